@@ -1,0 +1,48 @@
+# Every target sets up what it needs: a virtual environment with the versions in constraints.txt.
+#
+#   make demo     fit real tables, print a comparison, write a picture   (CSV=FILE: your own table)
+#   make test     lint, type check, tests, doctests
+#   make check    lint and type check alone
+#   make docs     the documentation, into docs/_build/html
+#   make bench    time a fit and scoring beside other libraries
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+CODE := sknvp tests examples benchmarks docs
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test check docs bench clean
+
+demo: $(VENV)/demo
+	$(BIN)/python examples/demo.py $(if $(CSV),--csv "$(CSV)")
+
+test: check $(VENV)/test
+	$(BIN)/python -m pytest --numprocesses 2
+
+check: $(VENV)/test
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/mypy
+
+docs: $(VENV)/docs
+	$(BIN)/sphinx-build --fail-on-warning --keep-going -b html docs docs/_build/html
+
+bench: $(VENV)/benchmark
+	$(BIN)/python benchmarks/compare.py
+
+# torch first, by its pin: the extras then take what is there. Where pip knows of a build for CPUs alone (by its
+# configuration or PIP_EXTRA_INDEX_URL) that one comes; elsewhere on Linux, the one for GPUs and gigabytes of libraries.
+$(VENV)/torch: constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "sknvp needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) torch
+	touch $@
+
+# What each extra of pyproject.toml brings.
+$(VENV)/demo $(VENV)/test $(VENV)/docs $(VENV)/benchmark: $(VENV)/%: $(VENV)/torch pyproject.toml
+	$(PIP) --editable ".[$*]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) dist docs/_build .mypy_cache .pytest_cache .ruff_cache
