@@ -1,0 +1,60 @@
+"""A flow: a transform that carries data to a base distribution's noise."""
+
+from itertools import chain
+
+import torch
+from torch import Tensor, nn
+
+from .base import StandardNormal
+from .transform import Transform
+
+CHUNK_NUMBERS = 2**20  # what one layer may put out at once: little enough to stay near the processor
+
+
+class Flow(nn.Module):
+    """The density ``p(x) = base(z) |det dz/dx|`` with ``z = transform(x)``, for each of ``n_members`` flows.
+
+    Parameters
+    ----------
+    transform : Transform
+        From data to noise.
+    base : StandardNormal
+        The distribution of the noise.
+    n_members : int, default=1
+        Number of independent flows in ``transform``.
+    """
+
+    def __init__(self, transform: Transform, base: StandardNormal, n_members: int = 1) -> None:
+        super().__init__()
+        self.transform = transform
+        self.base = base
+        self.n_members = n_members
+
+    def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Log-density in nats of each row under each member, shape (n_members, n_rows).
+
+        ``x`` has shape (n_rows, n_features), the same rows for all, or (n_members, n_rows, n_features); so has
+        ``context``, with its own number of columns.
+        """
+        z, log_det = self.transform(self._per_member(x), self._per_member(context))
+        log_prob: Tensor = self.base.log_prob(z) + log_det
+        return log_prob
+
+    def sample(self, n_rows: int, context: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
+        """``n_rows`` rows from every member, shape (n_members, n_rows, n_features)."""
+        z = self.base.sample((self.n_members, n_rows), self.like, generator)
+        return self.transform.inverse(z, self._per_member(context))[0]
+
+    @property
+    def like(self) -> Tensor:
+        """One of the flow's tensors, for its dtype and device."""
+        return next(tensor for tensor in chain(self.buffers(), self.parameters()) if tensor.is_floating_point())
+
+    @property
+    def chunk_size(self) -> int:
+        """How many rows should pass through at once, so that memory does not grow with their number."""
+        widest = max(self.base.n_features, *(part.shape[-1] for part in self.parameters()), 1)
+        return max(1, CHUNK_NUMBERS // (self.n_members * widest))
+
+    def _per_member(self, x: Tensor | None) -> Tensor | None:
+        return x if x is None or x.ndim == 3 else x.expand(self.n_members, *x.shape)

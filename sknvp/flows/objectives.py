@@ -1,0 +1,71 @@
+"""What training minimises: one loss per member, on batches and on validation rows."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from .flow import Flow
+
+
+class NegativeLogLikelihood:
+    """Mean negative log-likelihood a row, in nats, weighted; every member has its own training and validation rows.
+
+    Parameters
+    ----------
+    flow : Flow
+        What to train.
+    x : Tensor of shape (n_rows, n_features)
+        The data.
+    weights : Tensor of shape (n_rows,)
+        Positive weights of the rows.
+    validation : Tensor of shape (n_members, n_rows), dtype bool
+        The rows that a member is validated on; it trains on the others. All False: no validation.
+    batch_size : int
+        Rows in a batch; batches are made equally large, so this is their largest size.
+    generator : torch.Generator
+        Source of the order of the rows.
+    """
+
+    def __init__(
+        self, flow: Flow, x: Tensor, weights: Tensor, validation: Tensor, batch_size: int, generator: torch.Generator
+    ) -> None:
+        self.flow = flow
+        self.x = x
+        self.train_rows, self.train_weights = _ragged(~validation, weights)
+        self.valid_rows, self.valid_weights = _ragged(validation, weights)
+        self.batch_size = batch_size
+        self.generator = generator
+
+    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """The rows of one epoch in a new random order: indices and weights, both (n_members, n_batch)."""
+        n_members, n_rows = self.train_rows.shape
+        order = torch.stack(
+            [torch.randperm(n_rows, generator=self.generator, device=self.generator.device) for _ in range(n_members)]
+        )
+        order = order.to(self.x.device)
+        for chosen in order.tensor_split(-(-n_rows // self.batch_size), 1):
+            yield self.train_rows.gather(1, chosen), self.train_weights.gather(1, chosen)
+
+    def loss(self, rows: Tensor, weights: Tensor) -> Tensor:
+        """Loss of each member on its own rows, shape (n_members,)."""
+        return -(weights * self.flow.log_prob(self.x[rows])).mean(-1)
+
+    @torch.no_grad()
+    def validate(self) -> Tensor | None:
+        """Loss of each member on its validation rows, shape (n_members,); None if there are no such rows."""
+        n_rows = self.valid_rows.shape[1]
+        if not n_rows:
+            return None
+        chunks = zip(
+            *(torch.split(v, self.flow.chunk_size, 1) for v in (self.valid_rows, self.valid_weights)), strict=True
+        )
+        parts = [self.loss(rows, weights) * (rows.shape[1] / n_rows) for rows, weights in chunks]
+        return torch.stack(parts).sum(0)
+
+
+def _ragged(chosen: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Each member's chosen rows and their weights, of mean one; padded by weight zero to (n_members, n_longest)."""
+    rows = torch.argsort(~chosen, dim=1, stable=True)[:, : int(chosen.sum(1).max())]
+    padded = torch.where(chosen.gather(1, rows), weights[rows], 0.0)
+    return rows, padded * (rows.shape[1] / padded.sum(1, keepdim=True))

@@ -1,0 +1,163 @@
+"""The one training loop: optimise, validate, lower the learning rate, stop, keep the best."""
+
+import math
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+MAX_GRADIENT_NORM = 5.0
+N_RATES = 3  # learning rates tried in turn, each ...
+RATE_FACTOR = 0.2  # ... this fraction of the one before
+
+
+class Objective(Protocol):
+    """What to minimise; every loss has shape (n_members,)."""
+
+    def batches(self) -> Iterable[tuple[Any, ...]]:
+        """The arguments of `loss`, batch by batch, for one epoch."""
+
+    def loss(self, *batch: Any) -> Tensor: ...
+
+    def validate(self) -> Tensor | None:
+        """Loss on what is held out, or None if nothing is."""
+
+
+@dataclass
+class History:
+    """What happened in training, epoch by epoch; losses are averages over the members, in nats a row."""
+
+    losses: list[float] = field(default_factory=list)
+    validation_losses: list[float] = field(default_factory=list)
+    best_validation_loss: float | None = None
+    converged: bool = False
+    interrupted: bool = False
+
+
+def train(
+    flow: nn.Module,
+    objective: Objective,
+    *,
+    learning_rate: float,
+    alpha: float,
+    max_iter: int,
+    n_iter_no_change: int,
+    tol: float,
+    on_epoch: Callable[[History], None] | None = None,
+) -> History:
+    """Train all members of a flow at once, in place.
+
+    Adam with decoupled weight decay `alpha`, the gradient of each member clipped by its norm. The watched loss is that
+    of validation if there is any, else of training. When it has not fallen by `tol` for `n_iter_no_change` epochs the
+    learning rate is lowered, and the third time training ends. With validation each member goes on, and ends, with
+    the weights that did best so far, its untrained ones included; without, the last weights stay.
+
+    A KeyboardInterrupt ends training early and keeps what there is.
+    """
+    history = History()
+    flat, parts = flatten(flow), list(flow.parameters())
+    losses = objective.validate()
+    best = None if losses is None else Best(flat, losses)
+    if parts:
+        optimizer = torch.optim.AdamW([flat], lr=learning_rate, weight_decay=alpha, fused=True)
+        watch = Watch(tol, n_iter_no_change)
+        try:
+            while len(history.losses) < max_iter and not history.converged:
+                history.losses.append(_epoch(parts, flat, objective, optimizer))
+                if best is not None:
+                    history.validation_losses.append(best.update(objective.validate()))
+                if on_epoch is not None:
+                    on_epoch(history)
+                if watch.stalled(history.losses[-1] if best is None else best.mean_loss):
+                    history.converged = watch.n_stalls == N_RATES and math.isfinite(watch.best)
+                    optimizer.param_groups[0]["lr"] *= RATE_FACTOR
+                    if best is not None:
+                        best.restore()
+        except KeyboardInterrupt:
+            history.interrupted = True
+            warnings.warn("Training interrupted by user; what was learned so far is kept.", stacklevel=4)
+    else:
+        history.converged = True
+    if best is not None:
+        best.restore()
+        history.best_validation_loss = best.mean_loss
+    return history
+
+
+def flatten(module: nn.Module) -> nn.Parameter:
+    """Move the parameters of all members into one buffer (n_members, n_parameters), of which each becomes a view."""
+    parts = list(module.parameters())
+    if not parts:
+        return nn.Parameter(torch.zeros(0))
+    flat = nn.Parameter(torch.cat([part.detach().flatten(1) for part in parts], 1))
+    for part, view in zip(parts, torch.split(flat.data, [part[0].numel() for part in parts], 1), strict=True):
+        part.data = view.view(part.shape)
+    return flat
+
+
+def _epoch(
+    parts: list[nn.Parameter], flat: nn.Parameter, objective: Objective, optimizer: torch.optim.Optimizer
+) -> float:
+    """One pass over the batches; returns the mean loss."""
+    losses = []
+    for batch in objective.batches():
+        loss = objective.loss(*batch)
+        gradient = torch.cat([g.flatten(1) for g in torch.autograd.grad(loss.sum(), parts)], 1)
+        gradient.nan_to_num_(0.0, 0.0, 0.0)  # one overflow must not spoil the weights
+        norm = gradient.norm(dim=1, keepdim=True)
+        flat.grad = gradient.mul_((MAX_GRADIENT_NORM / norm).clamp(max=1.0))
+        optimizer.step()
+        losses.append(loss.detach().mean())
+    return float(torch.stack(losses).mean())
+
+
+class Best:
+    """The best weights of each member so far, by validation loss."""
+
+    def __init__(self, parameters: nn.Parameter, losses: Tensor) -> None:
+        self.parameters = parameters
+        self.losses = losses.nan_to_num(nan=torch.inf)
+        self.weights = parameters.detach().clone()
+
+    @property
+    def mean_loss(self) -> float:
+        return float(self.losses.mean())
+
+    @torch.no_grad()
+    def update(self, losses: Tensor | None) -> float:
+        """Keep the present weights of the members whose loss is their lowest; return the mean of the losses given."""
+        assert losses is not None
+        better = losses < self.losses
+        self.losses = torch.where(better, losses, self.losses)
+        self.weights[better] = self.parameters[better]
+        return float(losses.mean())
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        self.parameters.copy_(self.weights)
+
+
+class Watch:
+    """Counts epochs without an improvement of at least `tol`."""
+
+    def __init__(self, tol: float, patience: int) -> None:
+        self.tol = tol
+        self.patience = patience
+        self.best = float("inf")
+        self.n_waited = 0
+        self.n_stalls = 0
+
+    def stalled(self, loss: float) -> bool:
+        """Whether `patience` epochs have now passed without improvement; then the count starts anew."""
+        if loss < self.best - self.tol:
+            self.best, self.n_waited = loss, 0
+            return False
+        self.n_waited += 1
+        if self.n_waited < self.patience:
+            return False
+        self.n_waited = 0
+        self.n_stalls += 1
+        return True

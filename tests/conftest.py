@@ -1,0 +1,27 @@
+"""Settings of the whole suite: every check runs, on one thread a process."""
+
+import os
+
+os.environ["SCIPY_ARRAY_API"] = "1"  # before scikit-learn is imported: without it some of its checks are skipped
+
+import pytest
+import torch
+from hypothesis import settings
+
+torch.set_num_threads(1)
+settings.register_profile("suite", deadline=None, derandomize=True)
+settings.load_profile("suite")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "gpu: needs a CUDA device; the only kind of test that may be skipped")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A skipped test is a failed one, unless it needs a GPU."""
+    report = yield
+    if report.skipped and "gpu" not in item.keywords:
+        report.outcome = "failed"
+        report.longrepr = f"skipped, which counts as failed: {report.longrepr}"
+    return report

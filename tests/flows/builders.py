@@ -1,0 +1,93 @@
+"""Transforms and flows with random weights, for the tests to try laws on."""
+
+import torch
+
+from sknvp.flows import (
+    AffineCoupling,
+    Chain,
+    Conditioner,
+    Flow,
+    Inverse,
+    Permute,
+    Select,
+    SplineCoupling,
+    Standardize,
+    masks,
+    real_nvp,
+)
+
+DTYPE = torch.float64
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def randn(*shape, seed=0):
+    return torch.randn(*shape, dtype=DTYPE, generator=generator(seed))
+
+
+def shaken(module, size=1.0, seed=0):
+    """The module with normal noise of standard deviation `size` / sqrt(fan in) as its parameters."""
+    source = generator(seed)
+    with torch.no_grad():
+        for part in module.parameters():
+            fan_in = max(1, part.shape[-2])
+            part.copy_(torch.randn(part.shape, dtype=DTYPE, generator=source) * size / fan_in**0.5)
+    return module
+
+
+def coupling(kind, n_members, n_features, n_first=None, flip=False, n_context=0, hidden=(8,)):
+    n_first = (n_features + 1) // 2 if n_first is None else n_first
+    n_rest = n_features - n_first
+    n_inputs, n_transformed = (n_rest, n_first) if flip else (n_first, n_rest)
+    conditioner = Conditioner(
+        n_inputs + n_context, kind.N_PARAMETERS * n_transformed, hidden, "tanh", n_members, generator()
+    )
+    return kind(conditioner, n_first, flip)
+
+
+def permutation(n_members, n_features):
+    return Permute(torch.rand(n_members, n_features, generator=generator()).argsort(-1))
+
+
+def whole_flow(
+    n_members, n_features, kind="affine", mask="random", n_layers=4, hidden=(8,), activation="tanh", n_context=0
+) -> Flow:
+    loc = torch.linspace(-1, 2, n_features, dtype=DTYPE)
+    scale = torch.linspace(0.5, 3, n_features, dtype=DTYPE)
+    keep = masks.MASKS[mask](n_members, n_layers, n_features, generator())
+    return real_nvp(
+        loc,
+        scale,
+        torch.arange(n_features),
+        keep,
+        hidden_layer_sizes=hidden,
+        activation=activation,
+        coupling=kind,
+        n_context=n_context,
+        generator=generator(),
+    )
+
+
+# Each takes n_members and n_features and gives a transform whose contract the tests check.
+TRANSFORMS = {
+    "standardize": lambda m, d: Standardize(randn(d), randn(d).exp()),
+    "permute, a permutation a member": permutation,
+    "permute, one for all": lambda m, d: permutation(1, d),
+    "affine coupling": lambda m, d: coupling(AffineCoupling, m, d),
+    "affine coupling, flipped": lambda m, d: coupling(AffineCoupling, m, d, flip=True),
+    "affine coupling, nothing conditions": lambda m, d: coupling(AffineCoupling, m, d, n_first=0),
+    "affine coupling, nothing transformed": lambda m, d: coupling(AffineCoupling, m, d, n_first=d),
+    "spline coupling": lambda m, d: coupling(SplineCoupling, m, d),
+    "spline coupling, flipped": lambda m, d: coupling(SplineCoupling, m, d, flip=True),
+    "spline coupling, nothing conditions": lambda m, d: coupling(SplineCoupling, m, d, n_first=0),
+    "chain": lambda m, d: Chain(permutation(m, d), coupling(AffineCoupling, m, d), coupling(SplineCoupling, m, d)),
+    "empty chain": lambda m, d: Chain(),
+    "inverse": lambda m, d: Inverse(coupling(AffineCoupling, m, d)),
+    "select": lambda m, d: Select(coupling(AffineCoupling, m, (d + 1) // 2), torch.arange(0, d, 2)),
+    "real nvp, affine": lambda m, d: whole_flow(m, d).transform,
+    "real nvp, spline": lambda m, d: whole_flow(m, d, kind="spline").transform,
+    "real nvp, alternating": lambda m, d: whole_flow(m, d, mask="alternating").transform,
+    "real nvp, half": lambda m, d: whole_flow(m, d, mask="half").transform,
+}

@@ -1,0 +1,136 @@
+"""Every transform keeps one contract: two directions, each with its own log-determinant."""
+
+import copy
+import math
+import pickle
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sknvp.flows import AffineCoupling, SplineCoupling
+
+from .builders import TRANSFORMS, coupling, randn, shaken, whole_flow
+
+TOLERANCE = {"rtol": 1e-9, "atol": 1e-9}
+
+
+@pytest.fixture(params=TRANSFORMS, ids=str)
+def make(request):
+    return lambda m, d: shaken(TRANSFORMS[request.param](m, d), size=0.5)
+
+
+def log_det_by_autodiff(function, x):
+    """Log-determinant of the Jacobian of each row's image, for rows (n_members, n_rows, n_features)."""
+    n_members, n_rows, _ = x.shape
+    out = x.new_empty(n_members, n_rows)
+    for m in range(n_members):
+        for i in range(n_rows):
+
+            def image(row, m=m):
+                return function(row.expand(n_members, 1, -1))[0][m, 0]
+
+            out[m, i] = torch.linalg.slogdet(torch.func.jacrev(image)(x[m, i])).logabsdet
+    return out
+
+
+@pytest.mark.parametrize("n_features", [1, 2, 5])
+@pytest.mark.parametrize("n_members", [1, 3])
+def test_round_trip_both_ways(make, n_members, n_features):
+    transform, x = make(n_members, n_features), randn(n_members, 20, n_features) * 3
+    z, log_det = transform(x)
+    back, log_det_back = transform.inverse(z)
+    torch.testing.assert_close(back, x, **TOLERANCE)
+    torch.testing.assert_close(log_det_back, -log_det, **TOLERANCE)
+    z = x
+    x, log_det = transform.inverse(z)
+    there, log_det_there = transform(x)
+    torch.testing.assert_close(there, z, **TOLERANCE)
+    torch.testing.assert_close(log_det_there, -log_det, **TOLERANCE)
+
+
+@pytest.mark.parametrize("n_features", [1, 2, 4])
+def test_log_determinants_agree_with_autodiff(make, n_features):
+    transform, x = make(2, n_features), randn(2, 3, n_features)
+    torch.testing.assert_close(transform(x)[1], log_det_by_autodiff(transform, x), **TOLERANCE)
+    torch.testing.assert_close(transform.inverse(x)[1], log_det_by_autodiff(transform.inverse, x), **TOLERANCE)
+
+
+def test_each_member_is_a_transform_of_its_own(make):
+    """Changing the rows of one member changes nothing for another."""
+    transform, x = make(3, 4), randn(3, 6, 4)
+    other = x.clone()
+    other[1] += 1
+    for direction in (transform, transform.inverse):
+        for before, after in zip(direction(x), direction(other), strict=True):
+            torch.testing.assert_close(before[[0, 2]], after[[0, 2]], rtol=0, atol=0)
+
+
+def test_rows_do_not_mix(make):
+    transform, x = make(2, 3), randn(2, 10, 3)
+    z, log_det = transform(x)
+    some_z, some_log_det = transform(x[:, 3:5])
+    torch.testing.assert_close(some_z, z[:, 3:5], **TOLERANCE)
+    torch.testing.assert_close(some_log_det, log_det[:, 3:5], **TOLERANCE)
+
+
+def test_no_rows(make):
+    transform = make(2, 3)
+    for z, log_det in (transform(randn(2, 0, 3)), transform.inverse(randn(2, 0, 3))):
+        assert z.shape == (2, 0, 3)
+        assert log_det.shape == (2, 0)
+
+
+def test_copies_and_pickles_are_equal(make):
+    transform, x = make(2, 3), randn(2, 5, 3)
+    for twin in (copy.deepcopy(transform), pickle.loads(pickle.dumps(transform))):
+        for ours, theirs in zip(transform(x), twin(x), strict=True):
+            torch.testing.assert_close(theirs, ours, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("kind", [AffineCoupling, SplineCoupling])
+def test_context_conditions_and_keeps_the_contract(kind):
+    transform = shaken(coupling(kind, 2, 3, n_context=2))
+    x, context = randn(2, 4, 3), randn(2, 4, 2, seed=1)
+    z, log_det = transform(x, context)
+    back, log_det_back = transform.inverse(z, context)
+    torch.testing.assert_close(back, x, **TOLERANCE)
+    torch.testing.assert_close(log_det_back, -log_det, **TOLERANCE)
+    assert not torch.equal(transform(x, context + 1)[0], z)
+
+
+@given(
+    n_members=st.integers(1, 3),
+    n_features=st.integers(2, 6),
+    n_layers=st.integers(1, 4),
+    mask=st.sampled_from(["alternating", "half", "random"]),
+    size=st.floats(0, 20),
+    seed=st.integers(0, 2**31),
+)
+def test_any_affine_flow_round_trips(n_members, n_features, n_layers, mask, size, seed):
+    """Whatever the sizes and masks, with weights up to 20 times a normal initialisation.
+
+    Each layer magnifies the rounding errors of the one before by at most its slope in all its inputs.
+    """
+    flow = shaken(whole_flow(n_members, n_features, "affine", mask, n_layers), size, seed)
+    x = randn(n_members, 8, n_features, seed=seed) * 2
+    with torch.no_grad():
+        z, log_det = flow.transform(x)
+        back, log_det_back = flow.transform.inverse(z)
+    assert log_det.abs().max() < 2 * n_layers * n_features + 10
+    slope = math.exp(AffineCoupling.MAX_LOG_SCALE) * (1 + size) ** 2 * (1 + float(z.abs().max()))
+    tolerance = {"rtol": 0, "atol": min(1e-15 * slope**n_layers, 0.1) + 1e-12}
+    torch.testing.assert_close(back, x, **tolerance)
+    torch.testing.assert_close(log_det_back, -log_det, **tolerance)
+
+
+@given(n_members=st.integers(1, 3), n_features=st.integers(1, 6), size=st.floats(0, 20), seed=st.integers(0, 2**31))
+def test_any_spline_coupling_round_trips(n_members, n_features, size, seed):
+    """With weights up to 20 times a normal initialisation, where a slope can be as small as 1e-6."""
+    layer = shaken(coupling(SplineCoupling, n_members, n_features), size, seed)
+    x = randn(n_members, 8, n_features, seed=seed) * 2
+    z, log_det = layer(x)
+    back, log_det_back = layer.inverse(z)
+    torch.testing.assert_close(back, x, rtol=0, atol=1e-8)
+    torch.testing.assert_close(log_det_back, -log_det, rtol=1e-4, atol=1e-4)

@@ -1,0 +1,224 @@
+"""The training loop: right gradients, the best weights, an end."""
+
+import itertools
+import warnings
+
+import pytest
+import torch
+
+from sknvp.flows.objectives import NegativeLogLikelihood
+from sknvp.flows.training import flatten, train
+
+from .builders import generator, randn, shaken, whole_flow
+
+SETTINGS = {"learning_rate": 1e-2, "alpha": 0.0, "max_iter": 20, "n_iter_no_change": 5, "tol": 1e-4}
+
+
+def objective(flow, x, weights=None, n_valid=0, batch_size=1000):
+    validation = torch.zeros(flow.n_members, len(x), dtype=torch.bool)
+    validation[:, :n_valid] = True
+    weights = torch.ones(len(x), dtype=x.dtype) if weights is None else weights
+    return NegativeLogLikelihood(flow, x, weights, validation, batch_size, generator())
+
+
+def loss_by_hand(flow, x):
+    """Mean negative log-likelihood of each member: the noise's density and the Jacobian by autodiff, row by row."""
+    n_members = flow.n_members
+    total = x.new_zeros(n_members)
+    for m, row in itertools.product(range(n_members), x):
+
+        def noise(r, m=m):
+            return flow.transform(r.expand(n_members, 1, -1))[0][m, 0]
+
+        log_det = torch.linalg.slogdet(torch.func.jacrev(noise)(row)).logabsdet
+        total[m] += flow.base.log_prob(noise(row)).detach() + log_det.detach()
+    return -total / len(x)
+
+
+@pytest.mark.parametrize("kind", ["affine", "spline"])
+def test_loss_and_gradient_agree_with_the_change_of_variables_by_hand(kind):
+    """Finite differences of a loss that knows the Jacobian only by autodiff: the log-determinant's term is in both."""
+    flow, x = shaken(whole_flow(2, 3, kind, n_layers=2, hidden=(4,))), randn(4, 3)
+    goal = objective(flow, x)
+    flat, parts = flatten(flow), list(flow.parameters())
+    loss = goal.loss(*next(iter(goal.batches())))
+    torch.testing.assert_close(loss, loss_by_hand(flow, x))
+    gradient = torch.cat([g.flatten(1) for g in torch.autograd.grad(loss.sum(), parts)], 1)
+    step = 1e-6
+    for j in range(0, flat.shape[1], max(1, flat.shape[1] // 15)):
+        values = []
+        for sign in (1, -1):
+            flat.data[:, j] += sign * step
+            values.append(loss_by_hand(flow, x))
+            flat.data[:, j] -= sign * step
+        torch.testing.assert_close((values[0] - values[1]) / (2 * step), gradient[:, j], rtol=1e-4, atol=1e-7)
+
+
+def test_flattening_makes_views_and_changes_nothing():
+    flow = shaken(whole_flow(3, 4))
+    x = randn(6, 4)
+    before = flow.log_prob(x)
+    flat = flatten(flow)
+    torch.testing.assert_close(flow.log_prob(x), before, rtol=0, atol=0)
+    with torch.no_grad():
+        flat.zero_()
+    assert not any(part.any() for part in flow.parameters())
+
+
+def test_training_lowers_the_loss_and_ends_with_the_best_weights():
+    x = randn(300, 2) ** 3
+    flow = whole_flow(3, 2)
+    goal = objective(flow, x, n_valid=60, batch_size=64)
+    start = goal.validate()
+    history = train(flow, goal, **SETTINGS)
+    assert (goal.validate() < start).all()
+    assert goal.validate().mean().item() == pytest.approx(history.best_validation_loss, abs=1e-12)
+    assert history.best_validation_loss <= min(history.validation_losses)
+
+
+def test_a_fit_never_ends_worse_than_its_start():
+    """With a learning rate that ruins everything the untrained flow is the best there was."""
+    x = randn(200, 3)
+    flow = whole_flow(2, 3)
+    goal = objective(flow, x, n_valid=50)
+    start = goal.validate()
+    train(flow, goal, **{**SETTINGS, "learning_rate": 1e4})
+    assert (goal.validate() <= start).all()
+
+
+def test_members_train_as_if_alone():
+    """Three flows trained at once end where each would by itself, given the same weights and full batches."""
+    x = randn(100, 3)
+    together = whole_flow(3, 3, mask="half")
+    states = [p.detach().clone() for p in together.parameters()]
+    train(together, objective(together, x), **SETTINGS)
+    for m in range(3):
+        alone = whole_flow(1, 3, mask="half")
+        for part, state in zip(alone.parameters(), states, strict=True):
+            part.data.copy_(state[m : m + 1])
+        train(alone, objective(alone, x), **SETTINGS)
+        torch.testing.assert_close(alone.log_prob(x)[0], together.log_prob(x)[m], rtol=1e-6, atol=1e-6)
+
+
+def test_a_weight_is_a_repetition():
+    """With full batches a row of weight k counts as k rows, in training and in validation."""
+    x, counts = randn(40, 2), torch.arange(40) % 3 + 1
+    weighted, repeated = whole_flow(2, 2), whole_flow(2, 2)
+    goals = (
+        objective(weighted, x, counts.to(x), n_valid=10),
+        objective(repeated, x.repeat_interleave(counts, 0), n_valid=int(counts[:10].sum())),
+    )
+    for flow, goal in zip((weighted, repeated), goals, strict=True):
+        train(flow, goal, **SETTINGS)
+    torch.testing.assert_close(weighted.log_prob(x), repeated.log_prob(x), rtol=1e-7, atol=1e-7)
+
+
+def test_every_training_row_comes_once_an_epoch():
+    flow = whole_flow(2, 1)
+    validation = torch.zeros(2, 10, dtype=torch.bool)
+    validation[0, :3] = validation[1, 5:6] = True  # of different numbers: the shorter is filled up by weight zero
+    weights = torch.arange(1.0, 11, dtype=torch.float64)
+    goal = NegativeLogLikelihood(flow, randn(10, 1), weights, validation, 4, generator())
+    batches = list(goal.batches())
+    assert {rows.shape for rows, _ in batches} == {(2, 3)}
+    for m in range(2):
+        seen = torch.cat([torch.stack([rows[m], w[m]]) for rows, w in batches], 1)
+        seen = seen[:, seen[1] > 0]
+        assert sorted(seen[0].tolist()) == [i for i in range(10) if not validation[m, i]]
+        torch.testing.assert_close(seen[1] / seen[1].sum(), weights[seen[0].long()] / weights[~validation[m]].sum())
+
+
+def test_training_stops_when_nothing_improves():
+    flow = whole_flow(1, 2)
+    history = train(flow, objective(flow, randn(500, 2), n_valid=100), **{**SETTINGS, "max_iter": 1000})
+    assert history.converged
+    assert len(history.losses) < 1000
+
+
+class Recorder(torch.nn.Module):
+    """A flow of one number a member, and the objective that pulls it by a given force and shows given losses."""
+
+    def __init__(self, forces, validation=()):
+        super().__init__()
+        self.value = torch.nn.Parameter(torch.zeros(len(forces), 1, dtype=torch.float64))
+        self.forces = torch.tensor(forces, dtype=torch.float64)
+        self.validation = iter(validation)
+        self.seen = []
+
+    def batches(self):
+        yield ()
+
+    def loss(self):
+        self.seen.append(self.value.detach().clone()[:, 0])
+        return self.forces * self.value[:, 0]
+
+    def validate(self):
+        losses = next(self.validation, None)
+        return None if losses is None else torch.tensor(losses, dtype=torch.float64)
+
+
+def test_on_a_stall_each_member_goes_back_to_its_best_and_the_steps_get_smaller():
+    losses = [[0.0, 0.0]] + [[-1.0, 1.0]] + [[0.0, 1.0]] * 50
+    flow = Recorder([1.0, 1.0], losses)
+    history = train(flow, flow, learning_rate=0.1, alpha=0.0, max_iter=50, n_iter_no_change=3, tol=1e-4)
+    values = torch.stack([*flow.seen, flow.value.detach()[:, 0]])
+    # the first epoch is the first member's best; the second member's is the start
+    torch.testing.assert_close(values[0], torch.zeros(2, dtype=torch.float64))
+    first = values[1, 0]
+    assert len(history.losses) == 1 + 3 * 3
+    assert history.converged
+    for restored in (4, 7, 10):
+        torch.testing.assert_close(values[restored], torch.stack([first, first * 0]))
+    steps = values.diff(dim=0).abs()[[1, 4, 7], 1]
+    torch.testing.assert_close(steps[1:] / steps[:-1], torch.full((2,), 0.2, dtype=torch.float64), rtol=0.05, atol=0)
+    assert history.best_validation_loss == pytest.approx(-0.5)
+
+
+def test_gradients_are_clipped_member_by_member():
+    """Adam forgets a common factor, but not one that changes: after a huge gradient, clipped ones still move."""
+    flow = Recorder([1.0, 1e9])
+    train(flow, flow, learning_rate=0.1, alpha=0.0, max_iter=3, n_iter_no_change=9, tol=0.0)
+    huge = Recorder([1.0, 1e30])
+    train(huge, huge, learning_rate=0.1, alpha=0.0, max_iter=3, n_iter_no_change=9, tol=0.0)
+    torch.testing.assert_close(flow.value, huge.value, rtol=0, atol=0)
+
+
+def test_a_gradient_that_is_not_finite_moves_nothing():
+    flow = Recorder([1.0, float("nan")])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        history = train(flow, flow, learning_rate=0.1, alpha=0.0, max_iter=50, n_iter_no_change=2, tol=0.0)
+    assert flow.value[0] != 0
+    assert flow.value[1] == 0
+    assert not history.converged
+
+
+def test_weights_decay_by_alpha_times_the_learning_rate():
+    flow = Recorder([0.0])
+    with torch.no_grad():
+        flow.value += 8
+    train(flow, flow, learning_rate=0.1, alpha=2.0, max_iter=3, n_iter_no_change=9, tol=0.0)
+    assert flow.value.item() == pytest.approx(8 * 0.8**3)
+
+
+def test_an_interrupt_keeps_the_best_weights():
+    flow = whole_flow(1, 2)
+    goal = objective(flow, randn(300, 2) ** 3, n_valid=50)
+
+    def interrupt(history):
+        if len(history.losses) == 7:
+            raise KeyboardInterrupt
+
+    with pytest.warns(UserWarning, match="interrupted"):
+        history = train(flow, goal, **SETTINGS, on_epoch=interrupt)
+    assert history.interrupted
+    assert len(history.losses) == 7
+    assert goal.validate().item() == pytest.approx(history.best_validation_loss)
+
+
+def test_nothing_to_train_is_no_error():
+    flow = whole_flow(1, 2, n_layers=1)
+    flow.transform.transforms = flow.transform.transforms[:1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert train(flow, objective(flow, randn(10, 2)), **SETTINGS).converged
