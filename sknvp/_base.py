@@ -1,0 +1,228 @@
+"""What the estimators share: a flow from settings, its training, rows to tensors and back, state for pickling."""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import validate_data
+from torch import Tensor
+
+from . import _parameters as rule
+from ._rows import location_and_scale, validation_rows
+from ._state import build_flow, loaded_flow, saved_flow, usable_device
+from .flows import Flow
+from .flows.conditioner import ACTIVATIONS
+from .flows.masks import MASKS
+from .flows.objectives import NegativeLogLikelihood
+from .flows.recipes import COUPLINGS
+from .flows.training import History, train
+
+ARCHITECTURE = (
+    "n_layers",
+    "hidden_layer_sizes",
+    "activation",
+    "coupling",
+    "mask",
+    "standardize",
+    "n_estimators",
+)
+FLOATS = (np.float64, np.float32)  # the dtypes that computation follows; anything else becomes the first
+
+
+class FlowEstimator(BaseEstimator):  # type: ignore[misc]
+    """An estimator with a Real NVP flow inside: the fitted `_flow`, and `_recipe`, how to build it again.
+
+    Its pickles carry NumPy arrays and plain values alone, so that one written where there is a GPU opens where there
+    is none.
+    """
+
+    n_layers: int
+    hidden_layer_sizes: int | Sequence[int]
+    activation: str
+    coupling: str
+    mask: str | ArrayLike
+    standardize: bool
+    n_estimators: int
+    alpha: float
+    batch_size: int
+    learning_rate_init: float
+    max_iter: int
+    early_stopping: bool
+    validation_fraction: float
+    n_iter_no_change: int
+    tol: float
+    warm_start: bool
+    device: str
+    random_state: int | np.random.RandomState | None
+    verbose: bool | int
+
+    _rules: ClassVar[dict[str, rule.Rule]] = {
+        "n_layers": rule.integer(1),
+        "hidden_layer_sizes": rule.widths(),
+        "activation": rule.one_of(*ACTIVATIONS),
+        "coupling": rule.one_of(*COUPLINGS),
+        "mask": rule.either(rule.one_of(*MASKS), rule.array("an array of shape (n_layers, n_features)")),
+        "standardize": rule.boolean(),
+        "n_estimators": rule.integer(1),
+        "alpha": rule.non_negative(),
+        "batch_size": rule.integer(1),
+        "learning_rate_init": rule.positive(),
+        "max_iter": rule.integer(1),
+        "early_stopping": rule.boolean(),
+        "validation_fraction": rule.fraction(),
+        "n_iter_no_change": rule.integer(1),
+        "tol": rule.non_negative(),
+        "warm_start": rule.boolean(),
+        "verbose": rule.either(rule.boolean(), rule.integer(0)),
+    }
+
+    _flow: Flow
+    _recipe: dict[str, Any]
+    _architecture: dict[str, Any]
+
+    def _check_parameters(self) -> torch.device:
+        """Raise a ValueError for the first parameter that breaks its rule; return the torch device."""
+        for name, parameter_rule in self._rules.items():
+            rule.check(name, getattr(self, name), parameter_rule)
+        return usable_device(self.device)
+
+    @contextmanager
+    def _unchanged_on_error(self) -> Iterator[None]:
+        """Undo every change of an attribute if the body raises, so that a failed fit loses nothing."""
+        before = dict(self.__dict__)
+        try:
+            yield
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+
+    @property
+    def _continues(self) -> bool:
+        """Whether `fit` goes on from an earlier one."""
+        return self.warm_start and hasattr(self, "_flow")
+
+    def _fit_flow(
+        self, X: NDArray[Any], weights: NDArray[np.float64], rng: np.random.RandomState, device: torch.device
+    ) -> None:
+        """Set the recipe, the flow and all that training tells, from rows of positive weight."""
+        generator = torch.Generator().manual_seed(int(rng.randint(2**31 - 1)))
+        if self._continues:
+            self._check_architecture()
+            self._recipe = {**self._recipe, "dtype": X.dtype.name}
+            flow = loaded_flow(self._recipe, saved_flow(self._flow), device)
+        else:
+            self._architecture = self._present_architecture()
+            self._recipe = self._new_recipe(X, weights, generator)
+            flow = build_flow(self._recipe, device, generator)
+        validation = np.zeros((flow.n_members, len(X)), dtype=bool)
+        if self.early_stopping:
+            validation = validation_rows(X, weights, flow.n_members, self.validation_fraction, rng)
+        objective = NegativeLogLikelihood(
+            flow,
+            to_tensor(X, flow.like),
+            to_tensor(weights, flow.like),
+            torch.tensor(validation, device=device),
+            batch_size=int(self.batch_size),
+            generator=generator,
+        )
+        history = train(
+            flow,
+            objective,
+            learning_rate=float(self.learning_rate_init),
+            alpha=float(self.alpha),
+            max_iter=self.max_iter,
+            n_iter_no_change=self.n_iter_no_change,
+            tol=self.tol,
+            on_epoch=_report if self.verbose else None,
+        )
+        self._flow = flow
+        self._keep(history)
+
+    def _new_recipe(self, X: NDArray[Any], weights: NDArray[np.float64], generator: torch.Generator) -> dict[str, Any]:
+        """Arguments of `real_nvp` for these rows, as NumPy arrays and plain values, and the dtype."""
+        n_features = X.shape[1]
+        loc, scale, varies = location_and_scale(X, weights)
+        if not self.standardize:
+            loc, scale = np.zeros(n_features), np.ones(n_features)
+        columns = np.flatnonzero(varies)
+        if isinstance(self.mask, str):
+            with torch.device("cpu"):
+                masks = MASKS[self.mask](self.n_estimators, self.n_layers, len(columns), generator).numpy()
+        else:
+            own = rule.check_mask(self.mask, (self.n_layers, n_features))[:, columns]
+            masks = np.repeat(own[None], self.n_estimators, axis=0)
+        return {
+            "loc": loc,
+            "scale": scale,
+            "columns": columns,
+            "masks": masks,
+            "hidden_layer_sizes": np.atleast_1d(self.hidden_layer_sizes).tolist(),
+            "activation": self.activation,
+            "coupling": self.coupling,
+            "dtype": X.dtype.name,
+        }
+
+    def _present_architecture(self) -> dict[str, Any]:
+        """The settings that a fitted flow cannot change any more, as plain values."""
+        values = {name: getattr(self, name) for name in ARCHITECTURE}
+        return {name: v if isinstance(v, str) else np.asarray(v).tolist() for name, v in values.items()}
+
+    def _check_architecture(self) -> None:
+        """Raise a ValueError if the settings no longer describe the fitted flow."""
+        now = self._present_architecture()
+        for name, fitted in self._architecture.items():
+            if now[name] != fitted:
+                raise ValueError(
+                    f"{name} must stay {fitted!r} to continue the fitted flow, got {now[name]!r}. "
+                    "Set warm_start=False to start afresh."
+                )
+
+    def _keep(self, history: History) -> None:
+        """Fitted attributes from what happened in training, and a warning if it had not settled."""
+        self.loc_, self.scale_ = self._recipe["loc"].copy(), self._recipe["scale"].copy()
+        self.n_iter_ = len(history.losses)
+        self.loss_curve_ = history.losses
+        self.validation_scores_ = [-loss for loss in history.validation_losses] if self.early_stopping else None
+        best = history.best_validation_loss
+        self.best_validation_score_ = None if best is None else -best
+        if not (history.converged or history.interrupted):
+            warnings.warn(
+                f"Training had not settled after max_iter={self.max_iter} epochs; the density is usable. Raise "
+                "max_iter or learning_rate_init; if it never settles, look for columns that are discrete or determine "
+                "each other.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+
+    def _check_rows(self, X: ArrayLike, *, reset: bool, n_least: int = 1) -> NDArray[Any]:
+        """X as float64 or float32, its columns remembered (`reset`) or compared with those fitted."""
+        rows: NDArray[Any] = validate_data(self, X, dtype=FLOATS, reset=reset, ensure_min_samples=n_least)
+        return rows
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().__getstate__()
+        return {**state, "_flow": saved_flow(state["_flow"])} if "_flow" in state else state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if "_flow" in state:
+            state = {**state, "_flow": loaded_flow(state["_recipe"], state["_flow"])}
+        super().__setstate__(state)
+
+
+def to_tensor(array: NDArray[Any], like: Tensor) -> Tensor:
+    """A copy as a tensor of that dtype and device; the array may be read-only or strided in any way."""
+    return torch.tensor(np.ascontiguousarray(array), dtype=like.dtype, device=like.device)
+
+
+def _report(history: History) -> None:
+    """Print an epoch as scikit-learn's `MLPRegressor` does."""
+    print(f"Iteration {len(history.losses)}, loss = {history.losses[-1]:.8f}")
+    if history.validation_losses:
+        print(f"Validation score: {-history.validation_losses[-1]:f}")

@@ -1,0 +1,101 @@
+"""Rules that constructor parameters keep, checked at `fit`."""
+
+from collections.abc import Callable
+from numbers import Integral, Real
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+class Rule(NamedTuple):
+    """What a parameter must be: a test and its wording."""
+
+    holds: Callable[[Any], bool]
+    words: str
+
+
+def check(name: str, value: Any, rule: Rule) -> None:
+    """Raise a ValueError that names the parameter, the rule and the value, unless the rule holds."""
+    if not rule.holds(value):
+        raise ValueError(f"{name} must be {rule.words}, got {value!r} of type {type(value).__name__}.")
+
+
+def integer(minimum: int) -> Rule:
+    return Rule(lambda v: _is_integer(v) and v >= minimum, f"an integer of at least {minimum}")
+
+
+def positive() -> Rule:
+    return Rule(lambda v: _is_real(v) and 0 < v < np.inf, "a finite number greater than 0")
+
+
+def non_negative() -> Rule:
+    return Rule(lambda v: _is_real(v) and 0 <= v < np.inf, "a finite number of at least 0")
+
+
+def fraction() -> Rule:
+    return Rule(lambda v: _is_real(v) and 0 < v < 1, "a number strictly between 0 and 1")
+
+
+def boolean() -> Rule:
+    return Rule(lambda v: isinstance(v, (bool, np.bool_)), "True or False")
+
+
+def one_of(*names: str) -> Rule:
+    return Rule(lambda v: isinstance(v, str) and v in names, "one of " + ", ".join(map(repr, names)))
+
+
+def widths() -> Rule:
+    return Rule(
+        lambda v: _is_width(v) or (_is_sequence(v) and all(map(_is_width, v))),
+        "an integer of at least 1 or a sequence of such integers",
+    )
+
+
+def either(*rules: Rule) -> Rule:
+    return Rule(lambda v: any(rule.holds(v) for rule in rules), " or ".join(rule.words for rule in rules))
+
+
+def array(words: str) -> Rule:
+    return Rule(lambda v: not isinstance(v, (str, bytes)) and _ndim(v) > 0, words)
+
+
+def _ndim(value: Any) -> int:
+    """Number of dimensions; zero for what is no array, such as rows of unequal length."""
+    try:
+        return np.ndim(value)
+    except ValueError:
+        return 0
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, (bool, np.bool_))
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
+
+
+def _is_width(value: Any) -> bool:
+    return _is_integer(value) and bool(value >= 1)
+
+
+def _is_sequence(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim == 1)
+
+
+def check_mask(mask: ArrayLike, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """A user's mask as booleans; every layer must have columns of both kinds, but for a single column."""
+    array = np.asarray(mask)
+    if array.shape != shape:
+        raise ValueError(f"mask must have shape (n_layers, n_features) = {shape}, got {array.shape}.")
+    if not np.isin(array, (0, 1)).all():
+        raise ValueError(f"mask must hold zeros and ones (or False and True) only, got {np.unique(array)}.")
+    keep = array.astype(bool)
+    idle = np.flatnonzero(keep.all(1) | ~keep.any(1))
+    if shape[1] > 1 and len(idle):
+        raise ValueError(
+            f"mask must have a one (conditions) and a zero (is transformed) in every layer, got {array[idle[0]]} "
+            f"in layer {idle[0]}."
+        )
+    return keep

@@ -1,0 +1,97 @@
+"""What happens to rows before a flow sees them: weights, location and scale, validation rows, chunks."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_array, check_consistent_length
+
+
+def in_chunks(n_rows: int, size: int) -> Iterator[slice]:
+    """Slices of at most `size` rows that cover all of them."""
+    return (slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size))
+
+
+def check_weights(sample_weight: ArrayLike | None, X: NDArray[Any]) -> NDArray[np.float64]:
+    """Weights of the rows as float64, at most one; ones for None. Not negative, and at least two of them positive."""
+    if sample_weight is None:
+        return np.ones(len(X))
+    given = np.asarray(sample_weight)
+    if given.ndim != 1:
+        raise ValueError(f"sample_weight must have shape (n_samples,), got {given.shape}.")
+    weights: NDArray[np.float64] = check_array(given, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
+    check_consistent_length(X, weights)
+    if (weights < 0).any():
+        raise ValueError(
+            f"sample_weight must not be negative, got {weights.min()}. A row that is not to count can have weight zero."
+        )
+    if (weights > 0).sum() < 2:
+        raise ValueError(
+            f"sample_weight must leave at least two rows of weight above zero, got {(weights > 0).sum()}. "
+            "Pass None to count every row once."
+        )
+    weights = weights / weights.max()  # only ratios matter, and these cannot overflow
+    return weights
+
+
+def location_and_scale(
+    X: NDArray[Any], weights: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Weighted mean and standard deviation of each column, and which columns vary; a constant one has scale one.
+
+    Differences to the first row are taken before anything is summed, so that neither a large offset nor large or
+    small units cost digits. A column that varies by no more than rounding errors counts as constant.
+    """
+    first = X[0].astype(np.float64)
+    with np.errstate(over="ignore"):
+        differences = X - first
+    span = np.abs(differences).max(0)
+    if not np.isfinite(span).all():
+        raise ValueError(
+            f"X must span less than {np.finfo(np.float64).max:.1e} in every column, got more in column "
+            f"{np.flatnonzero(~np.isfinite(span))[0]}. Divide that column by a constant."
+        )
+    varies = span > 4 * np.finfo(X.dtype).eps * np.abs(first)
+    span[~varies] = 1.0
+    differences /= span
+    mean = np.average(differences, axis=0, weights=weights)
+    std = np.sqrt(np.average((differences - mean) ** 2, axis=0, weights=weights))
+    return first + mean * span, np.where(varies, std * span, 1.0), varies
+
+
+def validation_rows(
+    X: NDArray[Any],
+    weights: NDArray[np.float64],
+    n_members: int,
+    validation_fraction: float,
+    rng: np.random.RandomState,
+) -> NDArray[np.bool_]:
+    """The rows that each member is validated on, shape (n_members, n_rows).
+
+    Equal rows fall on the same side, so that none leaks from training into validation and a weight of two means the
+    same as a row given twice. Groups of equal rows are taken in random order as long as their weight fits into the
+    fraction. Nothing but the order of the values within each column decides, so that the choice depends neither on the
+    order of the rows nor on the units of the columns.
+    """
+    groups = _groups_of_equal_rows(X)
+    size = np.bincount(groups, weights)
+    if len(size) == 1:
+        return np.zeros((n_members, len(X)), dtype=bool)
+    room = max(validation_fraction * size.sum(), size.min()) * (1 + 1e-9)  # but for rounding errors
+    fitting = np.flatnonzero(size <= room)
+    chosen = np.zeros((n_members, len(size)), dtype=bool)
+    for member in chosen:
+        order = rng.permutation(fitting)
+        member[order[np.cumsum(size[order]) <= room]] = True
+    return chosen[:, groups]
+
+
+def _groups_of_equal_rows(X: NDArray[Any]) -> NDArray[np.intp]:
+    """For each row the rank of its value among the distinct rows, in lexicographic order."""
+    order = np.lexsort(X.T)
+    ordered = X[order]
+    starts_group = np.r_[False, (ordered[1:] != ordered[:-1]).any(1)]
+    groups = np.empty(len(X), dtype=np.intp)
+    groups[order] = np.cumsum(starts_group)
+    return groups

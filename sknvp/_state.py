@@ -1,0 +1,59 @@
+"""A flow as plain values: the recipe it is built from, its parameters as arrays, the device it lives on."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from .flows import Flow, real_nvp
+
+
+@contextmanager
+def gradients_on() -> Iterator[None]:
+    """Set aside a caller's `torch.no_grad` or `torch.inference_mode`."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
+
+
+def build_flow(recipe: dict[str, Any], device: torch.device, generator: torch.Generator) -> Flow:
+    """The flow that a recipe describes: the arguments of `real_nvp`, with arrays for tensors, and the dtype's name."""
+    with torch.device("cpu"):  # whatever the default device is
+        settings: dict[str, Any] = {k: torch.tensor(v) if isinstance(v, np.ndarray) else v for k, v in recipe.items()}
+        dtype: torch.dtype = getattr(torch, settings.pop("dtype"))
+        return real_nvp(**settings, generator=generator).to(dtype=dtype, device=device)
+
+
+def saved_flow(flow: Flow) -> dict[str, Any]:
+    """The parameters of a flow as arrays of their own, and its device."""
+    parameters = [part.detach().cpu().numpy().copy() for part in flow.parameters()]
+    return {"parameters": parameters, "device": str(flow.like.device)}
+
+
+def loaded_flow(recipe: dict[str, Any], saved: dict[str, Any], device: torch.device | None = None) -> Flow:
+    """The flow that a recipe and saved parameters describe, by default where it was or else on the CPU."""
+    if device is None:
+        try:
+            device = usable_device(saved["device"])
+        except ValueError:
+            device = torch.device("cpu")
+    with gradients_on():
+        flow = build_flow(recipe, device, torch.Generator())  # its weights are about to be replaced
+        for part, values in zip(flow.parameters(), saved["parameters"], strict=True):
+            part.data.copy_(torch.tensor(values, device="cpu"))
+    return flow
+
+
+def usable_device(device: str) -> torch.device:
+    """The torch device of that name, if this machine has it."""
+    try:
+        found = torch.device(device)
+        torch.zeros(1, device=found).item()
+    except (RuntimeError, TypeError, AssertionError, ImportError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"device must name a torch device that this machine has, got {device!r} ({reason}). "
+            "device='cpu' always works."
+        ) from error
+    return found

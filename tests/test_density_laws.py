@@ -1,0 +1,174 @@
+"""Laws that a density keeps, whatever was fitted, against integration, SciPy and arithmetic."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import integrate, stats
+
+from .small import full_batch, moons, normal_rows, small
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+def skewed(n, n_features, seed=0):
+    """Rows with skewed, dependent columns of unequal units."""
+    Z = normal_rows(n, n_features, seed)
+    X = Z + 0.5 * np.roll(Z, 1, axis=1) ** 2
+    return X * 10.0 ** np.arange(n_features) + 5
+
+
+@pytest.mark.parametrize("coupling", ["affine", "spline"])
+def test_integrates_to_one_in_one_dimension(coupling):
+    X = np.concatenate([normal_rows(200, 1) - 3, normal_rows(100, 1, 1) * 0.3 + 2])
+    density = small(coupling=coupling).fit(X)
+    grid = np.linspace(-40, 40, 80_001)
+    assert integrate.simpson(np.exp(density.score_samples(grid[:, None])), x=grid) == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("settings", [{}, {"coupling": "spline"}, {"mask": "half"}, {"standardize": False}], ids=str)
+def test_integrates_to_one_in_two_dimensions(settings):
+    density = small(**settings).fit(moons())
+    x, y = np.linspace(-12, 13, 1251), np.linspace(-12, 12.5, 1226)
+    grid = np.stack(np.meshgrid(x, y, indexing="ij"), -1)
+    p = np.exp(density.score_samples(grid.reshape(-1, 2))).reshape(grid.shape[:2])
+    assert integrate.simpson(integrate.simpson(p, x=y), x=x) == pytest.approx(1, abs=2e-3)
+
+
+def test_integrates_to_one_in_five_dimensions():
+    """By importance sampling from a wide Student t around the data; within five standard errors."""
+    X = skewed(500, 5)
+    density = small().fit(X)
+    proposal = stats.multivariate_t(X.mean(0), 2 * np.cov(X.T), df=4, seed=0)
+    draws = proposal.rvs(100_000)
+    ratio = np.exp(density.score_samples(draws) - proposal.logpdf(draws))
+    error = ratio.std() / np.sqrt(len(ratio))
+    assert error < 0.02
+    assert ratio.mean() == pytest.approx(1, abs=5 * error)
+
+
+def test_an_untrained_flow_is_the_normal_fit():
+    """With a learning rate too small to move anything the density is that of independent normals."""
+    X = skewed(100, 3)
+    density = small(learning_rate_init=1e-300, alpha=0, max_iter=1).fit(X)
+    expected = stats.norm(X.mean(0), X.std(0)).logpdf(X).sum(1)
+    np.testing.assert_allclose(density.score_samples(X), expected, rtol=1e-10)
+    np.testing.assert_allclose(density.loc_, X.mean(0))
+    np.testing.assert_allclose(density.scale_, X.std(0))
+
+
+@pytest.mark.parametrize("make", [small, full_batch])
+@pytest.mark.parametrize(("scale", "shift"), [(1e-20, 0.0), (3.7, -1e3), (1e12, 7e13)])
+def test_units_and_offsets_shift_the_log_density_by_their_jacobian(make, scale, shift):
+    """For x -> a x + b with positive a the same density comes out, less sum(log a)."""
+    X = skewed(150, 3)
+    a = scale * np.array([1.0, 2.5, 0.3])
+    density, moved = make().fit(X), make().fit(a * X + shift)
+    rows = skewed(50, 3, seed=1)
+    np.testing.assert_allclose(
+        moved.score_samples(a * rows + shift), density.score_samples(rows) - np.log(a).sum(), atol=2e-4
+    )
+
+
+def test_standardization_is_part_of_the_density():
+    """Doubling the units of one column lowers every log-density by log 2 exactly: powers of two round nothing."""
+    X = skewed(150, 2)
+    density, moved = small().fit(X), small().fit(X * [1, 2])
+    np.testing.assert_allclose(moved.score_samples(X * [1, 2]), density.score_samples(X) - np.log(2), rtol=1e-12)
+
+
+@pytest.mark.parametrize("settings", [{}, {"n_estimators": 1}, {"coupling": "spline"}], ids=str)
+def test_samples_follow_the_scored_density(settings):
+    """Energy test of samples against rows drawn from the scored density by rejection; false alarm 1 in 1000."""
+    density = small(**settings).fit(moons())
+    rng = np.random.default_rng(0)
+    box = rng.uniform([-4, -4], [5, 4], (60_000, 2))
+    p = np.exp(density.score_samples(box))
+    accepted = box[rng.uniform(size=len(box)) < p / p.max()][:400]
+    drawn = density.sample(400, random_state=0)
+    assert len(accepted) == 400
+
+    both = np.concatenate([accepted, drawn])
+    distance = np.linalg.norm(both[:, None] - both[None], axis=-1)
+
+    def energy(order):
+        a, b = order[:400], order[400:]
+        within = distance[np.ix_(a, a)].mean() + distance[np.ix_(b, b)].mean()
+        return 2 * distance[np.ix_(a, b)].mean() - within
+
+    shuffled = [energy(rng.permutation(800)) for _ in range(999)]
+    assert energy(np.arange(800)) <= max(shuffled)
+
+
+def test_every_member_gives_its_share_of_the_samples():
+    """Two members moved far apart: half of the rows come from each, in no order."""
+    density = small(max_iter=1).fit(moons())
+    with torch.no_grad():
+        for layer in density._flow.transform.transforms[1].transforms:
+            layer.conditioner.biases[-1][:, 0, 1] = torch.tensor([-50.0, 50.0])  # the shift t of each member
+    right = density.sample(10_000, random_state=0).sum(1) < 0
+    assert right.mean() == pytest.approx(0.5, abs=5 * 0.5 / 100)
+    assert np.corrcoef(right[1:], right[:-1])[0, 1] == pytest.approx(0, abs=5 / 100)
+
+
+def test_members_are_averaged_as_densities():
+    """The log of the mean of the members' densities, not the mean of the logs."""
+    density = small(n_estimators=3).fit(moons())
+    rows = moons(20, seed=1)
+    each = density._flow.log_prob(torch.tensor(rows)).detach().numpy()
+    np.testing.assert_allclose(density.score_samples(rows), np.log(np.exp(each).mean(0)))
+
+
+def test_a_constant_column_counts_as_a_unit_normal():
+    X = moons()
+    with_constant = np.c_[X, np.full(len(X), 7.0)]
+    density = small().fit(X)
+    wider = small().fit(with_constant)
+    np.testing.assert_allclose(
+        wider.score_samples(with_constant), density.score_samples(X) + stats.norm.logpdf(0), rtol=1e-9
+    )
+    moved = np.c_[X, np.full(len(X), 9.0)]
+    np.testing.assert_allclose(wider.score_samples(moved), density.score_samples(X) + stats.norm.logpdf(2), rtol=1e-9)
+    drawn = wider.sample(500, random_state=0)[:, 2]
+    assert stats.kstest(drawn - 7, "norm").pvalue > 1e-3
+
+
+def test_nothing_varies():
+    density = small().fit(np.ones((5, 2)))
+    np.testing.assert_allclose(density.score_samples([[1.0, 1.0]]), 2 * stats.norm.logpdf(0))
+    assert density.sample(3, random_state=0).shape == (3, 2)
+
+
+def test_a_weight_is_a_repetition():
+    """In everything: standardisation, loss, validation, stopping. Zero weight is absence."""
+    X = skewed(60, 2)
+    counts = np.arange(60) % 4
+    for settings in ({}, {"early_stopping": True}):
+        weighted = full_batch(**settings).fit(X, sample_weight=counts)
+        repeated = full_batch(**settings).fit(np.repeat(X, counts, axis=0))
+        np.testing.assert_allclose(weighted.score_samples(X), repeated.score_samples(X), rtol=1e-6)
+        np.testing.assert_allclose(weighted.loss_curve_, repeated.loss_curve_, rtol=1e-6)
+
+
+def test_the_order_of_the_rows_does_not_matter():
+    X = skewed(60, 3)
+    order = np.random.default_rng(0).permutation(60)
+    for settings in ({}, {"early_stopping": True}):
+        once, again = full_batch(**settings).fit(X), full_batch(**settings).fit(X[order])
+        np.testing.assert_allclose(once.score_samples(X), again.score_samples(X), rtol=1e-6)
+
+
+def test_learns_what_a_normal_fit_cannot():
+    """Held-out two moons are at least 0.3 nats a row likelier than under a normal distribution of any covariance."""
+    density = small(max_iter=300).fit(moons(1500))
+    held_out = moons(1500, seed=1)
+    normal = stats.multivariate_normal(moons(1500).mean(0), np.cov(moons(1500).T))
+    assert density.score_samples(held_out).mean() > normal.logpdf(held_out).mean() + 0.3
+
+
+@pytest.mark.parametrize("n_features", [1, 2, 4])
+def test_rows_far_outside_score_low_and_finite(n_features):
+    density = small().fit(skewed(200, n_features))
+    far = np.outer([1e1, 1e3, 1e6, 1e12, 1e30], np.ones(n_features)) * density.scale_ + density.loc_
+    log_density = density.score_samples(far)
+    assert np.isfinite(log_density).all()
+    assert (np.diff(log_density) < 0).all()

@@ -1,0 +1,94 @@
+"""Location, scale and validation rows."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sknvp._rows import in_chunks, location_and_scale, validation_rows
+
+from .small import normal_rows
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_location_and_scale_are_the_weighted_moments(dtype):
+    X = (normal_rows(50, 3) * [1, 1e3, 1e-3] + [0, 5, 1e2]).astype(dtype)
+    counts = np.arange(50) % 3 + 1
+    repeated = np.repeat(X, counts, axis=0).astype(np.float64)
+    loc, scale, varies = location_and_scale(X, counts.astype(float))
+    np.testing.assert_allclose(loc, repeated.mean(0), rtol=1e-9)
+    np.testing.assert_allclose(scale, repeated.std(0), rtol=1e-9)
+    assert varies.all()
+
+
+@pytest.mark.parametrize(("unit", "offset"), [(1e-30, 0.0), (1e30, 0.0), (1.0, 1e12), (1e200, 0.0), (1e-200, 0.0)])
+def test_units_and_offsets_cost_no_digits(unit, offset):
+    X = np.arange(1.0, 33)[:, None]
+    loc, scale, _ = location_and_scale(X * unit + offset, np.ones(32))
+    np.testing.assert_allclose(loc, [16.5 * unit + offset], rtol=1e-14)
+    np.testing.assert_allclose(scale, [X.std() * unit], rtol=1e-12)
+
+
+def test_constant_columns_get_scale_one():
+    X = np.c_[np.full(9, 1e9 / 3), np.arange(9)]
+    loc, scale, varies = location_and_scale(X, np.ones(9))
+    assert varies.tolist() == [False, True]
+    assert (loc[0], scale[0]) == (1e9 / 3, 1.0)
+
+
+def test_rounding_errors_are_no_variation():
+    X = np.c_[np.full(9, 0.3), np.arange(9)]
+    X[::2, 0] = 0.1 + 0.2
+    loc, scale, varies = location_and_scale(X, np.ones(9))
+    assert varies.tolist() == [False, True]
+    assert loc[0] == pytest.approx(0.3)
+    assert scale[0] == 1
+
+
+@given(
+    values=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=2, max_size=40),
+    fraction=st.floats(0.01, 0.99),
+    seed=st.integers(0, 1000),
+)
+def test_validation_rows(values, fraction, seed):
+    """Equal rows fall on the same side, both sides get some if they can, and little more than the fraction validates.
+
+    Neither order nor units change anything, and weights count as repetitions.
+    """
+    X = np.array(values, dtype=float)
+    rng = np.random.default_rng(seed)
+    distinct, sizes = np.unique(X, axis=0, return_counts=True)
+    chosen = validation_rows(X, np.ones(len(X)), 3, fraction, np.random.RandomState(seed))
+    for side in chosen:
+        inside, outside = ({tuple(row) for row in X[rows]} for rows in (side, ~side))
+        assert not inside & outside
+        assert outside
+        assert bool(inside) == (len(distinct) > 1)
+        assert side.sum() <= max(fraction * len(X), sizes.min()) + 1e-6
+    order = rng.permutation(len(X))
+    moved = X[order] * [3.0, 1e-9] + 1
+    again = validation_rows(moved, np.ones(len(X)), 3, fraction, np.random.RandomState(seed))
+    np.testing.assert_array_equal(again, chosen[:, order])
+    once, first = np.unique(X, axis=0, return_index=True)
+    weighted = validation_rows(once, sizes / sizes.max(), 3, fraction, np.random.RandomState(seed))
+    np.testing.assert_array_equal(weighted, chosen[:, first])
+
+
+def test_members_get_validation_rows_of_their_own():
+    chosen = validation_rows(normal_rows(100, 2), np.ones(100), 4, 0.2, np.random.RandomState(0))
+    assert chosen.sum(1).tolist() == [20] * 4
+    assert len(np.unique(chosen, axis=0)) == 4
+
+
+def test_one_row_repeated_often_stays_with_the_training_rows():
+    X = np.r_[np.zeros((360, 2)), normal_rows(40, 2)]
+    chosen = validation_rows(X, np.ones(400), 20, 0.1, np.random.RandomState(0))
+    assert not chosen[:, :360].any()
+    assert (chosen.sum(1) == 40).all() | (chosen.sum(1) == 39).all()
+
+
+@pytest.mark.parametrize("n_rows", [0, 1, 100, 101, 1000])
+def test_chunks_cover_every_row_once(n_rows):
+    chunks = list(in_chunks(n_rows, 100))
+    assert [i for chunk in chunks for i in range(chunk.start, chunk.stop)] == list(range(n_rows))
+    assert all(chunk.stop - chunk.start <= 100 for chunk in chunks)
