@@ -32,6 +32,7 @@ ARCHITECTURE = (
     "standardize",
     "n_estimators",
 )
+MAX_STEPS = 4000  # gradient steps, at most, where max_iter is "auto"
 FLOATS = (np.float64, np.float32)  # the dtypes that computation follows; anything else becomes the first
 
 
@@ -52,7 +53,7 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
     alpha: float
     batch_size: int
     learning_rate_init: float
-    max_iter: int
+    max_iter: int | str
     early_stopping: bool
     validation_fraction: float
     n_iter_no_change: int
@@ -73,7 +74,7 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
         "alpha": rule.non_negative(),
         "batch_size": rule.integer(1),
         "learning_rate_init": rule.positive(),
-        "max_iter": rule.integer(1),
+        "max_iter": rule.either(rule.integer(1), rule.one_of("auto")),
         "early_stopping": rule.boolean(),
         "validation_fraction": rule.fraction(),
         "n_iter_no_change": rule.integer(1),
@@ -110,8 +111,11 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _fit_flow(
         self, X: NDArray[Any], weights: NDArray[np.float64], rng: np.random.RandomState, device: torch.device
-    ) -> None:
-        """Set the recipe, the flow and all that training tells, from rows of positive weight."""
+    ) -> NDArray[np.bool_]:
+        """Set the recipe, the flow and all that training tells, from rows of positive weight.
+
+        Returns which rows each member was validated on, shape (n_members, n_rows).
+        """
         generator = torch.Generator().manual_seed(int(rng.randint(2**31 - 1)))
         if self._continues:
             self._check_architecture()
@@ -121,7 +125,7 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
             self._architecture = self._present_architecture()
             self._recipe = self._new_recipe(X, weights, generator)
             flow = build_flow(self._recipe, device, generator)
-        validation = np.zeros((flow.n_members, len(X)), dtype=bool)
+        validation: NDArray[np.bool_] = np.zeros((flow.n_members, len(X)), dtype=bool)
         if self.early_stopping:
             validation = validation_rows(X, weights, flow.n_members, self.validation_fraction, rng)
         objective = NegativeLogLikelihood(
@@ -137,13 +141,15 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
             objective,
             learning_rate=float(self.learning_rate_init),
             alpha=float(self.alpha),
-            max_iter=self.max_iter,
+            max_steps=MAX_STEPS if self.max_iter == "auto" else int(self.max_iter) * objective.n_batches,
             n_iter_no_change=self.n_iter_no_change,
             tol=self.tol,
-            on_epoch=_report if self.verbose else None,
+            on_check=_report if self.verbose else None,
         )
         self._flow = flow
+        self.n_iter_ = -(-history.n_steps // objective.n_batches)
         self._keep(history)
+        return validation
 
     def _new_recipe(self, X: NDArray[Any], weights: NDArray[np.float64], generator: torch.Generator) -> dict[str, Any]:
         """Arguments of `real_nvp` for these rows, as NumPy arrays and plain values, and the dtype."""
@@ -187,12 +193,11 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
     def _keep(self, history: History) -> None:
         """Fitted attributes from what happened in training, and a warning if it had not settled."""
         self.loc_, self.scale_ = self._recipe["loc"].copy(), self._recipe["scale"].copy()
-        self.n_iter_ = len(history.losses)
         self.loss_curve_ = history.losses
         self.validation_scores_ = [-loss for loss in history.validation_losses] if self.early_stopping else None
         best = history.best_validation_loss
         self.best_validation_score_ = None if best is None else -best
-        if not (history.converged or history.interrupted):
+        if not (history.converged or history.interrupted or self.max_iter == "auto"):
             warnings.warn(
                 f"Training had not settled after max_iter={self.max_iter} epochs; the density is usable. Raise "
                 "max_iter or learning_rate_init; if it never settles, look for columns that are discrete or determine "
@@ -222,7 +227,7 @@ def to_tensor(array: NDArray[Any], like: Tensor) -> Tensor:
 
 
 def _report(history: History) -> None:
-    """Print an epoch as scikit-learn's `MLPRegressor` does."""
-    print(f"Iteration {len(history.losses)}, loss = {history.losses[-1]:.8f}")
+    """Print a look at the loss as scikit-learn's `MLPRegressor` does."""
+    print(f"Step {history.n_steps}, loss = {history.losses[-1]:.8f}")
     if history.validation_losses:
         print(f"Validation score: {-history.validation_losses[-1]:f}")

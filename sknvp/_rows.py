@@ -69,21 +69,27 @@ def validation_rows(
 ) -> NDArray[np.bool_]:
     """The rows that each member is validated on, shape (n_members, n_rows).
 
-    Equal rows fall on the same side, so that none leaks from training into validation and a weight of two means the
-    same as a row given twice. Groups of equal rows are taken in random order as long as their weight fits into the
-    fraction. Nothing but the order of the values within each column decides, so that the choice depends neither on the
-    order of the rows nor on the units of the columns.
+    The rows are laid out in random order along a circle, each taking an arc as long as its weight; members validate on
+    arcs of length ``validation_fraction`` that start at equal distances. So with n members and a fraction of 1/n every
+    row is held out exactly once.
+
+    Equal rows lie together, so that none leaks from training into validation and a weight of two means the same as a
+    row given twice; those heavier than the fraction are never held out. Nothing but the order of the values within each
+    column decides, so that the choice depends neither on the order of the rows nor on the units of the columns.
     """
     groups = _groups_of_equal_rows(X)
-    size = np.bincount(groups, weights)
-    if len(size) == 1:
+    share = np.bincount(groups, weights) / weights.sum()
+    if len(share) == 1:
         return np.zeros((n_members, len(X)), dtype=bool)
-    room = max(validation_fraction * size.sum(), size.min()) * (1 + 1e-9)  # but for rounding errors
-    fitting = np.flatnonzero(size <= room)
-    chosen = np.zeros((n_members, len(size)), dtype=bool)
-    for member in chosen:
-        order = rng.permutation(fitting)
-        member[order[np.cumsum(size[order]) <= room]] = True
+    order = rng.permutation(len(share))
+    middle = np.empty(len(share))
+    middle[order] = np.cumsum(share[order]) - share[order] / 2
+    past_start = (middle - np.arange(n_members)[:, None] / n_members) % 1
+    too_heavy = share > max(validation_fraction, share.min()) * (1 + 1e-9)  # but for rounding errors
+    past_start[:, too_heavy] = np.inf
+    # at least one group, never all
+    nearest, farthest = past_start.min(1, keepdims=True), past_start.max(1, keepdims=True)
+    chosen: NDArray[np.bool_] = past_start < np.clip(validation_fraction, np.nextafter(nearest, 1), farthest)
     return chosen[:, groups]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from .flows import Flow, real_nvp
+from .flows.recipes import EXPERTS
 
 
 @contextmanager
@@ -23,6 +24,12 @@ def build_flow(recipe: dict[str, Any], device: torch.device, generator: torch.Ge
         settings: dict[str, Any] = {k: torch.tensor(v) if isinstance(v, np.ndarray) else v for k, v in recipe.items()}
         dtype: torch.dtype = getattr(torch, settings.pop("dtype"))
         return real_nvp(**settings, generator=generator).to(dtype=dtype, device=device)
+
+
+def build_expert(recipe: dict[str, Any]) -> Flow:
+    """The flow without parameters that a recipe describes: the name of its kind, and that kind's arguments."""
+    settings = {k: torch.tensor(v) if isinstance(v, np.ndarray) else v for k, v in recipe.items() if k != "kind"}
+    return EXPERTS[recipe["kind"]](**settings)
 
 
 def saved_flow(flow: Flow) -> dict[str, Any]:

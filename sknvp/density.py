@@ -1,8 +1,7 @@
 """Density estimation with Real NVP flows."""
 
-import math
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -14,7 +13,9 @@ from sklearn.utils.validation import check_is_fitted
 from . import _parameters as rule
 from ._base import FlowEstimator, to_tensor
 from ._rows import check_weights, in_chunks
-from ._state import gradients_on
+from ._stacking import Table, stack
+from ._state import build_expert, gradients_on
+from .flows import Ensemble
 
 
 class RealNVPDensity(DensityMixin, FlowEstimator):  # type: ignore[misc]
@@ -131,23 +132,31 @@ class RealNVPDensity(DensityMixin, FlowEstimator):  # type: ignore[misc]
     (3, 2)
     """
 
+    stacking: bool
+
+    _rules: ClassVar[dict[str, rule.Rule]] = {**FlowEstimator._rules, "stacking": rule.boolean()}
+
+    _experts: list[dict[str, Any]]
+    _density: Ensemble
+
     def __init__(
         self,
         *,
-        n_layers: int = 6,
-        hidden_layer_sizes: int | Sequence[int] = (64, 64),
+        n_layers: int = 8,
+        hidden_layer_sizes: int | Sequence[int] = (32, 32),
         activation: str = "silu",
         coupling: str = "affine",
         mask: str | ArrayLike = "random",
         standardize: bool = True,
-        n_estimators: int = 4,
+        n_estimators: int = 5,
+        stacking: bool = True,
         alpha: float = 0.1,
         batch_size: int = 128,
-        learning_rate_init: float = 3e-3,
-        max_iter: int = 300,
+        learning_rate_init: float = 0.01,
+        max_iter: int | str = "auto",
         early_stopping: bool = True,
-        validation_fraction: float = 0.1,
-        n_iter_no_change: int = 10,
+        validation_fraction: float = 0.2,
+        n_iter_no_change: int = 12,
         tol: float = 1e-3,
         warm_start: bool = False,
         device: str = "cpu",
@@ -161,6 +170,7 @@ class RealNVPDensity(DensityMixin, FlowEstimator):  # type: ignore[misc]
         self.mask = mask
         self.standardize = standardize
         self.n_estimators = n_estimators
+        self.stacking = stacking
         self.alpha = alpha
         self.batch_size = batch_size
         self.learning_rate_init = learning_rate_init
@@ -209,9 +219,38 @@ class RealNVPDensity(DensityMixin, FlowEstimator):  # type: ignore[misc]
             rows = self._check_rows(X, reset=not self._continues, n_least=2)
             weights = check_weights(sample_weight, rows)
             counts = weights > 0
+            rng = check_random_state(self.random_state)
             with gradients_on():
-                self._fit_flow(rows[counts], weights[counts], check_random_state(self.random_state), device)
+                validation = self._fit_flow(rows[counts], weights[counts], rng, device)
+                self._fit_experts(rows[counts], weights[counts], validation, rng)
         return self
+
+    def _fit_experts(
+        self, X: NDArray[Any], weights: NDArray[np.float64], validation: NDArray[np.bool_], rng: np.random.RandomState
+    ) -> None:
+        """Set the experts, if there are to be any, and the weights of the flows and of them."""
+        frame = {name: torch.tensor(self._recipe[name]) for name in ("loc", "scale", "columns")}
+        self._experts, log_weights = [], np.zeros(1)
+        if self.stacking and validation.any() and len(frame["columns"]):
+            tensors = (torch.tensor(v, device="cpu") for v in (X.astype(np.float64), weights, validation))
+            self._experts, log_weights = stack(self._flow, Table(frame, *tensors, tail=torch.zeros(len(X))), rng)
+        kinds = ["flows", *(expert["kind"] for expert in self._experts)]
+        self.stacking_weights_ = dict(zip(kinds, np.exp(log_weights).tolist(), strict=True))
+        self._density = self._ensemble()
+
+    def _ensemble(self) -> Ensemble:
+        """The flows and experts as one density."""
+        experts = [build_expert(recipe).to(self._flow.like) for recipe in self._experts]
+        log_weights = np.log(list(self.stacking_weights_.values()))
+        return Ensemble([self._flow, *experts], torch.tensor(log_weights, device=self._flow.like.device))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__getstate__().items() if name != "_density"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "_flow" in state:
+            self._density = self._ensemble()
 
     def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
         """Log-density of each row.
@@ -230,9 +269,9 @@ class RealNVPDensity(DensityMixin, FlowEstimator):  # type: ignore[misc]
         rows = self._check_rows(X, reset=False)
         log_density = np.empty(len(rows))
         with torch.no_grad():
-            for chunk in in_chunks(len(rows), self._flow.chunk_size):
-                each = self._flow.log_prob(to_tensor(rows[chunk], self._flow.like)).cpu().double()
-                log_density[chunk] = (torch.logsumexp(each, 0) - math.log(len(each))).numpy()
+            for chunk in in_chunks(len(rows), self._density.chunk_size):
+                x = to_tensor(rows[chunk], self._density.like)
+                log_density[chunk] = self._density.log_prob(x).cpu().numpy()
         return log_density
 
     def score(self, X: ArrayLike, y: Any = None) -> float:
@@ -269,18 +308,10 @@ class RealNVPDensity(DensityMixin, FlowEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         rule.check("n_samples", n_samples, rule.integer(1))
-        rng = check_random_state(random_state)
+        seed = int(check_random_state(random_state).randint(2**31 - 1))
+        generator = torch.Generator().manual_seed(seed)
         X = np.empty((n_samples, self.n_features_in_), dtype=self._recipe["dtype"])
         with torch.no_grad():
-            for chunk in in_chunks(n_samples, self._flow.chunk_size):
-                X[chunk] = self._sample(chunk.stop - chunk.start, rng)
+            for chunk in in_chunks(n_samples, self._density.chunk_size):
+                X[chunk] = self._density.sample(chunk.stop - chunk.start, generator).cpu().numpy()
         return X
-
-    def _sample(self, n_samples: int, rng: np.random.RandomState) -> NDArray[Any]:
-        """Rows from the flows, each from a flow drawn at random."""
-        generator = torch.Generator().manual_seed(int(rng.randint(2**31 - 1)))
-        n_members = self._flow.n_members
-        counts = rng.multinomial(n_samples, np.full(n_members, 1 / n_members))
-        drawn = self._flow.sample(int(counts.max()), generator=generator)
-        rows = torch.cat([each[:count] for each, count in zip(drawn, counts, strict=True)])
-        return rows.cpu().numpy()[rng.permutation(n_samples)]

@@ -4,27 +4,34 @@ Tensors only; scikit-learn lives one floor up. Everything learned carries a lead
 ``n_members`` independent flows of the same shape, evaluated and trained in the same operations.
 """
 
-from .base import StandardNormal
+from .base import Beside, GaussianMixture, Kernels, StandardNormal, StudentT
 from .conditioner import Conditioner
 from .coupling import AffineCoupling, Coupling, SplineCoupling
 from .elementwise import Standardize
+from .ensemble import Ensemble
 from .flow import Flow
-from .linear import Permute
+from .linear import Permute, Whiten
 from .recipes import real_nvp
 from .transform import Chain, Inverse, Select, Transform
 
 __all__ = [
     "AffineCoupling",
+    "Beside",
     "Chain",
     "Conditioner",
     "Coupling",
+    "Ensemble",
     "Flow",
+    "GaussianMixture",
     "Inverse",
+    "Kernels",
     "Permute",
     "Select",
     "SplineCoupling",
     "StandardNormal",
     "Standardize",
+    "StudentT",
     "Transform",
+    "Whiten",
     "real_nvp",
 ]

@@ -5,7 +5,7 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
-from .base import StandardNormal
+from .base import Base
 from .transform import Transform
 
 CHUNK_NUMBERS = 2**20  # what one layer may put out at once: little enough to stay near the processor
@@ -18,13 +18,13 @@ class Flow(nn.Module):
     ----------
     transform : Transform
         From data to noise.
-    base : StandardNormal
+    base : Base
         The distribution of the noise.
     n_members : int, default=1
         Number of independent flows in ``transform``.
     """
 
-    def __init__(self, transform: Transform, base: StandardNormal, n_members: int = 1) -> None:
+    def __init__(self, transform: Transform, base: Base, n_members: int = 1) -> None:
         super().__init__()
         self.transform = transform
         self.base = base
@@ -53,7 +53,7 @@ class Flow(nn.Module):
     @property
     def chunk_size(self) -> int:
         """How many rows should pass through at once, so that memory does not grow with their number."""
-        widest = max(self.base.n_features, *(part.shape[-1] for part in self.parameters()), 1)
+        widest = max(self.base.width, *(part.shape[-1] for part in self.parameters()), 1)
         return max(1, CHUNK_NUMBERS // (self.n_members * widest))
 
     def _per_member(self, x: Tensor | None) -> Tensor | None:

@@ -37,15 +37,18 @@ class NegativeLogLikelihood:
         self.batch_size = batch_size
         self.generator = generator
 
+    @property
+    def n_batches(self) -> int:
+        """Batches in an epoch."""
+        return -(-self.train_rows.shape[1] // self.batch_size)
+
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """The rows of one epoch in a new random order: indices and weights, both (n_members, n_batch)."""
-        n_members, n_rows = self.train_rows.shape
-        order = torch.stack(
-            [torch.randperm(n_rows, generator=self.generator, device=self.generator.device) for _ in range(n_members)]
-        )
-        order = order.to(self.x.device)
-        for chosen in order.tensor_split(-(-n_rows // self.batch_size), 1):
-            yield self.train_rows.gather(1, chosen), self.train_weights.gather(1, chosen)
+        """Epoch after epoch, each in a new random order: indices and weights, both (n_members, n_batch)."""
+        shape, device = self.train_rows.shape, self.generator.device
+        while True:
+            order = torch.rand(shape, generator=self.generator, device=device).argsort(1).to(self.x.device)
+            for chosen in order.tensor_split(self.n_batches, 1):
+                yield self.train_rows.gather(1, chosen), self.train_weights.gather(1, chosen)
 
     def loss(self, rows: Tensor, weights: Tensor) -> Tensor:
         """Loss of each member on its own rows, shape (n_members,)."""

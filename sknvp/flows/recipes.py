@@ -5,12 +5,12 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from .base import StandardNormal
+from .base import Base, Beside, GaussianMixture, Kernels, StandardNormal, StudentT
 from .conditioner import Conditioner
 from .coupling import AffineCoupling, Coupling, SplineCoupling
 from .elementwise import Standardize
 from .flow import Flow
-from .linear import Permute
+from .linear import Permute, Whiten
 from .transform import Chain, Select, Transform
 
 COUPLINGS: dict[str, type[Coupling]] = {"affine": AffineCoupling, "spline": SplineCoupling}
@@ -61,11 +61,47 @@ def real_nvp(
         )
         return layer(conditioner, n_first, flip)
 
-    body: Transform = Chain(*_couplings(masks, make_coupling))
+    body = Chain(*_couplings(masks, make_coupling))
+    return _flow(loc, scale, columns, body, StandardNormal(len(columns)), n_members=len(masks))
+
+
+def gaussian_mixture(
+    loc: Tensor, scale: Tensor, columns: Tensor, log_weights: Tensor, means: Tensor, precisions_cholesky: Tensor
+) -> Flow:
+    """A Gaussian mixture per member, in standardised units; see `base.GaussianMixture` for the last three."""
+    base = GaussianMixture(log_weights, means, precisions_cholesky)
+    return _flow(loc, scale, columns, Chain(), base, n_members=len(means))
+
+
+def kernels(
+    loc: Tensor,
+    scale: Tensor,
+    columns: Tensor,
+    mean: Tensor,
+    precision_cholesky: Tensor,
+    points: Tensor,
+    log_weights: Tensor,
+    bandwidth: float,
+) -> Flow:
+    """Normal kernels on points, all in the coordinates of `linear.Whiten`; the points have shape (n_points, d)."""
+    whiten = Whiten(mean, precision_cholesky)
+    base = Kernels(whiten(points.expand(len(mean), -1, -1))[0], log_weights, bandwidth)
+    return _flow(loc, scale, columns, whiten, base, n_members=len(mean))
+
+
+def student_t(
+    loc: Tensor, scale: Tensor, columns: Tensor, mean: Tensor, precision_cholesky: Tensor, degrees_of_freedom: int
+) -> Flow:
+    """A multivariate t-distribution per member, in the coordinates of `linear.Whiten`."""
+    base = StudentT(len(columns), degrees_of_freedom)
+    return _flow(loc, scale, columns, Whiten(mean, precision_cholesky), base, n_members=len(mean))
+
+
+def _flow(loc: Tensor, scale: Tensor, columns: Tensor, body: Transform, base: Base, n_members: int) -> Flow:
+    """Standardise, then ``body`` and ``base`` on the chosen columns; the others are standard normal."""
     if len(columns) < len(loc):
-        body = Select(body, columns)
-    flow = Flow(Chain(Standardize(loc, scale), body), StandardNormal(len(loc)), n_members=len(masks))
-    return flow.to(loc.dtype)
+        body, base = Select(body, columns), Beside(base, columns, len(loc))
+    return Flow(Chain(Standardize(loc, scale), body), base, n_members).to(loc.dtype)
 
 
 def _couplings(masks: Tensor, make_coupling: Callable[[int, bool], Coupling]) -> list[Transform]:
@@ -88,3 +124,10 @@ def _couplings(masks: Tensor, make_coupling: Callable[[int, bool], Coupling]) ->
 def _rearrange(order: Tensor, wanted: Tensor) -> list[Transform]:
     """The permutation from one order of the columns to another, or nothing if they agree."""
     return [] if torch.equal(order, wanted) else [Permute(torch.argsort(order, -1).gather(-1, wanted))]
+
+
+EXPERTS: dict[str, Callable[..., Flow]] = {
+    "gaussian_mixture": gaussian_mixture,
+    "kernels": kernels,
+    "student_t": student_t,
+}

@@ -2,23 +2,25 @@
 
 import math
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+CHECK_STEPS = 25  # gradient steps between two looks at the loss
 MAX_GRADIENT_NORM = 5.0
 N_RATES = 3  # learning rates tried in turn, each ...
-RATE_FACTOR = 0.2  # ... this fraction of the one before
+RATE_FACTOR = 0.3  # ... this fraction of the one before
 
 
 class Objective(Protocol):
     """What to minimise; every loss has shape (n_members,)."""
 
-    def batches(self) -> Iterable[tuple[Any, ...]]:
-        """The arguments of `loss`, batch by batch, for one epoch."""
+    def batches(self) -> Iterator[tuple[Any, ...]]:
+        """The arguments of `loss`, batch by batch, without end."""
 
     def loss(self, *batch: Any) -> Tensor: ...
 
@@ -28,8 +30,12 @@ class Objective(Protocol):
 
 @dataclass
 class History:
-    """What happened in training, epoch by epoch; losses are averages over the members, in nats a row."""
+    """What happened in training, noted every `CHECK_STEPS` steps; losses are averages over the members, in nats a row.
 
+    ``losses`` are means over the steps since the note before.
+    """
+
+    n_steps: int = 0
     losses: list[float] = field(default_factory=list)
     validation_losses: list[float] = field(default_factory=list)
     best_validation_loss: float | None = None
@@ -43,17 +49,18 @@ def train(
     *,
     learning_rate: float,
     alpha: float,
-    max_iter: int,
+    max_steps: int,
     n_iter_no_change: int,
     tol: float,
-    on_epoch: Callable[[History], None] | None = None,
+    on_check: Callable[[History], None] | None = None,
 ) -> History:
     """Train all members of a flow at once, in place.
 
-    Adam with decoupled weight decay `alpha`, the gradient of each member clipped by its norm. The watched loss is that
-    of validation if there is any, else of training. When it has not fallen by `tol` for `n_iter_no_change` epochs the
-    learning rate is lowered, and the third time training ends. With validation each member goes on, and ends, with
-    the weights that did best so far, its untrained ones included; without, the last weights stay.
+    Adam with decoupled weight decay `alpha`, the gradient of each member clipped by its norm. Every `CHECK_STEPS`
+    steps a loss is looked at: that of validation if there is any, else of training. When it has not fallen by `tol`
+    in `n_iter_no_change` looks the learning rate is lowered, and after `N_RATES` rates training ends. With validation
+    each member goes on, and ends, with the weights that did best so far, its untrained ones included; without, the
+    last weights stay.
 
     A KeyboardInterrupt ends training early and keeps what there is.
     """
@@ -63,14 +70,16 @@ def train(
     best = None if losses is None else Best(flat, losses)
     if parts:
         optimizer = torch.optim.AdamW([flat], lr=learning_rate, weight_decay=alpha, fused=True)
-        watch = Watch(tol, n_iter_no_change)
+        watch, batches = Watch(tol, n_iter_no_change), objective.batches()
         try:
-            while len(history.losses) < max_iter and not history.converged:
-                history.losses.append(_epoch(parts, flat, objective, optimizer))
+            while history.n_steps < max_steps and not history.converged:
+                n_steps = min(CHECK_STEPS, max_steps - history.n_steps)
+                history.losses.append(_descend(parts, flat, objective, islice(batches, n_steps), optimizer))
+                history.n_steps += n_steps
                 if best is not None:
                     history.validation_losses.append(best.update(objective.validate()))
-                if on_epoch is not None:
-                    on_epoch(history)
+                if on_check is not None:
+                    on_check(history)
                 if watch.stalled(history.losses[-1] if best is None else best.mean_loss):
                     history.converged = watch.n_stalls == N_RATES and math.isfinite(watch.best)
                     optimizer.param_groups[0]["lr"] *= RATE_FACTOR
@@ -98,12 +107,16 @@ def flatten(module: nn.Module) -> nn.Parameter:
     return flat
 
 
-def _epoch(
-    parts: list[nn.Parameter], flat: nn.Parameter, objective: Objective, optimizer: torch.optim.Optimizer
+def _descend(
+    parts: list[nn.Parameter],
+    flat: nn.Parameter,
+    objective: Objective,
+    batches: Iterable[tuple[Any, ...]],
+    optimizer: torch.optim.Optimizer,
 ) -> float:
-    """One pass over the batches; returns the mean loss."""
+    """A step down the gradient for each batch; returns the mean loss."""
     losses = []
-    for batch in objective.batches():
+    for batch in batches:
         loss = objective.loss(*batch)
         gradient = torch.cat([g.flatten(1) for g in torch.autograd.grad(loss.sum(), parts)], 1)
         gradient.nan_to_num_(0.0, 0.0, 0.0)  # one overflow must not spoil the weights
@@ -141,7 +154,7 @@ class Best:
 
 
 class Watch:
-    """Counts epochs without an improvement of at least `tol`."""
+    """Counts looks at the loss without an improvement of at least `tol`."""
 
     def __init__(self, tol: float, patience: int) -> None:
         self.tol = tol
@@ -151,7 +164,7 @@ class Watch:
         self.n_stalls = 0
 
     def stalled(self, loss: float) -> bool:
-        """Whether `patience` epochs have now passed without improvement; then the count starts anew."""
+        """Whether `patience` looks have now brought no improvement; then the count starts anew."""
         if loss < self.best - self.tol:
             self.best, self.n_waited = loss, 0
             return False

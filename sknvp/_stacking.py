@@ -1,0 +1,198 @@
+"""What stands beside the flows of a density: simple experts, and the weights of all by held-out likelihood."""
+
+import math
+from collections.abc import Callable, Iterable
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.cluster import kmeans_plusplus
+from torch import Tensor
+
+from ._state import build_expert
+from .flows import Flow
+from .flows.mixture import expectation_maximization, precision_cholesky
+
+N_COMPONENTS = (1, 2, 4, 8, 16, 32, 64)  # of the Gaussian mixture
+RIDGES = (1e-4, 1e-3, 1e-2, 1e-1)  # added to its variances
+BANDWIDTHS = np.geomspace(0.03, 2.0, 12)  # of the kernels, in standard deviations
+DEGREES_OF_FREEDOM = 4  # of the t-distribution
+RIDGE = 1e-6  # added to the variances of kernels and t-distribution
+N_ROWS = 10_000  # that experts are fitted to at most
+N_QUERIES = 1_000  # held-out rows that choose the bandwidth
+LEAST_WEIGHT = 0.01  # an expert with less is left out, since it costs time and adds little, ...
+TAIL_SHARE = 0.01  # of the t-distribution when mixtures or kernels are compared
+TAIL_WEIGHT = 1e-3  # ... but the t-distribution always has as much as this
+
+Recipe = dict[str, Any]
+
+
+class Table(NamedTuple):
+    """Rows that experts learn from, on the CPU in float64."""
+
+    frame: dict[str, Tensor]  # location and scale of the columns, and which of them vary
+    x: Tensor  # (n_rows, n_features)
+    weights: Tensor  # (n_rows,)
+    validation: Tensor  # (n_members, n_rows), True for the rows that a member does not train on
+    tail: Tensor  # (n_rows,), held-out log-density of each row under the t-distribution
+
+    @property
+    def z(self) -> Tensor:
+        """The columns that vary, standardised."""
+        return ((self.x - self.frame["loc"]) / self.frame["scale"])[:, self.frame["columns"]]
+
+    @property
+    def training(self) -> Tensor:
+        """Weights of the rows for each member, shape (n_members, n_rows)."""
+        return self.weights * ~self.validation
+
+    @property
+    def everything(self) -> Tensor:
+        """Weights of the rows for a single member that sees all of them, shape (1, n_rows)."""
+        return self.weights.unsqueeze(0)
+
+    def sample(self, n_rows: int, rng: np.random.RandomState) -> "Table":
+        """At most so many of the rows, drawn at random."""
+        rows = torch.tensor(rng.permutation(len(self.x))[:n_rows])
+        x, weights, validation, tail = self.x[rows], self.weights[rows], self.validation[:, rows], self.tail[rows]
+        return self._replace(x=x, weights=weights, validation=validation, tail=tail)
+
+
+def stack(flow: Flow, table: Table, rng: np.random.RandomState) -> tuple[list[Recipe], NDArray[np.float64]]:
+    """Recipes of the experts that help, and the log-weights of the flow and of them.
+
+    For the comparison each expert is fitted once per member of the flow, to the rows which that member was trained on;
+    the weights are those of the greatest likelihood of the rows held out. Kernels and t-distribution are then fitted
+    to all rows, while the mixture stays the average of the members' own.
+
+    References
+    ----------
+    Smyth and Wolpert, "Linearly combining density estimators via stacking", Machine Learning 36, 1999.
+    """
+    table = table.sample(N_ROWS, rng)
+    tail = held_out(build_expert(student_t(table, table.training)), table)
+    table = table._replace(tail=tail)
+    mixture, kernels = best_mixture(table, rng), best_kernels(table, rng)
+    compared = [mixture, kernels(table.training), student_t(table, table.training)]
+    log_densities = torch.stack([held_out(f, table) for f in (flow, *map(build_expert, compared))])
+    weights = stacking_weights(log_densities, table.weights)
+    kept = weights >= LEAST_WEIGHT
+    weights[-1] = weights[-1].clamp(min=TAIL_WEIGHT)
+    kept[0] = kept[-1] = True
+    final = [mixture, kernels(table.everything), student_t(table, table.everything)]
+    weights = weights[kept]
+    recipes = [_plain(recipe) for recipe, keep in zip(final, kept[1:], strict=True) if keep]
+    return recipes, np.log((weights / weights.sum()).numpy())
+
+
+def held_out(flow: Flow, table: Table) -> Tensor:
+    """Log of the mean density of each row under the members that did not train on it; NaN where all did."""
+    validation = table.validation
+    rows = torch.argsort(~validation, dim=1, stable=True)[:, : int(validation.sum(1).max())]
+    x = table.x.to(flow.like)
+    with torch.no_grad():
+        parts = [flow.log_prob(x[chunk]).double().cpu() for chunk in torch.split(rows, flow.chunk_size, 1)]
+    each = torch.where(validation.gather(1, rows), torch.cat(parts, 1).nan_to_num(nan=-torch.inf), -torch.inf)
+    by_row = torch.full(validation.shape, -torch.inf, dtype=torch.float64).scatter(1, rows, each)
+    return torch.logsumexp(by_row, 0) - validation.sum(0).log()
+
+
+def stacking_weights(log_densities: Tensor, weights: Tensor) -> Tensor:
+    """The mixture of densities under which the rows, weighted, are likeliest, shape (n_densities,).
+
+    ``log_densities`` has shape (n_densities, n_rows); rows where any is NaN do not count. The problem is convex, and
+    expectation-maximization from equal weights solves it.
+    """
+    known = ~log_densities.isnan().any(0)
+    log_densities, weights = log_densities[:, known], weights[known] / weights[known].sum()
+    shares = torch.full((len(log_densities),), 1 / len(log_densities), dtype=torch.float64)
+    for _ in range(1000):
+        posterior = torch.softmax(log_densities + shares.log().unsqueeze(1), 0)
+        before, shares = shares, posterior @ weights
+        if (shares - before).abs().max() < 1e-6:
+            break
+    return shares
+
+
+def best_mixture(table: Table, rng: np.random.RandomState) -> Recipe:
+    """Gaussian mixtures, one per member, with the number of components and the ridge likeliest on held-out rows."""
+    most = len(table.x) // (table.z.shape[1] + 1)
+    sizes = [n for n in N_COMPONENTS if n <= max(most, 1)]
+    best: tuple[float, Recipe] = -np.inf, {"means": table.z[:, None]}
+    for ridge in RIDGES:
+        fewest = best[1]["means"].shape[1]
+        best = _climb((gaussian_mixture(table, n, ridge, rng) for n in sizes if n >= fewest), table, best)
+    return best[1]
+
+
+def best_kernels(table: Table, rng: np.random.RandomState) -> Callable[[Tensor], Recipe]:
+    """A recipe for kernels, given weights, with the shape and bandwidth that are likeliest on held-out rows."""
+    few = table.sample(N_QUERIES, rng)
+
+    def score(candidate: tuple[bool, float]) -> float:
+        return held_out_score(kernels(table, table.training, *candidate), few)
+
+    whiten, rough = max(product((False, True), BANDWIDTHS), key=score)
+    finer = rough * np.geomspace(BANDWIDTHS[0] / BANDWIDTHS[1], BANDWIDTHS[1] / BANDWIDTHS[0], 5)[1:-1]
+    bandwidth = max(finer, key=lambda bandwidth: score((whiten, bandwidth)))
+    return lambda weights: kernels(table, weights, whiten, bandwidth)
+
+
+def _climb(recipes: Iterable[Recipe], table: Table, best: tuple[float, Recipe] = (-np.inf, {})) -> tuple[float, Recipe]:
+    """The highest held-out score and its recipe; no more recipes are made once one falls behind."""
+    for recipe in recipes:
+        score = held_out_score(recipe, table)
+        if score <= best[0]:
+            break
+        best = score, recipe
+    return best
+
+
+def held_out_score(recipe: Recipe, table: Table) -> float:
+    """Weighted mean of the held-out log-densities, with a little of the t-distribution mixed in.
+
+    Without that a few outliers would decide.
+    """
+    log_density = held_out(build_expert(recipe), table)
+    log_density = torch.logaddexp(log_density + math.log1p(-TAIL_SHARE), table.tail + math.log(TAIL_SHARE))
+    known = ~log_density.isnan()
+    return float(np.average(log_density[known], weights=table.weights[known]))
+
+
+def gaussian_mixture(table: Table, n_components: int, ridge: float, rng: np.random.RandomState) -> Recipe:
+    z, training = table.z, table.training
+    centres = [
+        kmeans_plusplus(z[w > 0].numpy(), n_components, sample_weight=w[w > 0].numpy(), random_state=rng)[0]
+        for w in training
+    ]
+    fitted = expectation_maximization(z, training, torch.tensor(np.stack(centres)), ridge)
+    return {"kind": "gaussian_mixture", **table.frame, **dict(fitted.named_buffers())}
+
+
+def kernels(table: Table, weights: Tensor, whiten: bool, bandwidth: float) -> Recipe:
+    shape = mean_and_precision(table.z, weights)
+    if not whiten:
+        shape["precision_cholesky"] = torch.eye(table.z.shape[1], dtype=torch.float64).repeat(len(weights), 1, 1)
+    log_weights = (weights / weights.sum(1, keepdim=True)).log()
+    own = {"points": table.z, "log_weights": log_weights, "bandwidth": float(bandwidth)}
+    return {"kind": "kernels", **table.frame, **shape, **own}
+
+
+def student_t(table: Table, weights: Tensor) -> Recipe:
+    shape = mean_and_precision(table.z, weights)
+    return {"kind": "student_t", **table.frame, **shape, "degrees_of_freedom": DEGREES_OF_FREEDOM}
+
+
+def mean_and_precision(z: Tensor, weights: Tensor) -> dict[str, Tensor]:
+    """Mean, and Cholesky factor of the inverse covariance, for each member's weights of the rows."""
+    weights = weights / weights.sum(1, keepdim=True)
+    mean = weights @ z
+    around = (z - mean.unsqueeze(1)) * weights.sqrt().unsqueeze(-1)
+    return {"mean": mean, "precision_cholesky": precision_cholesky(around.mT @ around, RIDGE)}
+
+
+def _plain(recipe: Recipe) -> Recipe:
+    """The recipe with arrays in the place of tensors."""
+    return {name: value.numpy() if isinstance(value, Tensor) else value for name, value in recipe.items()}

@@ -1,0 +1,103 @@
+"""Gaussian mixtures fitted to rows, for all members at once.
+
+The log-density of a normal distribution is linear in the monomials 1, z_i and z_i z_j of a row, and so are the sums
+that its mean and covariance need. Both halves of expectation-maximization are therefore products with one matrix.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from .base import LOG_2_PI, GaussianMixture
+
+START_WIDTH = 0.1  # standard deviation of a component to begin with; the data's is one
+MAX_ITER = 100
+TOL = 1e-3  # nats a row
+CHUNK_NUMBERS = 2**20
+
+
+def expectation_maximization(x: Tensor, weights: Tensor, centres: Tensor, ridge: float) -> GaussianMixture:
+    """Mixtures of great likelihood, one per member, reached from narrow components of equal weight.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n_rows, n_features), dtype float64
+        The rows, standardised.
+    weights : Tensor of shape (n_members, n_rows)
+        How much each row counts for each member; zero for the rows that it is not to see.
+    centres : Tensor of shape (n_members, n_components, n_features)
+        Where the components start.
+    ridge : float
+        Added to the variances, so that no component collapses onto a row.
+
+    References
+    ----------
+    Dempster, Laird and Rubin, "Maximum likelihood from incomplete data via the EM algorithm", J. R. Stat. Soc. B 39,
+    1977.
+    """
+    n_members, n_components, n_features = centres.shape
+    narrow = torch.eye(n_features).to(x).expand(n_members, n_components, -1, -1) / START_WIDTH
+    mixture = GaussianMixture(x.new_full((n_members, n_components), -math.log(n_components)), centres, narrow)
+    weights = weights / weights.sum(1, keepdim=True)
+    before = -math.inf
+    for _ in range(MAX_ITER):
+        moments, after = _expected(mixture, x, weights)
+        if after - before < TOL:
+            break
+        mixture, before = _maximized(moments, ridge), after
+    return mixture
+
+
+def _expected(mixture: GaussianMixture, x: Tensor, weights: Tensor) -> tuple[Tensor, float]:
+    """Sums of the monomials in each component, shape (n_members, n_components, n_monomials), and the log-likelihood."""
+    coefficients = _coefficients(mixture)
+    moments, log_likelihood = torch.zeros_like(coefficients), 0.0
+    chunk_size = max(1, CHUNK_NUMBERS // coefficients.shape[:2].numel())
+    for rows, w in zip(torch.split(x, chunk_size), torch.split(weights, chunk_size, 1), strict=True):
+        monomials = _monomials(rows)
+        joint = torch.unflatten(coefficients.flatten(0, 1) @ monomials.T, 0, coefficients.shape[:2])
+        total = torch.logsumexp(joint, 1, keepdim=True)
+        shares = joint.sub_(total).exp_().mul_(w.unsqueeze(1))
+        moments += torch.unflatten(shares.flatten(0, 1) @ monomials, 0, coefficients.shape[:2])
+        log_likelihood += float((w * total.squeeze(1)).sum(1).mean())
+    return moments, log_likelihood
+
+
+def _monomials(x: Tensor) -> Tensor:
+    """``1``, every ``x_i``, and ``x_i x_j`` for i <= j, shape (n_rows, n_monomials)."""
+    i, j = torch.triu_indices(x.shape[1], x.shape[1], device=x.device)
+    return torch.cat([x.new_ones(len(x), 1), x, x[:, i] * x[:, j]], 1)
+
+
+def _coefficients(mixture: GaussianMixture) -> Tensor:
+    """What the log-density of each component, times its weight, is in terms of the monomials."""
+    p, mean, d = mixture.precisions_cholesky, mixture.means, mixture.n_features
+    precision = p @ p.mT
+    linear = (precision @ mean.unsqueeze(-1)).squeeze(-1)
+    log_det = p.diagonal(0, -2, -1).log().sum(-1)
+    constant = mixture.log_weights + log_det - 0.5 * ((linear * mean).sum(-1) + d * LOG_2_PI)
+    i, j = torch.triu_indices(d, d, device=p.device)
+    quadratic = -precision[..., i, j] * torch.where(i == j, 0.5, 1.0)
+    return torch.cat([constant.unsqueeze(-1), linear, quadratic], -1)
+
+
+def _maximized(moments: Tensor, ridge: float) -> GaussianMixture:
+    """The mixtures with the given sums of monomials in each component."""
+    n_features = (math.isqrt(8 * moments.shape[-1] + 1) - 3) // 2
+    counts = moments[..., 0].clamp(min=1e-10)
+    means, products = (moments[..., 1:] / counts.unsqueeze(-1)).tensor_split([n_features], -1)
+    i, j = torch.triu_indices(n_features, n_features, device=moments.device)
+    second = moments.new_empty(*products.shape[:-1], n_features, n_features)
+    second[..., i, j] = second[..., j, i] = products
+    covariances = second - means.unsqueeze(-1) * means.unsqueeze(-2)
+    log_weights = (counts / counts.sum(1, keepdim=True)).log()
+    return GaussianMixture(log_weights, means, precision_cholesky(covariances, ridge))
+
+
+def precision_cholesky(covariances: Tensor, ridge: float) -> Tensor:
+    """Upper triangular P with ``P P^T`` the inverse of the covariance plus ``ridge``, shape (..., d, d)."""
+    unit = torch.eye(covariances.shape[-1]).to(covariances)
+    lower = torch.linalg.cholesky(covariances + ridge * unit)
+    inverse: Tensor = torch.linalg.solve_triangular(lower, unit.expand_as(lower), upper=False)
+    return inverse.mT
