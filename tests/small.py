@@ -12,11 +12,17 @@ def small(**settings):
         "n_layers": 4,
         "hidden_layer_sizes": (16,),
         "n_estimators": 2,
+        "stacking": False,
         "learning_rate_init": 1e-2,
         "max_iter": 100,
         "random_state": 0,
     }
     return RealNVPDensity(**{**defaults, **settings})
+
+
+def stacked(**settings):
+    """A small flow with all that stands beside it."""
+    return small(**{"stacking": True, "max_iter": 20, **settings})
 
 
 def full_batch(**settings):

@@ -32,6 +32,8 @@ BAD_PARAMETERS = [
     ("mask", [[1, 0]] * 3 + [[1, 1]], r"mask must have a one .* and a zero .* in layer 3"),
     ("standardize", "yes", "standardize must be True or False"),
     ("n_estimators", -1, "n_estimators must be an integer of at least 1"),
+    ("stacking", "yes", "stacking must be True or False"),
+    ("max_iter", "all", "max_iter must be an integer of at least 1 or one of 'auto'"),
     ("alpha", -1e-3, "alpha must be a finite number of at least 0, got -0.001"),
     ("alpha", np.nan, "alpha must be a finite number"),
     ("batch_size", 0, "batch_size must be an integer of at least 1"),
@@ -156,5 +158,5 @@ def test_ctrl_c_keeps_a_usable_fit(monkeypatch):
     monkeypatch.setattr("sknvp._base._report", interrupt)
     with pytest.warns(UserWarning, match="interrupted by user"):
         estimator = small(verbose=True).fit(moons())
-    assert estimator.n_iter_ == 1
+    assert len(estimator.loss_curve_) == 1
     assert np.isfinite(estimator.score(moons()))

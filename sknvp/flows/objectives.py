@@ -46,7 +46,8 @@ class NegativeLogLikelihood:
         """Epoch after epoch, each in a new random order: indices and weights, both (n_members, n_batch)."""
         shape, device = self.train_rows.shape, self.generator.device
         while True:
-            order = torch.rand(shape, generator=self.generator, device=device).argsort(1).to(self.x.device)
+            noise = torch.rand(shape, dtype=torch.float32, generator=self.generator, device=device)
+            order = noise.argsort(1).to(self.x.device)
             for chosen in order.tensor_split(self.n_batches, 1):
                 yield self.train_rows.gather(1, chosen), self.train_weights.gather(1, chosen)
 

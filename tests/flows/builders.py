@@ -12,6 +12,7 @@ from sknvp.flows import (
     Select,
     SplineCoupling,
     Standardize,
+    Whiten,
     masks,
     real_nvp,
 )
@@ -70,11 +71,18 @@ def whole_flow(
     )
 
 
+def whitening(n_members, n_features):
+    upper = torch.triu(randn(n_members, n_features, n_features), 1)
+    return Whiten(randn(n_members, n_features), upper + torch.diag_embed(randn(n_members, n_features, seed=1).exp()))
+
+
 # Each takes n_members and n_features and gives a transform whose contract the tests check.
 TRANSFORMS = {
     "standardize": lambda m, d: Standardize(randn(d), randn(d).exp()),
     "permute, a permutation a member": permutation,
     "permute, one for all": lambda m, d: permutation(1, d),
+    "whiten, one a member": whitening,
+    "whiten, one for all": lambda m, d: whitening(1, d),
     "affine coupling": lambda m, d: coupling(AffineCoupling, m, d),
     "affine coupling, flipped": lambda m, d: coupling(AffineCoupling, m, d, flip=True),
     "affine coupling, nothing conditions": lambda m, d: coupling(AffineCoupling, m, d, n_first=0),

@@ -11,7 +11,15 @@ from sknvp.flows.training import flatten, train
 
 from .builders import generator, randn, shaken, whole_flow
 
-SETTINGS = {"learning_rate": 1e-2, "alpha": 0.0, "max_iter": 20, "n_iter_no_change": 5, "tol": 1e-4}
+# every step is looked at, but for the tests that say otherwise
+pytestmark = pytest.mark.usefixtures("look_at_every_step")
+
+SETTINGS = {"learning_rate": 1e-2, "alpha": 0.0, "max_steps": 100, "n_iter_no_change": 5, "tol": 1e-4}
+
+
+@pytest.fixture
+def look_at_every_step(monkeypatch):
+    monkeypatch.setattr("sknvp.flows.training.CHECK_STEPS", 1)
 
 
 def objective(flow, x, weights=None, n_valid=0, batch_size=1000):
@@ -119,7 +127,7 @@ def test_every_training_row_comes_once_an_epoch():
     validation[0, :3] = validation[1, 5:6] = True  # of different numbers: the shorter is filled up by weight zero
     weights = torch.arange(1.0, 11, dtype=torch.float64)
     goal = NegativeLogLikelihood(flow, randn(10, 1), weights, validation, 4, generator())
-    batches = list(goal.batches())
+    batches = list(itertools.islice(goal.batches(), goal.n_batches))
     assert {rows.shape for rows, _ in batches} == {(2, 3)}
     for m in range(2):
         seen = torch.cat([torch.stack([rows[m], w[m]]) for rows, w in batches], 1)
@@ -130,9 +138,9 @@ def test_every_training_row_comes_once_an_epoch():
 
 def test_training_stops_when_nothing_improves():
     flow = whole_flow(1, 2)
-    history = train(flow, objective(flow, randn(500, 2), n_valid=100), **{**SETTINGS, "max_iter": 1000})
+    history = train(flow, objective(flow, randn(500, 2), n_valid=100), **{**SETTINGS, "max_steps": 10_000})
     assert history.converged
-    assert len(history.losses) < 1000
+    assert history.n_steps < 10_000
 
 
 class Recorder(torch.nn.Module):
@@ -146,7 +154,8 @@ class Recorder(torch.nn.Module):
         self.seen = []
 
     def batches(self):
-        yield ()
+        while True:
+            yield ()
 
     def loss(self):
         self.seen.append(self.value.detach().clone()[:, 0])
@@ -160,9 +169,9 @@ class Recorder(torch.nn.Module):
 def test_on_a_stall_each_member_goes_back_to_its_best_and_the_steps_get_smaller():
     losses = [[0.0, 0.0]] + [[-1.0, 1.0]] + [[0.0, 1.0]] * 50
     flow = Recorder([1.0, 1.0], losses)
-    history = train(flow, flow, learning_rate=0.1, alpha=0.0, max_iter=50, n_iter_no_change=3, tol=1e-4)
+    history = train(flow, flow, learning_rate=0.1, alpha=0.0, max_steps=50, n_iter_no_change=3, tol=1e-4)
     values = torch.stack([*flow.seen, flow.value.detach()[:, 0]])
-    # the first epoch is the first member's best; the second member's is the start
+    # the first step is the first member's best; the second member's is the start
     torch.testing.assert_close(values[0], torch.zeros(2, dtype=torch.float64))
     first = values[1, 0]
     assert len(history.losses) == 1 + 3 * 3
@@ -170,16 +179,16 @@ def test_on_a_stall_each_member_goes_back_to_its_best_and_the_steps_get_smaller(
     for restored in (4, 7, 10):
         torch.testing.assert_close(values[restored], torch.stack([first, first * 0]))
     steps = values.diff(dim=0).abs()[[1, 4, 7], 1]
-    torch.testing.assert_close(steps[1:] / steps[:-1], torch.full((2,), 0.2, dtype=torch.float64), rtol=0.05, atol=0)
+    torch.testing.assert_close(steps[1:] / steps[:-1], torch.full((2,), 0.3, dtype=torch.float64), rtol=0.05, atol=0)
     assert history.best_validation_loss == pytest.approx(-0.5)
 
 
 def test_gradients_are_clipped_member_by_member():
     """Adam forgets a common factor, but not one that changes: after a huge gradient, clipped ones still move."""
     flow = Recorder([1.0, 1e9])
-    train(flow, flow, learning_rate=0.1, alpha=0.0, max_iter=3, n_iter_no_change=9, tol=0.0)
+    train(flow, flow, learning_rate=0.1, alpha=0.0, max_steps=3, n_iter_no_change=9, tol=0.0)
     huge = Recorder([1.0, 1e30])
-    train(huge, huge, learning_rate=0.1, alpha=0.0, max_iter=3, n_iter_no_change=9, tol=0.0)
+    train(huge, huge, learning_rate=0.1, alpha=0.0, max_steps=3, n_iter_no_change=9, tol=0.0)
     torch.testing.assert_close(flow.value, huge.value, rtol=0, atol=0)
 
 
@@ -187,7 +196,7 @@ def test_a_gradient_that_is_not_finite_moves_nothing():
     flow = Recorder([1.0, float("nan")])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        history = train(flow, flow, learning_rate=0.1, alpha=0.0, max_iter=50, n_iter_no_change=2, tol=0.0)
+        history = train(flow, flow, learning_rate=0.1, alpha=0.0, max_steps=50, n_iter_no_change=2, tol=0.0)
     assert flow.value[0] != 0
     assert flow.value[1] == 0
     assert not history.converged
@@ -197,8 +206,28 @@ def test_weights_decay_by_alpha_times_the_learning_rate():
     flow = Recorder([0.0])
     with torch.no_grad():
         flow.value += 8
-    train(flow, flow, learning_rate=0.1, alpha=2.0, max_iter=3, n_iter_no_change=9, tol=0.0)
+    train(flow, flow, learning_rate=0.1, alpha=2.0, max_steps=3, n_iter_no_change=9, tol=0.0)
     assert flow.value.item() == pytest.approx(8 * 0.8**3)
+
+
+@pytest.mark.parametrize(("max_steps", "lengths"), [(1, [1]), (25, [25]), (60, [25, 25, 10])])
+def test_losses_are_noted_every_so_many_steps(monkeypatch, max_steps, lengths):
+    monkeypatch.setattr("sknvp.flows.training.CHECK_STEPS", 25)
+    flow, n_steps = Recorder([1.0], [[0.0]] * 10), []
+    history = train(
+        flow,
+        flow,
+        learning_rate=0.1,
+        alpha=0.0,
+        max_steps=max_steps,
+        n_iter_no_change=9,
+        tol=0.0,
+        on_check=lambda history: n_steps.append(history.n_steps),
+    )
+    assert torch.tensor([0, *n_steps]).diff().tolist() == lengths
+    assert len(history.losses) == len(history.validation_losses) == len(lengths)
+    means = [part.mean().item() for part in torch.split(torch.cat(flow.seen), lengths)]
+    assert history.losses == pytest.approx(means)
 
 
 def test_an_interrupt_keeps_the_best_weights():
@@ -210,7 +239,7 @@ def test_an_interrupt_keeps_the_best_weights():
             raise KeyboardInterrupt
 
     with pytest.warns(UserWarning, match="interrupted"):
-        history = train(flow, goal, **SETTINGS, on_epoch=interrupt)
+        history = train(flow, goal, **SETTINGS, on_check=interrupt)
     assert history.interrupted
     assert len(history.losses) == 7
     assert goal.validate().item() == pytest.approx(history.best_validation_loss)
