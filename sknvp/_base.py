@@ -29,10 +29,11 @@ ARCHITECTURE = (
     "activation",
     "coupling",
     "mask",
+    "batch_norm",
     "standardize",
     "n_estimators",
 )
-MAX_STEPS = 4000  # gradient steps, at most, where max_iter is "auto"
+MAX_STEPS = 3000  # gradient steps, at most, where max_iter is "auto"
 FLOATS = (np.float64, np.float32)  # the dtypes that computation follows; anything else becomes the first
 
 
@@ -48,6 +49,7 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
     activation: str
     coupling: str
     mask: str | ArrayLike
+    batch_norm: bool
     standardize: bool
     n_estimators: int
     alpha: float
@@ -69,6 +71,7 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
         "activation": rule.one_of(*ACTIVATIONS),
         "coupling": rule.one_of(*COUPLINGS),
         "mask": rule.either(rule.one_of(*MASKS), rule.array("an array of shape (n_layers, n_features)")),
+        "batch_norm": rule.boolean(),
         "standardize": rule.boolean(),
         "n_estimators": rule.integer(1),
         "alpha": rule.non_negative(),
@@ -116,6 +119,11 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
 
         Returns which rows each member was validated on, shape (n_members, n_rows).
         """
+        if self.batch_norm and np.ptp(weights):
+            raise ValueError(
+                "batch_norm must be False if sample_weight tells rows apart, since the statistics of a batch heed no "
+                f"weights; got {self.batch_norm!r} and weights that differ."
+            )
         generator = torch.Generator().manual_seed(int(rng.randint(2**31 - 1)))
         if self._continues:
             self._check_architecture()
@@ -159,8 +167,7 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
             loc, scale = np.zeros(n_features), np.ones(n_features)
         columns = np.flatnonzero(varies)
         if isinstance(self.mask, str):
-            with torch.device("cpu"):
-                masks = MASKS[self.mask](self.n_estimators, self.n_layers, len(columns), generator).numpy()
+            masks = MASKS[self.mask](self.n_estimators, self.n_layers, len(columns), generator).numpy()
         else:
             own = rule.check_mask(self.mask, (self.n_layers, n_features))[:, columns]
             masks = np.repeat(own[None], self.n_estimators, axis=0)
@@ -172,6 +179,7 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
             "hidden_layer_sizes": np.atleast_1d(self.hidden_layer_sizes).tolist(),
             "activation": self.activation,
             "coupling": self.coupling,
+            "batch_norm": bool(self.batch_norm),
             "dtype": X.dtype.name,
         }
 

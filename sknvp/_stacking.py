@@ -16,6 +16,7 @@ from .flows import Flow
 from .flows.mixture import expectation_maximization, precision_cholesky
 
 N_COMPONENTS = (1, 2, 4, 8, 16, 32, 64)  # of the Gaussian mixture
+MOST_PARAMETERS = 4  # a row, in all components together
 RIDGES = (1e-4, 1e-3, 1e-2, 1e-1)  # added to its variances
 BANDWIDTHS = np.geomspace(0.03, 2.0, 12)  # of the kernels, in standard deviations
 DEGREES_OF_FREEDOM = 4  # of the t-distribution
@@ -37,6 +38,22 @@ class Table(NamedTuple):
     weights: Tensor  # (n_rows,)
     validation: Tensor  # (n_members, n_rows), True for the rows that a member does not train on
     tail: Tensor  # (n_rows,), held-out log-density of each row under the t-distribution
+
+    @classmethod
+    def of(
+        cls,
+        recipe: Recipe,
+        X: NDArray[Any],
+        weights: NDArray[np.float64],
+        validation: NDArray[np.bool_],
+        rng: np.random.RandomState,
+    ) -> "Table":
+        """At most `N_ROWS` of the rows that the flow of a recipe was fitted to, and what of them was held out."""
+        frame = {name: torch.tensor(recipe[name]) for name in ("loc", "scale", "columns")}
+        rows = rng.permutation(len(X))[:N_ROWS]
+        arrays = (X[rows].astype(np.float64), weights[rows], validation[:, rows], np.full(len(rows), -np.inf))
+        table = cls(frame, *map(torch.tensor, arrays))
+        return table._replace(tail=held_out(build_expert(student_t(table, table.training)), table))
 
     @property
     def z(self) -> Tensor:
@@ -71,9 +88,6 @@ def stack(flow: Flow, table: Table, rng: np.random.RandomState) -> tuple[list[Re
     ----------
     Smyth and Wolpert, "Linearly combining density estimators via stacking", Machine Learning 36, 1999.
     """
-    table = table.sample(N_ROWS, rng)
-    tail = held_out(build_expert(student_t(table, table.training)), table)
-    table = table._replace(tail=tail)
     mixture, kernels = best_mixture(table, rng), best_kernels(table, rng)
     compared = [mixture, kernels(table.training), student_t(table, table.training)]
     log_densities = torch.stack([held_out(f, table) for f in (flow, *map(build_expert, compared))])
@@ -82,7 +96,7 @@ def stack(flow: Flow, table: Table, rng: np.random.RandomState) -> tuple[list[Re
     weights[-1] = weights[-1].clamp(min=TAIL_WEIGHT)
     kept[0] = kept[-1] = True
     final = [mixture, kernels(table.everything), student_t(table, table.everything)]
-    weights = weights[kept]
+    weights = weights[kept].clamp(min=1e-12)
     recipes = [_plain(recipe) for recipe, keep in zip(final, kept[1:], strict=True) if keep]
     return recipes, np.log((weights / weights.sum()).numpy())
 
@@ -118,8 +132,9 @@ def stacking_weights(log_densities: Tensor, weights: Tensor) -> Tensor:
 
 def best_mixture(table: Table, rng: np.random.RandomState) -> Recipe:
     """Gaussian mixtures, one per member, with the number of components and the ridge likeliest on held-out rows."""
-    most = len(table.x) // (table.z.shape[1] + 1)
-    sizes = [n for n in N_COMPONENTS if n <= max(most, 1)]
+    n_rows, n_features = table.z.shape
+    n_parameters = (n_features + 1) * (n_features + 2) // 2  # of one component
+    sizes = [n for n in N_COMPONENTS if n == 1 or n * n_parameters <= MOST_PARAMETERS * n_rows]
     best: tuple[float, Recipe] = -np.inf, {"means": table.z[:, None]}
     for ridge in RIDGES:
         fewest = best[1]["means"].shape[1]

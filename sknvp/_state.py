@@ -8,22 +8,22 @@ import numpy as np
 import torch
 
 from .flows import Flow, real_nvp
+from .flows.normalization import statistics
 from .flows.recipes import EXPERTS
 
 
 @contextmanager
-def gradients_on() -> Iterator[None]:
-    """Set aside a caller's `torch.no_grad` or `torch.inference_mode`."""
-    with torch.inference_mode(False), torch.enable_grad():
+def usual_modes() -> Iterator[None]:
+    """Set aside a caller's `torch.no_grad`, `torch.inference_mode` or default device."""
+    with torch.inference_mode(False), torch.enable_grad(), torch.device("cpu"):
         yield
 
 
 def build_flow(recipe: dict[str, Any], device: torch.device, generator: torch.Generator) -> Flow:
     """The flow that a recipe describes: the arguments of `real_nvp`, with arrays for tensors, and the dtype's name."""
-    with torch.device("cpu"):  # whatever the default device is
-        settings: dict[str, Any] = {k: torch.tensor(v) if isinstance(v, np.ndarray) else v for k, v in recipe.items()}
-        dtype: torch.dtype = getattr(torch, settings.pop("dtype"))
-        return real_nvp(**settings, generator=generator).to(dtype=dtype, device=device)
+    settings: dict[str, Any] = {k: torch.tensor(v) if isinstance(v, np.ndarray) else v for k, v in recipe.items()}
+    dtype: torch.dtype = getattr(torch, settings.pop("dtype"))
+    return real_nvp(**settings, generator=generator).to(dtype=dtype, device=device).eval()
 
 
 def build_expert(recipe: dict[str, Any]) -> Flow:
@@ -33,9 +33,9 @@ def build_expert(recipe: dict[str, Any]) -> Flow:
 
 
 def saved_flow(flow: Flow) -> dict[str, Any]:
-    """The parameters of a flow as arrays of their own, and its device."""
-    parameters = [part.detach().cpu().numpy().copy() for part in flow.parameters()]
-    return {"parameters": parameters, "device": str(flow.like.device)}
+    """What a flow has learned, as arrays of their own, and its device."""
+    learned = [part.detach().cpu().numpy().copy() for part in (*flow.parameters(), *statistics(flow))]
+    return {"learned": learned, "device": str(flow.like.device)}
 
 
 def loaded_flow(recipe: dict[str, Any], saved: dict[str, Any], device: torch.device | None = None) -> Flow:
@@ -45,9 +45,9 @@ def loaded_flow(recipe: dict[str, Any], saved: dict[str, Any], device: torch.dev
             device = usable_device(saved["device"])
         except ValueError:
             device = torch.device("cpu")
-    with gradients_on():
+    with usual_modes():
         flow = build_flow(recipe, device, torch.Generator())  # its weights are about to be replaced
-        for part, values in zip(flow.parameters(), saved["parameters"], strict=True):
+        for part, values in zip((*flow.parameters(), *statistics(flow)), saved["learned"], strict=True):
             part.data.copy_(torch.tensor(values, device="cpu"))
     return flow
 

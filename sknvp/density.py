@@ -14,18 +14,22 @@ from . import _parameters as rule
 from ._base import FlowEstimator, to_tensor
 from ._rows import check_weights, in_chunks
 from ._stacking import Table, stack
-from ._state import build_expert, gradients_on
+from ._state import build_expert, usual_modes
 from .flows import Ensemble
 
 
 class RealNVPDensity(DensityMixin, FlowEstimator):  # type: ignore[misc]
-    """Density of a table of numbers, by an ensemble of Real NVP normalizing flows.
+    """Density of a table of numbers, by Real NVP normalizing flows and simple experts beside them.
 
     A flow maps the rows, standardised, to normal noise through a stack of coupling layers; the density of a row is
     the noise's density there times the Jacobian determinant of the map. The stack starts as the identity, that is
-    from the normal distribution with the columns' means and variances, and is trained by maximum likelihood. The
-    estimate is the average of the densities of ``n_estimators`` flows, trained at once and each validated on rows of
-    its own.
+    from the normal distribution with the columns' means and variances, and is trained by maximum likelihood.
+    ``n_estimators`` flows are trained at once, each validated on rows of its own, and their densities averaged.
+
+    No family of densities is best for every table: clusters suit Gaussian mixtures, near-duplicates suit kernels. So
+    with ``stacking`` the estimate is a weighted mean of the flows' density and those of a Gaussian mixture, of
+    kernels and of a t-distribution, with the weights under which the rows that were held out are likeliest [4]_;
+    ``stacking_weights_`` tells them. With ``stacking=False`` it is the flows' alone.
 
     Methods and their meaning follow :class:`sklearn.neighbors.KernelDensity`. Log-densities are in nats, in the
     units of ``X``: the Jacobian of the standardisation is part of them. A constant column counts as a normal one of
@@ -35,7 +39,7 @@ class RealNVPDensity(DensityMixin, FlowEstimator):  # type: ignore[misc]
     ----------
     n_layers : int, default=6
         Number of coupling layers of each flow.
-    hidden_layer_sizes : int or sequence of int, default=(64, 64)
+    hidden_layer_sizes : int or sequence of int, default=(32, 32)
         Widths of the hidden layers of the network in each coupling.
     activation : {"relu", "silu", "tanh"}, default="silu"
         Activation of the hidden layers.
@@ -47,28 +51,40 @@ class RealNVPDensity(DensityMixin, FlowEstimator):  # type: ignore[misc]
         Which columns condition (one) and which are transformed (zero) in each layer. "random" draws two new halves
         for every two layers of every flow (two columns just alternate), "alternating" takes even and odd columns in
         turn, "half" the first and the second half.
+    batch_norm : bool, default=False
+        Whether to normalise by running statistics of the batches between every two couplings, as the Real NVP paper
+        does. Then all rows must have equal weight, apart from those of weight zero.
     standardize : bool, default=True
         Whether to subtract each column's mean and divide by its standard deviation first.
     n_estimators : int, default=4
         Number of flows whose densities are averaged.
+    stacking : bool, default=True
+        Whether a Gaussian mixture, kernels and a t-distribution stand beside the flows. Each is fitted once per flow,
+        to the rows that this flow is trained on, to be compared on the rows held out; numbers of components,
+        bandwidths and the like are chosen there too, and a mixture or kernels that get less than a hundredth of the
+        weight are left out. At most 10,000 rows, drawn at random, are used for all this. Needs ``early_stopping``,
+        without which nothing is held out and the flows stay alone.
     alpha : float, default=0.1
         Strength of the decoupled L2 penalty on weights and biases: each step shrinks them by ``alpha`` times the
         learning rate [3]_.
     batch_size : int, default=128
         Largest number of rows in a mini-batch.
-    learning_rate_init : float, default=0.003
-        The learning rate at the start; see ``n_iter_no_change``.
-    max_iter : int, default=300
-        Largest number of epochs.
+    learning_rate_init : float, default=0.01
+        The learning rate at the start. It falls linearly, to zero where ``max_iter`` is reached, and in steps; see
+        ``n_iter_no_change``.
+    max_iter : int or "auto", default="auto"
+        Largest number of epochs. "auto" stands for as many, or as small a part of one, as make 3,000 gradient steps,
+        so that a fit takes a bounded time however many rows there are.
     early_stopping : bool, default=True
         Whether to hold out rows for validation, to stop when the validation score stalls, and to keep the weights
         that did best on them. Otherwise all rows train, the training loss is watched, and the last weights stay,
         which overfits small tables.
-    validation_fraction : float, default=0.1
-        Share of the rows that each flow holds out, equal rows together. Used only if ``early_stopping`` is True.
-    n_iter_no_change : int, default=10
-        When this many epochs have brought no improvement of ``tol``, the learning rate is multiplied by 0.2; the
-        third time, training ends.
+    validation_fraction : float, default=0.25
+        Share of the rows that each flow holds out, equal rows together. The flows take turns: with a share of one in
+        ``n_estimators`` every row is held out once. Used only if ``early_stopping`` is True.
+    n_iter_no_change : int, default=6
+        The loss is looked at every 25 gradient steps. When so many looks have found no improvement of ``tol``, the
+        learning rate is multiplied by 0.3; the third time, training ends.
     tol : float, default=1e-3
         The least improvement that counts, in nats a row.
     warm_start : bool, default=False
@@ -80,7 +96,7 @@ class RealNVPDensity(DensityMixin, FlowEstimator):  # type: ignore[misc]
         Determines validation rows, random masks, initial weights and the order of the batches. Pass an int for
         the same fit, bit for bit, at every call.
     verbose : bool or int, default=False
-        Whether to print the loss and the validation score of every epoch.
+        Whether to print the loss and the validation score at every look.
 
     Attributes
     ----------
@@ -91,14 +107,17 @@ class RealNVPDensity(DensityMixin, FlowEstimator):  # type: ignore[misc]
     loc_, scale_ : ndarray of shape (n_features,)
         What was subtracted from the columns, and what they were divided by.
     n_iter_ : int
-        Number of epochs run.
+        Number of epochs begun.
     loss_curve_ : list of float
-        Mean negative log-likelihood a row of each epoch's batches, averaged over the flows.
+        Mean negative log-likelihood a row of every 25 batches, averaged over the flows.
     validation_scores_ : list of float or None
-        Mean log-likelihood a row of the validation rows after each epoch, averaged over the flows; None without
-        ``early_stopping``.
+        Mean log-likelihood a row of the validation rows (1,000 of them at most) after every 25 batches, averaged over
+        the flows; None without ``early_stopping``.
     best_validation_score_ : float or None
         The average over the flows of their own best validation score, that of the untrained flow included.
+    stacking_weights_ : dict of str to float
+        The weights of "flows", "gaussian_mixture", "kernels" and "student_t" in the density, as far as they take part;
+        they add up to one.
 
     See Also
     --------
@@ -118,6 +137,7 @@ class RealNVPDensity(DensityMixin, FlowEstimator):  # type: ignore[misc]
        https://arxiv.org/abs/1906.04032
     .. [3] I. Loshchilov and F. Hutter, "Decoupled Weight Decay Regularization", ICLR 2019.
        https://arxiv.org/abs/1711.05101
+    .. [4] P. Smyth and D. Wolpert, "Linearly Combining Density Estimators via Stacking", Machine Learning 36, 1999.
 
     Examples
     --------
@@ -137,26 +157,28 @@ class RealNVPDensity(DensityMixin, FlowEstimator):  # type: ignore[misc]
     _rules: ClassVar[dict[str, rule.Rule]] = {**FlowEstimator._rules, "stacking": rule.boolean()}
 
     _experts: list[dict[str, Any]]
+    _log_weights: NDArray[np.float64]
     _density: Ensemble
 
     def __init__(
         self,
         *,
-        n_layers: int = 8,
+        n_layers: int = 6,
         hidden_layer_sizes: int | Sequence[int] = (32, 32),
         activation: str = "silu",
         coupling: str = "affine",
         mask: str | ArrayLike = "random",
+        batch_norm: bool = False,
         standardize: bool = True,
-        n_estimators: int = 5,
+        n_estimators: int = 4,
         stacking: bool = True,
         alpha: float = 0.1,
         batch_size: int = 128,
         learning_rate_init: float = 0.01,
         max_iter: int | str = "auto",
         early_stopping: bool = True,
-        validation_fraction: float = 0.2,
-        n_iter_no_change: int = 12,
+        validation_fraction: float = 0.25,
+        n_iter_no_change: int = 6,
         tol: float = 1e-3,
         warm_start: bool = False,
         device: str = "cpu",
@@ -168,6 +190,7 @@ class RealNVPDensity(DensityMixin, FlowEstimator):  # type: ignore[misc]
         self.activation = activation
         self.coupling = coupling
         self.mask = mask
+        self.batch_norm = batch_norm
         self.standardize = standardize
         self.n_estimators = n_estimators
         self.stacking = stacking
@@ -212,7 +235,7 @@ class RealNVPDensity(DensityMixin, FlowEstimator):  # type: ignore[misc]
         Warns
         -----
         ConvergenceWarning
-            If training had not settled after ``max_iter`` epochs.
+            If training had not settled after ``max_iter`` epochs, a number of them being given.
         """
         with self._unchanged_on_error():
             device = self._check_parameters()
@@ -220,7 +243,7 @@ class RealNVPDensity(DensityMixin, FlowEstimator):  # type: ignore[misc]
             weights = check_weights(sample_weight, rows)
             counts = weights > 0
             rng = check_random_state(self.random_state)
-            with gradients_on():
+            with usual_modes():
                 validation = self._fit_flow(rows[counts], weights[counts], rng, device)
                 self._fit_experts(rows[counts], weights[counts], validation, rng)
         return self
@@ -229,20 +252,19 @@ class RealNVPDensity(DensityMixin, FlowEstimator):  # type: ignore[misc]
         self, X: NDArray[Any], weights: NDArray[np.float64], validation: NDArray[np.bool_], rng: np.random.RandomState
     ) -> None:
         """Set the experts, if there are to be any, and the weights of the flows and of them."""
-        frame = {name: torch.tensor(self._recipe[name]) for name in ("loc", "scale", "columns")}
-        self._experts, log_weights = [], np.zeros(1)
-        if self.stacking and validation.any() and len(frame["columns"]):
-            tensors = (torch.tensor(v, device="cpu") for v in (X.astype(np.float64), weights, validation))
-            self._experts, log_weights = stack(self._flow, Table(frame, *tensors, tail=torch.zeros(len(X))), rng)
+        self._experts, self._log_weights = [], np.zeros(1)
+        if self.stacking and validation.any() and len(self._recipe["columns"]):
+            table = Table.of(self._recipe, X, weights, validation, rng)
+            self._experts, self._log_weights = stack(self._flow, table, rng)
         kinds = ["flows", *(expert["kind"] for expert in self._experts)]
-        self.stacking_weights_ = dict(zip(kinds, np.exp(log_weights).tolist(), strict=True))
+        self.stacking_weights_ = dict(zip(kinds, np.exp(self._log_weights).tolist(), strict=True))
         self._density = self._ensemble()
 
     def _ensemble(self) -> Ensemble:
         """The flows and experts as one density."""
-        experts = [build_expert(recipe).to(self._flow.like) for recipe in self._experts]
-        log_weights = np.log(list(self.stacking_weights_.values()))
-        return Ensemble([self._flow, *experts], torch.tensor(log_weights, device=self._flow.like.device))
+        like = self._flow.like
+        experts = [build_expert(recipe).to(like) for recipe in self._experts]
+        return Ensemble([self._flow, *experts], torch.tensor(self._log_weights, device=like.device))
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in super().__getstate__().items() if name != "_density"}
@@ -250,7 +272,8 @@ class RealNVPDensity(DensityMixin, FlowEstimator):  # type: ignore[misc]
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         if "_flow" in state:
-            self._density = self._ensemble()
+            with usual_modes():
+                self._density = self._ensemble()
 
     def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
         """Log-density of each row.

@@ -32,6 +32,7 @@ BAD_PARAMETERS = [
     ("mask", [[1, 0]] * 3 + [[1, 1]], r"mask must have a one .* and a zero .* in layer 3"),
     ("standardize", "yes", "standardize must be True or False"),
     ("n_estimators", -1, "n_estimators must be an integer of at least 1"),
+    ("batch_norm", 1, "batch_norm must be True or False"),
     ("stacking", "yes", "stacking must be True or False"),
     ("max_iter", "all", "max_iter must be an integer of at least 1 or one of 'auto'"),
     ("alpha", -1e-3, "alpha must be a finite number of at least 0, got -0.001"),
@@ -116,6 +117,13 @@ def test_weights(fitted, kind):
     weights, message = BAD_WEIGHTS[kind]
     with pytest.raises(ValueError, match=message):
         fitted.fit(moons(), sample_weight=weights)
+
+
+def test_batch_norm_heeds_no_weights(fitted):
+    fitted.set_params(batch_norm=True)
+    with pytest.raises(ValueError, match="batch_norm must be False if sample_weight tells rows apart"):
+        fitted.fit(moons(), sample_weight=np.arange(400))
+    fitted.set_params(batch_norm=False)
 
 
 def test_other_columns_than_fitted(fitted):

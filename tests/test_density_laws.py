@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import integrate, stats
 
-from .small import full_batch, moons, normal_rows, small
+from .small import full_batch, moons, normal_rows, small, stacked
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -17,15 +17,20 @@ def skewed(n, n_features, seed=0):
     return X * 10.0 ** np.arange(n_features) + 5
 
 
+@pytest.mark.parametrize("make", [small, stacked])
 @pytest.mark.parametrize("coupling", ["affine", "spline"])
-def test_integrates_to_one_in_one_dimension(coupling):
+def test_integrates_to_one_in_one_dimension(make, coupling):
     X = np.concatenate([normal_rows(200, 1) - 3, normal_rows(100, 1, 1) * 0.3 + 2])
-    density = small(coupling=coupling).fit(X)
+    density = make(coupling=coupling).fit(X)
     grid = np.linspace(-40, 40, 80_001)
     assert integrate.simpson(np.exp(density.score_samples(grid[:, None])), x=grid) == pytest.approx(1, abs=1e-4)
 
 
-@pytest.mark.parametrize("settings", [{}, {"coupling": "spline"}, {"mask": "half"}, {"standardize": False}], ids=str)
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"coupling": "spline"}, {"mask": "half"}, {"standardize": False}, {"stacking": True}, {"batch_norm": True}],
+    ids=str,
+)
 def test_integrates_to_one_in_two_dimensions(settings):
     density = small(**settings).fit(moons())
     x, y = np.linspace(-12, 13, 1251), np.linspace(-12, 12.5, 1226)
@@ -34,10 +39,11 @@ def test_integrates_to_one_in_two_dimensions(settings):
     assert integrate.simpson(integrate.simpson(p, x=y), x=x) == pytest.approx(1, abs=2e-3)
 
 
-def test_integrates_to_one_in_five_dimensions():
+@pytest.mark.parametrize("make", [small, stacked])
+def test_integrates_to_one_in_five_dimensions(make):
     """By importance sampling from a wide Student t around the data; within five standard errors."""
     X = skewed(500, 5)
-    density = small().fit(X)
+    density = make().fit(X)
     proposal = stats.multivariate_t(X.mean(0), 2 * np.cov(X.T), df=4, seed=0)
     draws = proposal.rvs(100_000)
     ratio = np.exp(density.score_samples(draws) - proposal.logpdf(draws))
@@ -56,7 +62,7 @@ def test_an_untrained_flow_is_the_normal_fit():
     np.testing.assert_allclose(density.scale_, X.std(0))
 
 
-@pytest.mark.parametrize("make", [small, full_batch])
+@pytest.mark.parametrize("make", [small, full_batch, stacked])
 @pytest.mark.parametrize(("scale", "shift"), [(1e-20, 0.0), (3.7, -1e3), (1e12, 7e13)])
 def test_units_and_offsets_shift_the_log_density_by_their_jacobian(make, scale, shift):
     """For x -> a x + b with positive a the same density comes out, less sum(log a)."""
@@ -72,11 +78,11 @@ def test_units_and_offsets_shift_the_log_density_by_their_jacobian(make, scale, 
 def test_standardization_is_part_of_the_density():
     """Doubling the units of one column lowers every log-density by log 2 exactly: powers of two round nothing."""
     X = skewed(150, 2)
-    density, moved = small().fit(X), small().fit(X * [1, 2])
+    density, moved = stacked().fit(X), stacked().fit(X * [1, 2])
     np.testing.assert_allclose(moved.score_samples(X * [1, 2]), density.score_samples(X) - np.log(2), rtol=1e-12)
 
 
-@pytest.mark.parametrize("settings", [{}, {"n_estimators": 1}, {"coupling": "spline"}], ids=str)
+@pytest.mark.parametrize("settings", [{}, {"n_estimators": 1}, {"coupling": "spline"}, {"stacking": True}], ids=str)
 def test_samples_follow_the_scored_density(settings):
     """Energy test of samples against rows drawn from the scored density by rejection; false alarm 1 in 1000."""
     density = small(**settings).fit(moons())
@@ -118,11 +124,12 @@ def test_members_are_averaged_as_densities():
     np.testing.assert_allclose(density.score_samples(rows), np.log(np.exp(each).mean(0)))
 
 
-def test_a_constant_column_counts_as_a_unit_normal():
+@pytest.mark.parametrize("make", [small, stacked])
+def test_a_constant_column_counts_as_a_unit_normal(make):
     X = moons()
     with_constant = np.c_[X, np.full(len(X), 7.0)]
-    density = small().fit(X)
-    wider = small().fit(with_constant)
+    density = make().fit(X)
+    wider = make().fit(with_constant)
     np.testing.assert_allclose(
         wider.score_samples(with_constant), density.score_samples(X) + stats.norm.logpdf(0), rtol=1e-9
     )
@@ -132,8 +139,9 @@ def test_a_constant_column_counts_as_a_unit_normal():
     assert stats.kstest(drawn - 7, "norm").pvalue > 1e-3
 
 
-def test_nothing_varies():
-    density = small().fit(np.ones((5, 2)))
+@pytest.mark.parametrize("make", [small, stacked])
+def test_nothing_varies(make):
+    density = make().fit(np.ones((5, 2)))
     np.testing.assert_allclose(density.score_samples([[1.0, 1.0]]), 2 * stats.norm.logpdf(0))
     assert density.sample(3, random_state=0).shape == (3, 2)
 
@@ -165,9 +173,10 @@ def test_learns_what_a_normal_fit_cannot():
     assert density.score_samples(held_out).mean() > normal.logpdf(held_out).mean() + 0.3
 
 
+@pytest.mark.parametrize("make", [small, stacked])
 @pytest.mark.parametrize("n_features", [1, 2, 4])
-def test_rows_far_outside_score_low_and_finite(n_features):
-    density = small().fit(skewed(200, n_features))
+def test_rows_far_outside_score_low_and_finite(make, n_features):
+    density = make().fit(skewed(200, n_features))
     far = np.outer([1e1, 1e3, 1e6, 1e12, 1e30], np.ones(n_features)) * density.scale_ + density.loc_
     log_density = density.score_samples(far)
     assert np.isfinite(log_density).all()

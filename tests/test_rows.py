@@ -53,7 +53,8 @@ def test_rounding_errors_are_no_variation():
 def test_validation_rows(values, fraction, seed):
     """Equal rows fall on the same side, both sides get some if they can, and what validates is close to the fraction.
 
-    It exceeds it by one group of equal rows at most. Neither order nor units change anything, and weights count as repetitions.
+    It exceeds it by one group of equal rows at most. Neither order nor units change anything, and weights count as
+    repetitions.
     """
     X = np.array(values, dtype=float)
     rng = np.random.default_rng(seed)

@@ -23,7 +23,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sknvp import RealNVPDensity
 
-from .small import full_batch, moons, normal_rows, small
+from .small import full_batch, moons, normal_rows, small, stacked
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -32,6 +32,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
     [
         small(max_iter=5, random_state=None),
         full_batch(max_iter=5),
+        stacked(max_iter=5),
         small(coupling="spline", mask="half", n_estimators=1, max_iter=3, activation="silu"),
         small(mask="alternating", standardize=False, max_iter=3, hidden_layer_sizes=8, activation="tanh"),
     ]
@@ -79,8 +80,9 @@ def test_every_parameter_is_keyword_only_and_stored_as_given():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_copies_score_and_sample_the_same_bits(tmp_path, dtype):
-    estimator = small(max_iter=3).fit(moons().astype(dtype))
+@pytest.mark.parametrize("settings", [{}, {"batch_norm": True}, {"stacking": True}], ids=str)
+def test_copies_score_and_sample_the_same_bits(tmp_path, dtype, settings):
+    estimator = small(max_iter=3, **settings).fit(moons().astype(dtype))
     joblib.dump(estimator, tmp_path / "density.joblib")
     twins = [
         pickle.loads(pickle.dumps(estimator)),
@@ -95,7 +97,7 @@ def test_copies_score_and_sample_the_same_bits(tmp_path, dtype):
 
 
 def test_a_pickle_opens_in_a_fresh_interpreter_and_holds_no_torch(tmp_path):
-    estimator = small(max_iter=3).fit(moons())
+    estimator = stacked(max_iter=3).fit(moons())
     (tmp_path / "density.pkl").write_bytes(pickle.dumps(estimator))
     assert b"torch" not in (tmp_path / "density.pkl").read_bytes()
     code = "import pickle, sys; print(repr(pickle.load(open(sys.argv[1], 'rb')).score_samples([[0.0, 1.0]])[0].item()))"
@@ -105,11 +107,12 @@ def test_a_pickle_opens_in_a_fresh_interpreter_and_holds_no_torch(tmp_path):
     assert float(done.stdout) == estimator.score_samples([[0.0, 1.0]])[0]
 
 
-def test_random_state_decides_every_bit():
-    a, b, c = (small(max_iter=3, random_state=seed).fit(moons()).score_samples(moons()) for seed in (0, 0, 1))
+@pytest.mark.parametrize("make", [small, stacked])
+def test_random_state_decides_every_bit(make):
+    a, b, c = (make(max_iter=3, random_state=seed).fit(moons()).score_samples(moons()) for seed in (0, 0, 1))
     np.testing.assert_array_equal(a, b)
     assert not np.array_equal(a, c)
-    estimator = small(max_iter=3).fit(moons())
+    estimator = make(max_iter=3).fit(moons())
     np.testing.assert_array_equal(estimator.sample(9, random_state=3), estimator.sample(9, random_state=3))
     assert not np.array_equal(estimator.sample(9, random_state=3), estimator.sample(9, random_state=4))
 
@@ -123,24 +126,25 @@ def test_a_random_state_instance_moves_on():
 def test_no_global_state_is_touched():
     numpy_state, torch_state = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
     threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
-    copy.deepcopy(small(max_iter=3).fit(moons())).sample(5, random_state=0)
+    copy.deepcopy(stacked(max_iter=3).fit(moons())).sample(5, random_state=0)
     np.testing.assert_array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002
     assert torch.equal(torch.get_rng_state(), torch_state)
     assert (torch.get_num_threads(), torch.get_default_dtype()) == (threads, dtype)
 
 
 def test_a_global_default_dtype_changes_nothing():
-    expected = small(max_iter=3).fit(moons()).score_samples(moons())
+    expected = stacked(max_iter=3).fit(moons()).score_samples(moons())
     torch.set_default_dtype(torch.float64)
     try:
-        np.testing.assert_array_equal(small(max_iter=3).fit(moons()).score_samples(moons()), expected)
+        np.testing.assert_array_equal(stacked(max_iter=3).fit(moons()).score_samples(moons()), expected)
     finally:
         torch.set_default_dtype(torch.float32)
 
 
 def test_computation_follows_the_dtype_of_the_rows():
     X = moons()
-    assert small(max_iter=3).fit(X).sample(2).dtype == np.float64
+    assert stacked(max_iter=3).fit(X).sample(2).dtype == np.float64
+    assert stacked(max_iter=3).fit(X.astype(np.float32)).sample(2).dtype == np.float32
     single = small(max_iter=3).fit(X.astype(np.float32))
     assert single.sample(2).dtype == np.float32
     assert single.score_samples(X).dtype == np.float64
@@ -213,6 +217,7 @@ ARCHITECTURE = {"n_layers": 3, "hidden_layer_sizes": (8, 8), "coupling": "spline
 COURSE = {
     "activation": "relu",
     "mask": "half",
+    "batch_norm": True,
     "standardize": False,
     "alpha": 5.0,
     "batch_size": 50,
@@ -266,18 +271,19 @@ def test_rows_in_any_layout():
 
 
 def test_torchs_global_modes_change_nothing():
-    expected = small(max_iter=3).fit(moons()).score_samples(moons())
+    expected = stacked(max_iter=3).fit(moons()).score_samples(moons())
     for mode in (torch.no_grad(), torch.inference_mode(), torch.device("meta")):
         with mode:
-            estimator = copy.deepcopy(small(max_iter=3).fit(moons()))
+            estimator = copy.deepcopy(stacked(max_iter=3).fit(moons()))
             np.testing.assert_array_equal(estimator.score_samples(moons()), expected)
             assert np.isfinite(estimator.sample(3, random_state=0)).all()
 
 
 def test_what_a_user_does_to_attributes_stays_there():
-    estimator = small(max_iter=3).fit(moons())
+    estimator = stacked(max_iter=3).fit(moons())
     expected = estimator.score_samples(moons())
     estimator.loc_[:] = estimator.scale_[:] = 9
+    estimator.stacking_weights_["flows"] = 9
     np.testing.assert_array_equal(estimator.score_samples(moons()), expected)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(estimator)).score_samples(moons()), expected)
 
@@ -319,7 +325,14 @@ def test_warm_start_continues():
     assert estimator.fit(moons().astype(np.float32)).sample().dtype == np.float32
     with pytest.raises(ValueError, match="3 features, but RealNVPDensity is expecting 2"):
         estimator.fit(normal_rows(20, 3))
-    changes = {"n_layers": 5, "mask": "half", "standardize": False, "n_estimators": 3, "hidden_layer_sizes": 16}
+    changes = {
+        "n_layers": 5,
+        "mask": "half",
+        "batch_norm": True,
+        "standardize": False,
+        "n_estimators": 3,
+        "hidden_layer_sizes": 16,
+    }
     for name, value in changes.items():
         before = getattr(estimator, name)
         with pytest.raises(ValueError, match=rf"{name} must stay .* got .*warm_start=False"):

@@ -11,11 +11,13 @@ from .elementwise import Standardize
 from .ensemble import Ensemble
 from .flow import Flow
 from .linear import Permute, Whiten
+from .normalization import BatchNorm
 from .recipes import real_nvp
 from .transform import Chain, Inverse, Select, Transform
 
 __all__ = [
     "AffineCoupling",
+    "BatchNorm",
     "Beside",
     "Chain",
     "Conditioner",

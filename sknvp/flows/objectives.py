@@ -7,6 +7,8 @@ from torch import Tensor
 
 from .flow import Flow
 
+N_VALID = 1000  # rows that a member is validated on at most
+
 
 class NegativeLogLikelihood:
     """Mean negative log-likelihood a row, in nats, weighted; every member has its own training and validation rows.
@@ -33,7 +35,7 @@ class NegativeLogLikelihood:
         self.flow = flow
         self.x = x
         self.train_rows, self.train_weights = _ragged(~validation, weights)
-        self.valid_rows, self.valid_weights = _ragged(validation, weights)
+        self.valid_rows, self.valid_weights = _some(*_ragged(validation, weights), generator)
         self.batch_size = batch_size
         self.generator = generator
 
@@ -66,6 +68,15 @@ class NegativeLogLikelihood:
         )
         parts = [self.loss(rows, weights) * (rows.shape[1] / n_rows) for rows, weights in chunks]
         return torch.stack(parts).sum(0)
+
+
+def _some(rows: Tensor, weights: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """At most `N_VALID` rows of each member, at random, so that validation stays cheap beside training."""
+    if rows.shape[1] <= N_VALID:
+        return rows, weights
+    chosen = torch.randperm(rows.shape[1], generator=generator, device=generator.device)[:N_VALID].to(rows.device)
+    weights = weights[:, chosen]
+    return rows[:, chosen], weights / weights.mean(1, keepdim=True)
 
 
 def _ragged(chosen: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,7 @@ from .coupling import AffineCoupling, Coupling, SplineCoupling
 from .elementwise import Standardize
 from .flow import Flow
 from .linear import Permute, Whiten
+from .normalization import BatchNorm
 from .transform import Chain, Select, Transform
 
 COUPLINGS: dict[str, type[Coupling]] = {"affine": AffineCoupling, "spline": SplineCoupling}
@@ -25,6 +26,7 @@ def real_nvp(
     hidden_layer_sizes: Sequence[int] = (64, 64),
     activation: str = "silu",
     coupling: str = "affine",
+    batch_norm: bool = False,
     n_context: int = 0,
     generator: torch.Generator | None = None,
 ) -> Flow:
@@ -43,6 +45,8 @@ def real_nvp(
         Of the conditioners.
     coupling : {"affine", "spline"}
         Kind of the coupling.
+    batch_norm : bool, default=False
+        Whether to put a `BatchNorm` between every two couplings.
     n_context : int, default=0
         Number of columns of the context that conditions every coupling.
     generator : torch.Generator, optional
@@ -61,7 +65,10 @@ def real_nvp(
         )
         return layer(conditioner, n_first, flip)
 
-    body = Chain(*_couplings(masks, make_coupling))
+    def between() -> list[Transform]:
+        return [BatchNorm(len(masks), len(columns))] if batch_norm else []
+
+    body = Chain(*_couplings(masks, make_coupling, between))
     return _flow(loc, scale, columns, body, StandardNormal(len(columns)), n_members=len(masks))
 
 
@@ -104,12 +111,15 @@ def _flow(loc: Tensor, scale: Tensor, columns: Tensor, body: Transform, base: Ba
     return Flow(Chain(Standardize(loc, scale), body), base, n_members).to(loc.dtype)
 
 
-def _couplings(masks: Tensor, make_coupling: Callable[[int, bool], Coupling]) -> list[Transform]:
+def _couplings(
+    masks: Tensor, make_coupling: Callable[[int, bool], Coupling], between: Callable[[], list[Transform]]
+) -> list[Transform]:
     """A coupling per mask, with the fewest permutations: none where a layer takes turns with the one before it."""
     transforms: list[Transform] = []
     order = torch.arange(masks.shape[-1]).expand(len(masks), -1)  # which column now stands where
     previous, n_first, flip = None, 0, False
     for keep in masks.unbind(1):
+        transforms += between() if transforms else []
         if previous is not None and torch.equal(keep, ~previous):
             flip = not flip
         else:

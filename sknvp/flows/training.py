@@ -10,6 +10,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from .normalization import statistics
+
 CHECK_STEPS = 25  # gradient steps between two looks at the loss
 MAX_GRADIENT_NORM = 5.0
 N_RATES = 3  # learning rates tried in turn, each ...
@@ -67,14 +69,18 @@ def train(
     history = History()
     flat, parts = flatten(flow), list(flow.parameters())
     losses = objective.validate()
-    best = None if losses is None else Best(flat, losses)
+    best = None if losses is None else Best([flat, *statistics(flow)], losses)
     if parts:
         optimizer = torch.optim.AdamW([flat], lr=learning_rate, weight_decay=alpha, fused=True)
         watch, batches = Watch(tol, n_iter_no_change), objective.batches()
         try:
             while history.n_steps < max_steps and not history.converged:
                 n_steps = min(CHECK_STEPS, max_steps - history.n_steps)
+                left = 1 - history.n_steps / max_steps
+                optimizer.param_groups[0]["lr"] = learning_rate * RATE_FACTOR**watch.n_stalls * left
+                flow.train()
                 history.losses.append(_descend(parts, flat, objective, islice(batches, n_steps), optimizer))
+                flow.eval()
                 history.n_steps += n_steps
                 if best is not None:
                     history.validation_losses.append(best.update(objective.validate()))
@@ -82,10 +88,10 @@ def train(
                     on_check(history)
                 if watch.stalled(history.losses[-1] if best is None else best.mean_loss):
                     history.converged = watch.n_stalls == N_RATES and math.isfinite(watch.best)
-                    optimizer.param_groups[0]["lr"] *= RATE_FACTOR
                     if best is not None:
                         best.restore()
         except KeyboardInterrupt:
+            flow.eval()
             history.interrupted = True
             warnings.warn("Training interrupted by user; what was learned so far is kept.", stacklevel=4)
     else:
@@ -128,12 +134,20 @@ def _descend(
 
 
 class Best:
-    """The best weights of each member so far, by validation loss."""
+    """The best weights of each member so far, by validation loss.
 
-    def __init__(self, parameters: nn.Parameter, losses: Tensor) -> None:
-        self.parameters = parameters
+    Parameters
+    ----------
+    learned : list of Tensor
+        What training changes, each with the member axis first.
+    losses : Tensor of shape (n_members,)
+        The loss now.
+    """
+
+    def __init__(self, learned: list[Tensor], losses: Tensor) -> None:
+        self.learned = learned
         self.losses = losses.nan_to_num(nan=torch.inf)
-        self.weights = parameters.detach().clone()
+        self.kept = [tensor.detach().clone() for tensor in learned]
 
     @property
     def mean_loss(self) -> float:
@@ -145,12 +159,14 @@ class Best:
         assert losses is not None
         better = losses < self.losses
         self.losses = torch.where(better, losses, self.losses)
-        self.weights[better] = self.parameters[better]
+        for kept, tensor in zip(self.kept, self.learned, strict=True):
+            kept[better] = tensor[better]
         return float(losses.mean())
 
     @torch.no_grad()
     def restore(self) -> None:
-        self.parameters.copy_(self.weights)
+        for kept, tensor in zip(self.kept, self.learned, strict=True):
+            tensor.copy_(kept)
 
 
 class Watch:

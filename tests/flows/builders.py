@@ -4,6 +4,7 @@ import torch
 
 from sknvp.flows import (
     AffineCoupling,
+    BatchNorm,
     Chain,
     Conditioner,
     Flow,
@@ -53,7 +54,15 @@ def permutation(n_members, n_features):
 
 
 def whole_flow(
-    n_members, n_features, kind="affine", mask="random", n_layers=4, hidden=(8,), activation="tanh", n_context=0
+    n_members,
+    n_features,
+    kind="affine",
+    mask="random",
+    n_layers=4,
+    hidden=(8,),
+    activation="tanh",
+    n_context=0,
+    batch_norm=False,
 ) -> Flow:
     loc = torch.linspace(-1, 2, n_features, dtype=DTYPE)
     scale = torch.linspace(0.5, 3, n_features, dtype=DTYPE)
@@ -66,6 +75,7 @@ def whole_flow(
         hidden_layer_sizes=hidden,
         activation=activation,
         coupling=kind,
+        batch_norm=batch_norm,
         n_context=n_context,
         generator=generator(),
     )
@@ -76,6 +86,14 @@ def whitening(n_members, n_features):
     return Whiten(randn(n_members, n_features), upper + torch.diag_embed(randn(n_members, n_features, seed=1).exp()))
 
 
+def batch_norm(n_members, n_features):
+    """As it is after training on some batches."""
+    layer = BatchNorm(n_members, n_features)
+    for seed in range(9):
+        layer(randn(n_members, 20, n_features, seed=seed) * 3 + 1)
+    return layer.eval()
+
+
 # Each takes n_members and n_features and gives a transform whose contract the tests check.
 TRANSFORMS = {
     "standardize": lambda m, d: Standardize(randn(d), randn(d).exp()),
@@ -83,6 +101,7 @@ TRANSFORMS = {
     "permute, one for all": lambda m, d: permutation(1, d),
     "whiten, one a member": whitening,
     "whiten, one for all": lambda m, d: whitening(1, d),
+    "batch norm": batch_norm,
     "affine coupling": lambda m, d: coupling(AffineCoupling, m, d),
     "affine coupling, flipped": lambda m, d: coupling(AffineCoupling, m, d, flip=True),
     "affine coupling, nothing conditions": lambda m, d: coupling(AffineCoupling, m, d, n_first=0),
@@ -96,6 +115,7 @@ TRANSFORMS = {
     "select": lambda m, d: Select(coupling(AffineCoupling, m, (d + 1) // 2), torch.arange(0, d, 2)),
     "real nvp, affine": lambda m, d: whole_flow(m, d).transform,
     "real nvp, spline": lambda m, d: whole_flow(m, d, kind="spline").transform,
+    "real nvp, batch norm": lambda m, d: whole_flow(m, d, batch_norm=True).transform.eval(),
     "real nvp, alternating": lambda m, d: whole_flow(m, d, mask="alternating").transform,
     "real nvp, half": lambda m, d: whole_flow(m, d, mask="half").transform,
 }

@@ -55,7 +55,9 @@ def test_kernels_are_scikit_learns():
     ours, z = random_kernels(2, 3), randn(2, 20, 3) * 2
     for m in range(2):
         weights = ours.log_weights[m].exp().numpy()
-        theirs = KernelDensity(bandwidth=0.4).fit(ours.points[m].numpy()[weights > 0], sample_weight=weights[weights > 0])
+        theirs = KernelDensity(bandwidth=0.4).fit(
+            ours.points[m].numpy()[weights > 0], sample_weight=weights[weights > 0]
+        )
         np.testing.assert_allclose(ours.log_prob(z)[m], theirs.score_samples(z[m].numpy()), rtol=1e-7)
 
 
@@ -167,7 +169,9 @@ def test_an_ensemble_survives_a_member_that_overflows():
 def test_an_ensemble_draws_from_each_member_its_share():
     """Members on separate points: the numbers of rows near each are multinomial (chi-square, 1 in 1000)."""
     points = torch.tensor([[[0.0]], [[100.0]], [[200.0]]], dtype=DTYPE)
-    flows = [Flow(Chain(), Kernels(p, torch.zeros(len(p), 1, dtype=DTYPE), 1.0), len(p)) for p in (points[:2], points[2:])]
+    flows = [
+        Flow(Chain(), Kernels(p, torch.zeros(len(p), 1, dtype=DTYPE), 1.0), len(p)) for p in (points[:2], points[2:])
+    ]
     ensemble = Ensemble(flows, torch.tensor([0.6, 0.4], dtype=DTYPE).log())
     drawn = ensemble.sample(5000, generator(0))[:, 0]
     counts = torch.stack([((drawn - c).abs() < 50).sum() for c in (0, 100, 200)])

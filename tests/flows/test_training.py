@@ -1,6 +1,7 @@
 """The training loop: right gradients, the best weights, an end."""
 
 import itertools
+import math
 import warnings
 
 import pytest
@@ -73,9 +74,10 @@ def test_flattening_makes_views_and_changes_nothing():
     assert not any(part.any() for part in flow.parameters())
 
 
-def test_training_lowers_the_loss_and_ends_with_the_best_weights():
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_training_lowers_the_loss_and_ends_with_the_best_weights(batch_norm):
     x = randn(300, 2) ** 3
-    flow = whole_flow(3, 2)
+    flow = whole_flow(3, 2, batch_norm=batch_norm)
     goal = objective(flow, x, n_valid=60, batch_size=64)
     start = goal.validate()
     history = train(flow, goal, **SETTINGS)
@@ -169,7 +171,7 @@ class Recorder(torch.nn.Module):
 def test_on_a_stall_each_member_goes_back_to_its_best_and_the_steps_get_smaller():
     losses = [[0.0, 0.0]] + [[-1.0, 1.0]] + [[0.0, 1.0]] * 50
     flow = Recorder([1.0, 1.0], losses)
-    history = train(flow, flow, learning_rate=0.1, alpha=0.0, max_steps=50, n_iter_no_change=3, tol=1e-4)
+    history = train(flow, flow, learning_rate=0.1, alpha=0.0, max_steps=10**6, n_iter_no_change=3, tol=1e-4)
     values = torch.stack([*flow.seen, flow.value.detach()[:, 0]])
     # the first step is the first member's best; the second member's is the start
     torch.testing.assert_close(values[0], torch.zeros(2, dtype=torch.float64))
@@ -202,12 +204,13 @@ def test_a_gradient_that_is_not_finite_moves_nothing():
     assert not history.converged
 
 
-def test_weights_decay_by_alpha_times_the_learning_rate():
+def test_weights_decay_by_alpha_times_the_learning_rate_which_falls_to_the_end():
     flow = Recorder([0.0])
     with torch.no_grad():
         flow.value += 8
     train(flow, flow, learning_rate=0.1, alpha=2.0, max_steps=3, n_iter_no_change=9, tol=0.0)
-    assert flow.value.item() == pytest.approx(8 * 0.8**3)
+    rates = [0.1, 0.1 * 2 / 3, 0.1 / 3]
+    assert flow.value.item() == pytest.approx(8 * math.prod(1 - 2.0 * rate for rate in rates))
 
 
 @pytest.mark.parametrize(("max_steps", "lengths"), [(1, [1]), (25, [25]), (60, [25, 25, 10])])

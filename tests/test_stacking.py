@@ -1,0 +1,151 @@
+"""The experts beside the flows, and how all are weighed."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import optimize, stats
+from sklearn.mixture import GaussianMixture
+from sklearn.neighbors import KernelDensity
+
+from sknvp import _stacking
+from sknvp._rows import validation_rows
+from sknvp._stacking import Table, held_out, stacking_weights
+from sknvp._state import build_expert
+
+from .small import moons, normal_rows, stacked
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+def table(X, weights=None, n_members=4, validation_fraction=0.25):
+    weights = np.ones(len(X)) if weights is None else weights
+    validation = validation_rows(X, weights, n_members, validation_fraction, np.random.RandomState(0))
+    frame = {
+        "loc": torch.zeros(X.shape[1], dtype=torch.float64),
+        "scale": torch.ones(X.shape[1], dtype=torch.float64),
+        "columns": torch.arange(X.shape[1]),
+    }
+    return Table(frame, *map(torch.tensor, (X, weights, validation, np.full(len(X), -np.inf))))
+
+
+def cross_fitted(X, validation, fit):
+    """By scikit-learn: what each row scores under models fitted without it."""
+    scores = np.full(len(X), np.nan)
+    for side in validation.numpy():
+        scores[side] = fit(X[~side])(X[side])
+    return scores
+
+
+def test_held_out_kernels_are_cross_fitted():
+    X = normal_rows(103, 2)
+    rows = table(X)
+    expected = cross_fitted(X, rows.validation, lambda train: KernelDensity(bandwidth=0.3).fit(train).score_samples)
+    kernels = build_expert(_stacking.kernels(rows, rows.training, whiten=False, bandwidth=0.3))
+    np.testing.assert_allclose(held_out(kernels, rows), expected)
+
+
+def test_whitened_kernels_have_the_shape_of_the_data():
+    X = normal_rows(200, 2) @ [[3.0, 2.9], [0.0, 0.2]]
+    rows = table(X)
+    whitened = build_expert(_stacking.kernels(rows, rows.everything, whiten=True, bandwidth=0.5))
+    theirs = stats.gaussian_kde(X.T, bw_method=0.5 * np.sqrt(199 / 200))  # which divides by n - 1
+    np.testing.assert_allclose(whitened.log_prob(rows.x)[0], theirs.logpdf(X.T), atol=1e-3)
+
+
+def test_the_t_distribution_has_the_datas_mean_and_shape():
+    X, weights = normal_rows(50, 3) @ np.triu(np.ones((3, 3))) + 1, np.arange(50) % 3
+    rows = table(X, weights.astype(float))
+    ours = build_expert(_stacking.student_t(rows, rows.everything)).log_prob(rows.x)[0]
+    repeated = np.repeat(X, weights, axis=0)
+    theirs = stats.multivariate_t(repeated.mean(0), np.cov(repeated.T, bias=True), df=_stacking.DEGREES_OF_FREEDOM)
+    np.testing.assert_allclose(ours, theirs.logpdf(X), rtol=1e-4)
+
+
+def test_rows_held_out_by_none_are_left_aside():
+    X = normal_rows(100, 2)
+    rows = table(X, n_members=2, validation_fraction=0.2)
+    scores = held_out(build_expert(_stacking.student_t(rows, rows.training)), rows)
+    np.testing.assert_array_equal(scores.isnan(), ~rows.validation.any(0))
+    weights = stacking_weights(torch.stack([scores, scores - 1]), rows.weights)
+    assert weights[0] == pytest.approx(1, abs=1e-3)
+
+
+def test_stacking_weights_are_the_likeliest():
+    """Against a general optimiser, and by the condition that at the optimum no density could gain."""
+    rng = np.random.default_rng(0)
+    log_densities, weights = rng.normal(size=(4, 300)) - [[0.0], [0.5], [1.0], [6.0]], rng.integers(1, 4, 300)
+    ours = stacking_weights(torch.tensor(log_densities), torch.tensor(weights.astype(float))).numpy()
+
+    def loss(w):
+        return -weights @ np.log(w @ np.exp(log_densities)) / weights.sum()
+
+    bounds, total = [(0, 1)] * 4, {"type": "eq", "fun": lambda w: w.sum() - 1}
+    best = optimize.minimize(loss, np.full(4, 0.25), bounds=bounds, constraints=total, tol=1e-12)
+    assert ours.sum() == pytest.approx(1)
+    assert loss(ours) == pytest.approx(best.fun, abs=1e-5)
+    gains = (weights * np.exp(log_densities) / (ours @ np.exp(log_densities))).sum(1) / weights.sum()
+    assert (gains < 1 + 1e-2).all()
+
+
+def test_the_number_of_components_is_found():
+    """Four well separated clusters get four components (one more try, of eight, does worse on held-out rows)."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 2)) * 0.1 + rng.choice([-1.0, 1.0], (400, 2))
+    rows = table(X)
+    assert _stacking.best_mixture(rows, np.random.RandomState(0))["means"].shape[:2] == (4, 4)
+
+
+def test_the_bandwidth_is_near_the_best_of_a_fine_grid():
+    X = moons(300)
+    rows = table(X)
+    recipe = _stacking.best_kernels(rows, np.random.RandomState(0))(rows.training)
+
+    def score(bandwidth):
+        return cross_fitted(
+            X, rows.validation, lambda train: KernelDensity(bandwidth=bandwidth).fit(train).score_samples
+        ).mean()
+
+    assert held_out(build_expert(recipe), rows).mean() > max(map(score, np.geomspace(0.03, 1, 60))) - 0.02
+
+
+def test_large_tables_are_sampled(monkeypatch):
+    monkeypatch.setattr(_stacking, "N_ROWS", 100)
+    density = stacked().fit(moons(1000))
+    kernels = [recipe for recipe in density._experts if recipe["kind"] == "kernels"]
+    assert all(len(recipe["points"]) == 100 for recipe in kernels)
+    assert np.isfinite(density.score(moons(50, seed=1)))
+
+
+def test_weights_add_up_and_the_tail_is_always_there():
+    density = stacked().fit(moons())
+    weights = density.stacking_weights_
+    assert sum(weights.values()) == pytest.approx(1)
+    assert {"flows", "student_t"} <= set(weights) <= {"flows", "gaussian_mixture", "kernels", "student_t"}
+    assert weights["student_t"] > 5e-4
+    assert all(weight >= 0.01 for kind, weight in weights.items() if kind not in ("flows", "student_t"))
+
+
+@pytest.mark.parametrize("settings", [{"stacking": False}, {"early_stopping": False}], ids=str)
+def test_flows_alone(settings):
+    assert stacked(**settings).fit(moons()).stacking_weights_ == {"flows": 1.0}
+
+
+def test_what_is_stacked_does_as_well_as_its_best_part():
+    """Clusters, which suit the mixture, and near-duplicates, which suit kernels: as good as either on new rows."""
+    rng = np.random.default_rng(0)
+    clusters = [rng.normal(size=(800, 2)) * 0.1 + rng.choice([-2.0, 2.0], (800, 2)) for _ in range(2)]
+    centres = rng.normal(size=(100, 4))
+    duplicates = [np.repeat(centres, 6, axis=0) + 0.01 * rng.normal(size=(600, 4)) for _ in range(2)]
+    mixture = GaussianMixture(4, random_state=0).fit(clusters[0]).score(clusters[1])
+    kernels = KernelDensity(bandwidth=0.03).fit(duplicates[0]).score(duplicates[1]) / 600
+    assert stacked(random_state=0).fit(clusters[0]).score(clusters[1]) / 800 > mixture - 0.02
+    assert stacked(random_state=0).fit(duplicates[0]).score(duplicates[1]) / 600 > kernels - 0.05
+
+
+def test_a_gross_outlier_does_not_decide():
+    """One row at a thousand standard deviations costs the others next to nothing."""
+    X, held_out_rows = moons(500), moons(500, seed=1)
+    spoiled = np.r_[X, [[300.0, -300.0]]]
+    clean, dirty = stacked(max_iter=60).fit(X), stacked(max_iter=60).fit(spoiled)
+    lost = clean.score_samples(held_out_rows).mean() - dirty.score_samples(held_out_rows).mean()
+    assert lost < 0.5
