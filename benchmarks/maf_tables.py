@@ -74,7 +74,7 @@ def main():
     scores = density.score_samples(test)
     hardware = f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, {density.device}"
     print(f"{arguments.table}: {len(train)} rows x {train.shape[1]}, {settings}")
-    print(f"{len(density.loss_curve_) * 25} steps in {minutes:.1f} minutes on {hardware}")
+    print(f"{density.n_iter_} epochs in {minutes:.1f} minutes on {hardware}")
     error = 2 * scores.std() / np.sqrt(len(scores))
     print(f"test {scores.mean():.3f} +- {error:.3f} nats; published {PUBLISHED[arguments.table]}")
 

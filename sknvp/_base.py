@@ -89,6 +89,7 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
     _flow: Flow
     _recipe: dict[str, Any]
     _architecture: dict[str, Any]
+    _split_seed: int
 
     def _check_parameters(self) -> torch.device:
         """Raise a ValueError for the first parameter that breaks its rule; return the torch device."""
@@ -131,11 +132,13 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
             flow = loaded_flow(self._recipe, saved_flow(self._flow), device)
         else:
             self._architecture = self._present_architecture()
+            self._split_seed = int(rng.randint(2**31 - 1))
             self._recipe = self._new_recipe(X, weights, generator)
             flow = build_flow(self._recipe, device, generator)
         validation: NDArray[np.bool_] = np.zeros((flow.n_members, len(X)), dtype=bool)
         if self.early_stopping:
-            validation = validation_rows(X, weights, flow.n_members, self.validation_fraction, rng)
+            split = np.random.RandomState(self._split_seed)
+            validation = validation_rows(X, weights, flow.n_members, self.validation_fraction, split)
         objective = NegativeLogLikelihood(
             flow,
             to_tensor(X, flow.like),

@@ -84,8 +84,8 @@ def validation_rows(
     order = rng.permutation(len(share))
     middle = np.empty(len(share))
     middle[order] = np.cumsum(share[order]) - share[order] / 2
-    past_start = (middle - np.arange(n_members)[:, None] / n_members) % 1
-    too_heavy = share > max(validation_fraction, share.min()) * (1 + 1e-9)  # but for rounding errors
+    past_start = np.round((middle - np.arange(n_members)[:, None] / n_members) % 1, 9) % 1  # but for rounding errors
+    too_heavy = share > max(validation_fraction, share.min()) * (1 + 1e-9)
     past_start[:, too_heavy] = np.inf
     # at least one group, never all
     nearest, farthest = past_start.min(1, keepdims=True), past_start.max(1, keepdims=True)

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from sklearn.cluster import kmeans_plusplus
 from torch import Tensor
 
+from ._rows import location_and_scale
 from ._state import build_expert
 from .flows import Flow
+from .flows.ensemble import zero_if_not_finite
 from .flows.mixture import expectation_maximization, precision_cholesky
 
 N_COMPONENTS = (1, 2, 4, 8, 16, 32, 64)  # of the Gaussian mixture
@@ -42,16 +44,19 @@ class Table(NamedTuple):
     @classmethod
     def of(
         cls,
-        recipe: Recipe,
+        columns: NDArray[np.intp],
         X: NDArray[Any],
         weights: NDArray[np.float64],
         validation: NDArray[np.bool_],
         rng: np.random.RandomState,
     ) -> "Table":
-        """At most `N_ROWS` of the rows that the flow of a recipe was fitted to, and what of them was held out."""
-        frame = {name: torch.tensor(recipe[name]) for name in ("loc", "scale", "columns")}
-        rows = rng.permutation(len(X))[:N_ROWS]
-        arrays = (X[rows].astype(np.float64), weights[rows], validation[:, rows], np.full(len(rows), -np.inf))
+        """At most `N_ROWS` of the rows that a flow was fitted to, drawn by their weights, and what was held out."""
+        loc, scale, _ = location_and_scale(X, weights)
+        if len(X) > N_ROWS:
+            rows = _drawn(weights, N_ROWS, rng)
+            X, weights, validation = X[rows], np.ones(N_ROWS), validation[:, rows]
+        frame = {"loc": torch.tensor(loc), "scale": torch.tensor(scale), "columns": torch.tensor(columns)}
+        arrays = (X.astype(np.float64), weights, validation, np.full(len(X), -np.inf))
         table = cls(frame, *map(torch.tensor, arrays))
         return table._replace(tail=held_out(build_expert(student_t(table, table.training)), table))
 
@@ -70,9 +75,9 @@ class Table(NamedTuple):
         """Weights of the rows for a single member that sees all of them, shape (1, n_rows)."""
         return self.weights.unsqueeze(0)
 
-    def sample(self, n_rows: int, rng: np.random.RandomState) -> "Table":
-        """At most so many of the rows, drawn at random."""
-        rows = torch.tensor(rng.permutation(len(self.x))[:n_rows])
+    def held_out_rows(self, n_rows: int, rng: np.random.RandomState) -> "Table":
+        """At most so many of the rows that some member holds out, drawn at random."""
+        rows = torch.tensor(rng.permutation(np.flatnonzero(self.validation.any(0)))[:n_rows])
         x, weights, validation, tail = self.x[rows], self.weights[rows], self.validation[:, rows], self.tail[rows]
         return self._replace(x=x, weights=weights, validation=validation, tail=tail)
 
@@ -101,14 +106,23 @@ def stack(flow: Flow, table: Table, rng: np.random.RandomState) -> tuple[list[Re
     return recipes, np.log((weights / weights.sum()).numpy())
 
 
+def _drawn(weights: NDArray[np.float64], n_rows: int, rng: np.random.RandomState) -> NDArray[np.intp]:
+    """Rows, each as often as its share of the weight says, to the next whole number (systematic sampling)."""
+    order = rng.permutation(len(weights))
+    cumulative = np.cumsum(weights[order])
+    points = (np.arange(n_rows) + rng.uniform()) / n_rows * cumulative[-1]
+    rows: NDArray[np.intp] = order[np.searchsorted(cumulative, points, side="right").clip(max=len(order) - 1)]
+    return rows
+
+
 def held_out(flow: Flow, table: Table) -> Tensor:
     """Log of the mean density of each row under the members that did not train on it; NaN where all did."""
     validation = table.validation
     rows = torch.argsort(~validation, dim=1, stable=True)[:, : int(validation.sum(1).max())]
-    x = table.x.to(flow.like)
+    x = table.x.to(flow.like)  # its dtype and device
     with torch.no_grad():
         parts = [flow.log_prob(x[chunk]).double().cpu() for chunk in torch.split(rows, flow.chunk_size, 1)]
-    each = torch.where(validation.gather(1, rows), torch.cat(parts, 1).nan_to_num(nan=-torch.inf), -torch.inf)
+    each = torch.where(validation.gather(1, rows), zero_if_not_finite(torch.cat(parts, 1)), -torch.inf)
     by_row = torch.full(validation.shape, -torch.inf, dtype=torch.float64).scatter(1, rows, each)
     return torch.logsumexp(by_row, 0) - validation.sum(0).log()
 
@@ -132,10 +146,10 @@ def stacking_weights(log_densities: Tensor, weights: Tensor) -> Tensor:
 
 def best_mixture(table: Table, rng: np.random.RandomState) -> Recipe:
     """Gaussian mixtures, one per member, with the number of components and the ridge likeliest on held-out rows."""
-    n_rows, n_features = table.z.shape
+    n_features, n_rows = table.z.shape[1], int((table.training > 0).sum(1).min())
     n_parameters = (n_features + 1) * (n_features + 2) // 2  # of one component
-    sizes = [n for n in N_COMPONENTS if n == 1 or n * n_parameters <= MOST_PARAMETERS * n_rows]
-    best: tuple[float, Recipe] = -np.inf, {"means": table.z[:, None]}
+    sizes = [n for n in N_COMPONENTS if n * n_parameters <= MOST_PARAMETERS * n_rows and 2 * n <= n_rows] or [1]
+    best = -np.inf, gaussian_mixture(table, 1, RIDGES[0], rng)
     for ridge in RIDGES:
         fewest = best[1]["means"].shape[1]
         best = _climb((gaussian_mixture(table, n, ridge, rng) for n in sizes if n >= fewest), table, best)
@@ -144,22 +158,24 @@ def best_mixture(table: Table, rng: np.random.RandomState) -> Recipe:
 
 def best_kernels(table: Table, rng: np.random.RandomState) -> Callable[[Tensor], Recipe]:
     """A recipe for kernels, given weights, with the shape and bandwidth that are likeliest on held-out rows."""
-    few = table.sample(N_QUERIES, rng)
+    few = table.held_out_rows(N_QUERIES, rng)
+    shapes = {whiten: kernels(table, table.training, whiten, 1.0) for whiten in (False, True)}
 
     def score(candidate: tuple[bool, float]) -> float:
-        return held_out_score(kernels(table, table.training, *candidate), few)
+        whiten, bandwidth = candidate
+        return held_out_score({**shapes[whiten], "bandwidth": bandwidth}, few)
 
-    whiten, rough = max(product((False, True), BANDWIDTHS), key=score)
+    whiten, rough = max(product(shapes, BANDWIDTHS), key=score)
     finer = rough * np.geomspace(BANDWIDTHS[0] / BANDWIDTHS[1], BANDWIDTHS[1] / BANDWIDTHS[0], 5)[1:-1]
     bandwidth = max(finer, key=lambda bandwidth: score((whiten, bandwidth)))
-    return lambda weights: kernels(table, weights, whiten, bandwidth)
+    return lambda weights: kernels(table, weights, whiten, float(bandwidth))
 
 
 def _climb(recipes: Iterable[Recipe], table: Table, best: tuple[float, Recipe] = (-np.inf, {})) -> tuple[float, Recipe]:
     """The highest held-out score and its recipe; no more recipes are made once one falls behind."""
     for recipe in recipes:
         score = held_out_score(recipe, table)
-        if score <= best[0]:
+        if not score > best[0]:  # or not a number
             break
         best = score, recipe
     return best
@@ -191,7 +207,7 @@ def kernels(table: Table, weights: Tensor, whiten: bool, bandwidth: float) -> Re
     if not whiten:
         shape["precision_cholesky"] = torch.eye(table.z.shape[1], dtype=torch.float64).repeat(len(weights), 1, 1)
     log_weights = (weights / weights.sum(1, keepdim=True)).log()
-    own = {"points": table.z, "log_weights": log_weights, "bandwidth": float(bandwidth)}
+    own = {"points": table.z, "log_weights": log_weights, "bandwidth": bandwidth}
     return {"kind": "kernels", **table.frame, **shape, **own}
 
 

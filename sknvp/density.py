@@ -1,5 +1,6 @@
 """Density estimation with Real NVP flows."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
@@ -62,8 +63,9 @@ class RealNVPDensity(DensityMixin, FlowEstimator):  # type: ignore[misc]
         Whether a Gaussian mixture, kernels and a t-distribution stand beside the flows. Each is fitted once per flow,
         to the rows that this flow is trained on, to be compared on the rows held out; numbers of components,
         bandwidths and the like are chosen there too, and a mixture or kernels that get less than a hundredth of the
-        weight are left out. At most 10,000 rows, drawn at random, are used for all this. Needs ``early_stopping``,
-        without which nothing is held out and the flows stay alone.
+        weight are left out, while the t-distribution keeps a thousandth at least. At most 10,000 rows, drawn by their
+        weights, are used for all this. Needs ``early_stopping``, without which nothing is held out and the flows stay
+        alone.
     alpha : float, default=0.1
         Strength of the decoupled L2 penalty on weights and biases: each step shrinks them by ``alpha`` times the
         learning rate [3]_.
@@ -89,12 +91,13 @@ class RealNVPDensity(DensityMixin, FlowEstimator):  # type: ignore[misc]
         The least improvement that counts, in nats a row.
     warm_start : bool, default=False
         Whether `fit` continues from the flow fitted before, with its location, scale and constant columns, instead
-        of a new one.
+        of a new one. The same rows are then held out by the same flows. New rows, or a first fit without
+        ``early_stopping``, let the flows be weighed by rows that they have seen.
     device : str, default="cpu"
-        The torch device to compute on, such as "cuda".
+        The torch device to train the flows and to score on, such as "cuda".
     random_state : int, RandomState instance or None, default=None
-        Determines validation rows, random masks, initial weights and the order of the batches. Pass an int for
-        the same fit, bit for bit, at every call.
+        Determines validation rows, random masks, initial weights, the order of the batches, and what stacking draws.
+        Pass an int for the same fit, bit for bit, at every call.
     verbose : bool or int, default=False
         Whether to print the loss and the validation score at every look.
 
@@ -211,7 +214,8 @@ class RealNVPDensity(DensityMixin, FlowEstimator):  # type: ignore[misc]
         """Fit the flows to rows.
 
         If anything raises, what was fitted before stays as it was. Ctrl-C ends training early with the best weights
-        so far, or without ``early_stopping`` with the last ones; in a cross-validation it ends the present fit only.
+        so far, or without ``early_stopping`` with the last ones, and a second one ends stacking, which leaves the flows
+        alone; in a cross-validation it ends the present fit only.
 
         Parameters
         ----------
@@ -253,18 +257,22 @@ class RealNVPDensity(DensityMixin, FlowEstimator):  # type: ignore[misc]
     ) -> None:
         """Set the experts, if there are to be any, and the weights of the flows and of them."""
         self._experts, self._log_weights = [], np.zeros(1)
-        if self.stacking and validation.any() and len(self._recipe["columns"]):
-            table = Table.of(self._recipe, X, weights, validation, rng)
-            self._experts, self._log_weights = stack(self._flow, table, rng)
+        columns = self._recipe["columns"]
+        if self.stacking and validation.any() and len(columns):
+            try:
+                table = Table.of(columns, X, weights, validation, rng)
+                self._experts, self._log_weights = stack(self._flow, table, rng)
+            except KeyboardInterrupt:
+                warnings.warn("Stacking interrupted by user; the flows stay alone.", stacklevel=3)
         kinds = ["flows", *(expert["kind"] for expert in self._experts)]
         self.stacking_weights_ = dict(zip(kinds, np.exp(self._log_weights).tolist(), strict=True))
         self._density = self._ensemble()
 
     def _ensemble(self) -> Ensemble:
         """The flows and experts as one density."""
-        like = self._flow.like
-        experts = [build_expert(recipe).to(like) for recipe in self._experts]
-        return Ensemble([self._flow, *experts], torch.tensor(self._log_weights, device=like.device))
+        device = self._flow.like.device
+        experts = [build_expert(recipe).to(device) for recipe in self._experts]
+        return Ensemble([self._flow, *experts], torch.tensor(self._log_weights, device=device))
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in super().__getstate__().items() if name != "_density"}

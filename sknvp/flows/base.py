@@ -161,8 +161,8 @@ class Kernels(nn.Module):
 class StudentT(nn.Module):
     """The multivariate t-distribution around zero: like a normal distribution, with heavy tails.
 
-    ``log p(z) = const - (nu + d) / 2 log(1 + |z|^2 / nu)``. It falls so slowly that its logarithm stays finite for
-    every row that a float32 can hold.
+    ``log p(z) = const - (nu + d) / 2 log(1 + |z|^2 / nu)``, which falls so slowly that it stays finite for every z:
+    with m the greatest of 1 and all ``|z_i|`` that logarithm is ``2 log m + log(1 / m^2 + |z / m|^2 / nu)``.
 
     Parameters
     ----------
@@ -184,7 +184,9 @@ class StudentT(nn.Module):
     def log_prob(self, z: Tensor) -> Tensor:
         nu, d = self.nu, self.n_features
         constant = math.lgamma((nu + d) / 2) - math.lgamma(nu / 2) - 0.5 * d * math.log(nu * math.pi)
-        return constant - 0.5 * (nu + d) * torch.log1p(z.double().square().sum(-1) / nu)
+        m = z.abs().amax(-1).clamp(min=1)
+        square = (z / m.unsqueeze(-1)).square().sum(-1)
+        return constant - 0.5 * (nu + d) * (2 * m.log() + (m.reciprocal().square() + square / nu).log())
 
     def sample(self, shape: tuple[int, int], like: Tensor, generator: torch.Generator | None = None) -> Tensor:
         chi_square = normal_noise((*shape, self.nu), like, generator).square().sum(-1, keepdim=True)

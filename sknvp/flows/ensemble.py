@@ -37,7 +37,8 @@ class Ensemble(nn.Module):
         weights = [w.expand(f.n_members) - math.log(f.n_members) for f, w in self._parts()]
         members = draw(torch.cat(weights).unsqueeze(0), n_rows, generator)[0]
         counts = torch.split(members.bincount(minlength=sum(map(len, weights))), [len(w) for w in weights])
-        x = torch.cat([_rows(flow, count, generator) for (flow, _), count in zip(self._parts(), counts, strict=True)])
+        pairs = zip(self.flows, counts, strict=True)
+        x = torch.cat([part.to(self.like) for flow, count in pairs for part in _rows(flow, count, generator)])
         device = "cpu" if generator is None else generator.device
         return x[torch.randperm(n_rows, generator=generator, device=device).to(x.device)]
 
@@ -49,7 +50,7 @@ class Ensemble(nn.Module):
     @property
     def chunk_size(self) -> int:
         """How many rows should pass through at once, so that memory does not grow with their number."""
-        return min(flow.chunk_size for flow in self.flows)
+        return max(flow.chunk_size for flow in self.flows)
 
     def _parts(self) -> list[tuple[Flow, Tensor]]:
         return list(zip(self.flows, self.log_weights, strict=True))
@@ -57,13 +58,20 @@ class Ensemble(nn.Module):
 
 def log_mean(flow: Flow, x: Tensor) -> Tensor:
     """Logarithm of the members' mean density, shape (n_rows,), float64; a member that overflows counts as zero."""
-    each = flow.log_prob(x).double().nan_to_num(nan=-math.inf)
-    return torch.logsumexp(each, 0) - math.log(flow.n_members)
+    parts = [flow.log_prob(rows).double() for rows in torch.split(x.to(flow.like), flow.chunk_size)]
+    return torch.logsumexp(zero_if_not_finite(torch.cat(parts, 1)), 0) - math.log(flow.n_members)
 
 
-def _rows(flow: Flow, counts: Tensor, generator: torch.Generator | None) -> Tensor:
-    """So many rows from each member, one below the other."""
-    if not counts.any():
-        return flow.like.new_empty(0, flow.base.n_features)
-    drawn = flow.sample(int(counts.max()), generator=generator)
-    return torch.cat([each[:count] for each, count in zip(drawn, counts.tolist(), strict=True)])
+def zero_if_not_finite(log_density: Tensor) -> Tensor:
+    """Minus infinity in the place of what overflowed."""
+    return torch.where(log_density.isfinite(), log_density, -math.inf)
+
+
+def _rows(flow: Flow, counts: Tensor, generator: torch.Generator | None) -> list[Tensor]:
+    """So many rows from each member, drawn in chunks."""
+    parts = []
+    while counts.any():
+        drawn = flow.sample(min(int(counts.max()), flow.chunk_size), generator=generator)
+        parts += [each[:count] for each, count in zip(drawn, counts.tolist(), strict=True)]
+        counts = (counts - flow.chunk_size).clamp(min=0)
+    return parts

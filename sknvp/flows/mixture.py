@@ -53,7 +53,7 @@ def _expected(mixture: GaussianMixture, x: Tensor, weights: Tensor) -> tuple[Ten
     """Sums of the monomials in each component, shape (n_members, n_components, n_monomials), and the log-likelihood."""
     coefficients = _coefficients(mixture)
     moments, log_likelihood = torch.zeros_like(coefficients), 0.0
-    chunk_size = max(1, CHUNK_NUMBERS // coefficients.shape[:2].numel())
+    chunk_size = max(1, CHUNK_NUMBERS // max(coefficients.shape[:2].numel(), coefficients.shape[2]))
     for rows, w in zip(torch.split(x, chunk_size), torch.split(weights, chunk_size, 1), strict=True):
         monomials = _monomials(rows)
         joint = torch.unflatten(coefficients.flatten(0, 1) @ monomials.T, 0, coefficients.shape[:2])

@@ -34,8 +34,8 @@ class NegativeLogLikelihood:
     ) -> None:
         self.flow = flow
         self.x = x
-        self.train_rows, self.train_weights = _ragged(~validation, weights)
-        self.valid_rows, self.valid_weights = _some(*_ragged(validation, weights), generator)
+        self.train_rows, self.train_weights = _ragged(~validation, weights, len(weights), generator)
+        self.valid_rows, self.valid_weights = _ragged(validation, weights, N_VALID, generator)
         self.batch_size = batch_size
         self.generator = generator
 
@@ -70,17 +70,15 @@ class NegativeLogLikelihood:
         return torch.stack(parts).sum(0)
 
 
-def _some(rows: Tensor, weights: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """At most `N_VALID` rows of each member, at random, so that validation stays cheap beside training."""
-    if rows.shape[1] <= N_VALID:
-        return rows, weights
-    chosen = torch.randperm(rows.shape[1], generator=generator, device=generator.device)[:N_VALID].to(rows.device)
-    weights = weights[:, chosen]
-    return rows[:, chosen], weights / weights.mean(1, keepdim=True)
+def _ragged(chosen: Tensor, weights: Tensor, at_most: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Some of each member's chosen rows, in random order, and weights of mean one; shapes (n_members, n_longest).
 
-
-def _ragged(chosen: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Each member's chosen rows and their weights, of mean one; padded by weight zero to (n_members, n_longest)."""
-    rows = torch.argsort(~chosen, dim=1, stable=True)[:, : int(chosen.sum(1).max())]
-    padded = torch.where(chosen.gather(1, rows), weights[rows], 0.0)
+    A member with fewer than the longest has its own rows again, with weight zero.
+    """
+    key = torch.rand(chosen.shape, dtype=torch.float32, generator=generator, device=generator.device)
+    order = torch.argsort(key.to(chosen.device) + ~chosen, dim=1)  # those not chosen come last
+    counts = chosen.sum(1, keepdim=True).clamp(max=at_most)
+    place = torch.arange(int(counts.max()), device=chosen.device).expand(len(chosen), -1)
+    rows = order.gather(1, place % counts.clamp(min=1))
+    padded = torch.where(place < counts, weights[rows], 0.0)
     return rows, padded * (rows.shape[1] / padded.sum(1, keepdim=True))

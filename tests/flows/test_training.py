@@ -133,9 +133,25 @@ def test_every_training_row_comes_once_an_epoch():
     assert {rows.shape for rows, _ in batches} == {(2, 3)}
     for m in range(2):
         seen = torch.cat([torch.stack([rows[m], w[m]]) for rows, w in batches], 1)
+        assert not validation[m, seen[0].long()].any(), "what fills up is seen by batch normalisation"
         seen = seen[:, seen[1] > 0]
         assert sorted(seen[0].tolist()) == [i for i in range(10) if not validation[m, i]]
         torch.testing.assert_close(seen[1] / seen[1].sum(), weights[seen[0].long()] / weights[~validation[m]].sum())
+
+
+def test_many_validation_rows_are_sampled_from_each_members_own(monkeypatch):
+    """With members that hold out very different numbers, all validate on as many as they can."""
+    monkeypatch.setattr("sknvp.flows.objectives.N_VALID", 20)
+    validation = torch.zeros(2, 1000, dtype=torch.bool)
+    validation[0, :900] = validation[1, 500:505] = True
+    weights = torch.linspace(1, 2, 1000, dtype=torch.float64)
+    goal = NegativeLogLikelihood(whole_flow(2, 2), randn(1000, 2), weights, validation, 100, generator())
+    for m, n in enumerate((20, 5)):
+        own = goal.valid_rows[m, goal.valid_weights[m] > 0]
+        assert len(own.unique()) == len(own) == n
+        assert validation[m, own].all()
+    torch.testing.assert_close(goal.valid_weights.mean(1), torch.ones(2, dtype=torch.float64))
+    assert goal.validate().isfinite().all()
 
 
 def test_training_stops_when_nothing_improves():
