@@ -25,8 +25,8 @@ DEGREES_OF_FREEDOM = 4  # of the t-distribution
 RIDGE = 1e-6  # added to the variances of kernels and t-distribution
 N_ROWS = 10_000  # that experts are fitted to at most
 N_QUERIES = 1_000  # held-out rows that choose the bandwidth
-LEAST_WEIGHT = 0.01  # an expert with less is left out, since it costs time and adds little, ...
 TAIL_SHARE = 0.01  # of the t-distribution when mixtures or kernels are compared
+LEAST_WEIGHT = 0.01  # an expert with less is left out, since it costs time and adds little, ...
 TAIL_WEIGHT = 1e-3  # ... but the t-distribution always has as much as this
 
 Recipe = dict[str, Any]
@@ -171,7 +171,7 @@ def best_kernels(table: Table, rng: np.random.RandomState) -> Callable[[Tensor],
     return lambda weights: kernels(table, weights, whiten, float(bandwidth))
 
 
-def _climb(recipes: Iterable[Recipe], table: Table, best: tuple[float, Recipe] = (-np.inf, {})) -> tuple[float, Recipe]:
+def _climb(recipes: Iterable[Recipe], table: Table, best: tuple[float, Recipe]) -> tuple[float, Recipe]:
     """The highest held-out score and its recipe; no more recipes are made once one falls behind."""
     for recipe in recipes:
         score = held_out_score(recipe, table)

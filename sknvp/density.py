@@ -258,10 +258,11 @@ class RealNVPDensity(DensityMixin, FlowEstimator):  # type: ignore[misc]
         """Set the experts, if there are to be any, and the weights of the flows and of them."""
         self._experts, self._log_weights = [], np.zeros(1)
         columns = self._recipe["columns"]
-        if self.stacking and validation.any() and len(columns):
+        if self.stacking and len(columns):
             try:
                 table = Table.of(columns, X, weights, validation, rng)
-                self._experts, self._log_weights = stack(self._flow, table, rng)
+                if table.validation.any():
+                    self._experts, self._log_weights = stack(self._flow, table, rng)
             except KeyboardInterrupt:
                 warnings.warn("Stacking interrupted by user; the flows stay alone.", stacklevel=3)
         kinds = ["flows", *(expert["kind"] for expert in self._experts)]

@@ -129,6 +129,12 @@ def test_weights_add_up_and_the_tail_is_always_there():
     assert all(weight >= 0.01 for kind, weight in weights.items() if kind not in ("flows", "student_t"))
 
 
+def test_held_out_rows_that_the_sample_missed_weigh_nothing(monkeypatch):
+    monkeypatch.setattr(_stacking, "N_ROWS", 5)
+    density = stacked(n_estimators=1, validation_fraction=0.003, max_iter=2).fit(moons())
+    assert density.stacking_weights_ == {"flows": 1.0}
+
+
 @pytest.mark.parametrize("settings", [{"stacking": False}, {"early_stopping": False}], ids=str)
 def test_flows_alone(settings):
     assert stacked(**settings).fit(moons()).stacking_weights_ == {"flows": 1.0}
