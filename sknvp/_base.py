@@ -120,25 +120,9 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
 
         Returns which rows each member was validated on, shape (n_members, n_rows).
         """
-        if self.batch_norm and np.ptp(weights):
-            raise ValueError(
-                "batch_norm must be False if sample_weight tells rows apart, since the statistics of a batch heed no "
-                f"weights; got {self.batch_norm!r} and weights that differ."
-            )
         generator = torch.Generator().manual_seed(int(rng.randint(2**31 - 1)))
-        if self._continues:
-            self._check_architecture()
-            self._recipe = {**self._recipe, "dtype": X.dtype.name}
-            flow = loaded_flow(self._recipe, saved_flow(self._flow), device)
-        else:
-            self._architecture = self._present_architecture()
-            self._split_seed = int(rng.randint(2**31 - 1))
-            self._recipe = self._new_recipe(X, weights, generator)
-            flow = build_flow(self._recipe, device, generator)
-        validation: NDArray[np.bool_] = np.zeros((flow.n_members, len(X)), dtype=bool)
-        if self.early_stopping:
-            split = np.random.RandomState(self._split_seed)
-            validation = validation_rows(X, weights, flow.n_members, self.validation_fraction, split)
+        flow = self._starting_flow(X, weights, rng, generator, device)
+        validation = self._validation_rows(X, weights, flow.n_members)
         objective = NegativeLogLikelihood(
             flow,
             to_tensor(X, flow.like),
@@ -161,6 +145,35 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
         self.n_iter_ = -(-history.n_steps // objective.n_batches)
         self._keep(history)
         return validation
+
+    def _starting_flow(
+        self,
+        X: NDArray[Any],
+        weights: NDArray[np.float64],
+        rng: np.random.RandomState,
+        generator: torch.Generator,
+        device: torch.device,
+    ) -> Flow:
+        """A copy of the flow fitted before if that is to go on, else a new one."""
+        if self.batch_norm and np.ptp(weights):
+            raise ValueError(
+                "batch_norm must be False if sample_weight tells rows apart, since the statistics of a batch heed no "
+                f"weights; got {self.batch_norm!r} and weights that differ."
+            )
+        if self._continues:
+            self._check_architecture()
+            self._recipe = {**self._recipe, "dtype": X.dtype.name}
+            return loaded_flow(self._recipe, saved_flow(self._flow), device)
+        self._architecture = self._present_architecture()
+        self._split_seed = int(rng.randint(2**31 - 1))
+        self._recipe = self._new_recipe(X, weights, generator)
+        return build_flow(self._recipe, device, generator)
+
+    def _validation_rows(self, X: NDArray[Any], weights: NDArray[np.float64], n_members: int) -> NDArray[np.bool_]:
+        """What each member holds out, shape (n_members, n_rows); the same at every fit to the same rows."""
+        if not self.early_stopping:
+            return np.zeros((n_members, len(X)), dtype=bool)
+        return validation_rows(X, weights, n_members, self.validation_fraction, np.random.RandomState(self._split_seed))
 
     def _new_recipe(self, X: NDArray[Any], weights: NDArray[np.float64], generator: torch.Generator) -> dict[str, Any]:
         """Arguments of `real_nvp` for these rows, as NumPy arrays and plain values, and the dtype."""

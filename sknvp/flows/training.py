@@ -66,36 +66,33 @@ def train(
 
     A KeyboardInterrupt ends training early and keeps what there is.
     """
-    history = History()
     flat, parts = flatten(flow), list(flow.parameters())
+    history = History(converged=not parts)
     losses = objective.validate()
     best = None if losses is None else Best([flat, *statistics(flow)], losses)
-    if parts:
-        optimizer = torch.optim.AdamW([flat], lr=learning_rate, weight_decay=alpha, fused=True)
-        watch, batches = Watch(tol, n_iter_no_change), objective.batches()
-        try:
-            while history.n_steps < max_steps and not history.converged:
-                n_steps = min(CHECK_STEPS, max_steps - history.n_steps)
-                left = 1 - history.n_steps / max_steps
-                optimizer.param_groups[0]["lr"] = learning_rate * RATE_FACTOR**watch.n_stalls * left
-                flow.train()
-                history.losses.append(_descend(parts, flat, objective, islice(batches, n_steps), optimizer))
-                flow.eval()
-                history.n_steps += n_steps
-                if best is not None:
-                    history.validation_losses.append(best.update(objective.validate()))
-                if on_check is not None:
-                    on_check(history)
-                if watch.stalled(history.losses[-1] if best is None else best.mean_loss):
-                    history.converged = watch.n_stalls == N_RATES and math.isfinite(watch.best)
-                    if best is not None:
-                        best.restore()
-        except KeyboardInterrupt:
+    optimizer = torch.optim.AdamW([flat], lr=learning_rate, weight_decay=alpha, fused=True)
+    watch, batches = Watch(tol, n_iter_no_change), objective.batches()
+    try:
+        while history.n_steps < max_steps and not history.converged:
+            n_steps = min(CHECK_STEPS, max_steps - history.n_steps)
+            left = 1 - history.n_steps / max_steps
+            optimizer.param_groups[0]["lr"] = learning_rate * RATE_FACTOR**watch.n_stalls * left
+            flow.train()
+            history.losses.append(_descend(parts, flat, objective, islice(batches, n_steps), optimizer))
             flow.eval()
-            history.interrupted = True
-            warnings.warn("Training interrupted by user; what was learned so far is kept.", stacklevel=4)
-    else:
-        history.converged = True
+            history.n_steps += n_steps
+            if best is not None:
+                history.validation_losses.append(best.update(objective.validate()))
+            if on_check is not None:
+                on_check(history)
+            if watch.stalled(history.losses[-1] if best is None else best.mean_loss):
+                history.converged = watch.n_stalls == N_RATES and math.isfinite(watch.best)
+                if best is not None:
+                    best.restore()
+    except KeyboardInterrupt:
+        flow.eval()
+        history.interrupted = True
+        warnings.warn("Training interrupted by user; what was learned so far is kept.", stacklevel=4)
     if best is not None:
         best.restore()
         history.best_validation_loss = best.mean_loss
