@@ -1,7 +1,7 @@
 """A flow as plain values: the recipe it is built from, its parameters as arrays, the device it lives on."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,8 @@ from .flows.recipes import EXPERTS
 @contextmanager
 def usual_modes() -> Iterator[None]:
     """Set aside a caller's `torch.no_grad`, `torch.inference_mode` or default device."""
-    with torch.inference_mode(False), torch.enable_grad(), torch.device("cpu"):
+    usual = torch.get_default_device().type == "cpu"  # to set it costs time in every operation
+    with torch.inference_mode(False), torch.enable_grad(), nullcontext() if usual else torch.device("cpu"):
         yield
 
 

@@ -3,28 +3,52 @@
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {  # in place where autograd allows
-    "relu": torch.relu_,
-    "silu": nn.functional.silu,
-    "tanh": torch.tanh_,
+from .squash import squash
+
+BOUND = 8.0  # of the inputs, in standardised units
+
+
+class Activation(NamedTuple):
+    """A function, and its gradient: from the gradient of its result, its argument and its result."""
+
+    value: Callable[[Tensor], Tensor]
+    gradient: Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+ACTIVATIONS = {
+    "relu": Activation(torch.relu, lambda grad, x, y: torch.ops.aten.threshold_backward(grad, y, 0)),
+    "silu": Activation(nn.functional.silu, lambda grad, x, y: torch.ops.aten.silu_backward(grad, x)),
+    "tanh": Activation(torch.tanh, lambda grad, x, y: torch.ops.aten.tanh_backward(grad, y)),
 }
+
+
+class Tape(NamedTuple):
+    """What `Conditioner.record` leaves for `Conditioner.gradients`."""
+
+    r: Tensor  # of `squash`
+    inputs: list[Tensor]  # of each layer
+    sums: list[Tensor]  # that each hidden layer's activation was applied to
 
 
 class Conditioner(nn.Module):
     """A multilayer perceptron per member, whose last layer starts at zero.
 
-    Since its output starts at zero, every coupling built on it starts as the identity. Inputs pass through
-    ``asinh`` first: near the data that is the identity, and far outside it keeps the network's answer, and so the
-    log-density, from running away with the input.
+    Since its output starts at zero, every coupling built on it starts as the identity. Inputs are squashed first:
+    near the data that changes little, and far outside it keeps the network's answer, and so the log-density, from
+    running away with the input.
+
+    Features come first and rows last, ``(n_members, n_features, n_rows)``, so that every operation runs along
+    contiguous rows. Gradients are written by hand, since recording every operation costs more than most of them.
 
     Parameters
     ----------
     n_inputs, n_outputs : int
-        Columns in (context included) and out. Without inputs the network is a bias.
+        Features in (context included) and out. Without inputs the network is a bias.
     hidden_layer_sizes : sequence of int
         Widths of the hidden layers.
     activation : {"relu", "silu", "tanh"}
@@ -46,22 +70,40 @@ class Conditioner(nn.Module):
     ) -> None:
         super().__init__()
         sizes = [n_inputs, *(hidden_layer_sizes if n_inputs else ()), n_outputs]
-        shapes = [(n_members, n_in, n_out) for n_in, n_out in pairwise(sizes)]
-        self.activation = ACTIVATIONS[activation]
+        shapes = [(n_members, n_out, n_in) for n_in, n_out in pairwise(sizes)]
+        self.activation = activation
         self.weights = nn.ParameterList(_uniform(shape, generator) for shape in shapes[:-1])
         self.weights.append(nn.Parameter(torch.zeros(shapes[-1], dtype=torch.float64)))
-        self.biases = nn.ParameterList(torch.zeros(n_members, 1, n, dtype=torch.float64) for _, _, n in shapes)
+        self.biases = nn.ParameterList(torch.zeros(n_members, n, 1, dtype=torch.float64) for _, n, _ in shapes)
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Shape (n_members, n_rows, n_inputs) -> (n_members, n_rows, n_outputs)."""
-        h = torch.asinh(x if context is None else torch.cat([x, context], -1))
+    def record(self, x: Tensor) -> tuple[Tensor, Tape]:
+        """Shape (n_members, n_inputs, n_rows) -> (n_members, n_outputs, n_rows), and what `gradients` needs."""
+        activation = ACTIVATIONS[self.activation].value
+        h, r = squash(x, BOUND)
+        tape = Tape(r, [h], [])
         *hidden, last = zip(self.biases, self.weights, strict=True)
         for bias, weight in hidden:
-            h = self.activation(torch.bmm(h, weight).add_(bias))
-        return torch.bmm(h, last[1]).add_(last[0])
+            total = torch.baddbmm(bias, weight, h)
+            h = activation(total)
+            tape.sums.append(total)
+            tape.inputs.append(h)
+        return torch.baddbmm(last[0], last[1], h), tape
+
+    def gradients(self, tape: Tape, grad: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """From the gradient of the output, those of the input and of the parameters, in the order of `parameters`."""
+        gradient = ACTIVATIONS[self.activation].gradient
+        of_weights, of_biases = [], []
+        for i, weight in reversed(list(enumerate(self.weights))):
+            of_weights.append(torch.bmm(grad, tape.inputs[i].mT))
+            of_biases.append(grad.sum(-1, keepdim=True))
+            grad = torch.bmm(weight.mT, grad)
+            if i:
+                grad = gradient(grad, tape.sums[i - 1], tape.inputs[i])
+        r = tape.r
+        return grad * (r * r * r), [*reversed(of_weights), *reversed(of_biases)]
 
 
 def _uniform(shape: tuple[int, int, int], generator: torch.Generator | None) -> nn.Parameter:
     """Weights of variance 1 / (3 fan_in), PyTorch's own for linear layers."""
-    bound = 1 / math.sqrt(shape[1])
+    bound = 1 / math.sqrt(shape[2])
     return nn.Parameter((2 * torch.rand(shape, dtype=torch.float64, generator=generator) - 1) * bound)

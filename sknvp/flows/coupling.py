@@ -1,12 +1,14 @@
 """Coupling layers: some columns choose an element-wise map for the others."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
+from . import spline
 from .conditioner import Conditioner
-from .spline import rational_quadratic_spline
+from .squash import squash
 from .transform import Transform
 
 
@@ -14,7 +16,7 @@ class Coupling(Transform):
     """``z_a = x_a`` and ``z_b = f(x_b; theta(x_a, context))``, with ``f`` element-wise and increasing.
 
     The Jacobian is triangular, so its log-determinant is the sum of ``log f'`` over the columns b, and the inverse
-    needs no inverse of the network theta. Subclasses give ``f`` and its number of parameters a column.
+    needs no inverse of the network theta. Subclasses give ``f``, its number of parameters a column, and its gradient.
 
     Parameters
     ----------
@@ -39,56 +41,63 @@ class Coupling(Transform):
         self.flip = flip
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        a, b = self._split(x)
-        b, log_slope = self.elementwise(b, self.conditioner(a, context))
-        return self._join(a, b), log_slope.sum(-1)
+        return self._apply_map(x, context, inverse=False)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        a, b = self._split(z)
-        b, log_slope = self.elementwise_inverse(b, self.conditioner(a, context))
-        return self._join(a, b), log_slope.sum(-1)
+        return self._apply_map(z, context, inverse=True)
 
-    def elementwise(self, x: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
-        """``f(x)`` and ``log f'(x)``, both of the shape of ``x``."""
+    def _apply_map(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
+        z, log_det = _Couple.apply(self, inverse, x, context, *self.parameters())
+        return z, log_det
+
+    def elementwise(self, x: Tensor, theta: Tensor, inverse: bool) -> tuple[Tensor, Tensor, Any]:
+        """``f(x)`` and ``log f'(x)``, or those of the inverse function of ``f``, and what `gradients` needs.
+
+        Columns come first: ``x`` has shape (n_members, n_columns, n_rows) and ``theta`` (n_members, N_PARAMETERS,
+        n_columns, n_rows).
+        """
         raise NotImplementedError
 
-    def elementwise_inverse(self, z: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
-        """``x`` with ``f(x) = z`` and ``-log f'(x)``, both of the shape of ``z``."""
+    def gradients(self, saved: Any, grad_z: Tensor, grad_log_slope: Tensor) -> tuple[Tensor, Tensor]:
+        """From the gradients of ``f(x)`` and of ``log f'(x)``, those of ``x`` and ``theta``."""
         raise NotImplementedError
 
-    def _split(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        first, rest = x[..., : self.n_first], x[..., self.n_first :]
+    def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        first, rest = x[:, : self.n_first], x[:, self.n_first :]
         return (rest, first) if self.flip else (first, rest)
 
-    def _join(self, a: Tensor, b: Tensor) -> Tensor:
-        return torch.cat([b, a] if self.flip else [a, b], -1)
+    def join(self, a: Tensor, b: Tensor) -> Tensor:
+        return torch.cat([b, a] if self.flip else [a, b], 1)
 
 
 class AffineCoupling(Coupling):
     """Real NVP's coupling, ``z_b = x_b * exp(s(x_a)) + t(x_a)``; one network computes s and t together.
 
-    ``|s|`` stays below ``MAX_LOG_SCALE`` by a tanh, so that no layer can stretch or shrink a column by more than a
-    factor of about seven and a row far outside the data still gets a finite log-density.
+    ``|s|`` stays below ``MAX_LOG_SCALE``, so that no layer can stretch or shrink a column by more than a factor of
+    about seven and a row far outside the data still gets a finite log-density.
     """
 
     N_PARAMETERS = 2
     MAX_LOG_SCALE = 2.0
 
-    def elementwise(self, x: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
-        s, t = self._scale_and_shift(theta)
-        return x * s.exp() + t, s
+    def elementwise(self, x: Tensor, theta: Tensor, inverse: bool) -> tuple[Tensor, Tensor, Any]:
+        s, t = theta.unbind(1)
+        s, r = squash(s, self.MAX_LOG_SCALE)
+        scale = s.exp()
+        if inverse:
+            x = (x - t) / scale
+            return x, -s, (x, scale, r)
+        return torch.addcmul(t, x, scale), s, (x, scale, r)
 
-    def elementwise_inverse(self, z: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
-        s, t = self._scale_and_shift(theta)
-        return (z - t) * (-s).exp(), -s
-
-    def _scale_and_shift(self, theta: Tensor) -> tuple[Tensor, Tensor]:
-        s, t = theta.chunk(2, -1)
-        return self.MAX_LOG_SCALE * torch.tanh(s / self.MAX_LOG_SCALE), t
+    def gradients(self, saved: Any, grad_z: Tensor, grad_log_slope: Tensor) -> tuple[Tensor, Tensor]:
+        x, scale, r = saved
+        grad_x = grad_z * scale
+        grad_s = torch.addcmul(grad_log_slope, grad_x, x) * (r * r * r)
+        return grad_x, torch.stack([grad_s, grad_z], 1)
 
 
 class SplineCoupling(Coupling):
-    """The neural spline flow's coupling: ``f`` is a monotone rational-quadratic spline, linear outside a box.
+    """The neural spline flow's coupling: ``f`` is a monotone rational-quadratic spline, of slope one outside a box.
 
     References
     ----------
@@ -99,11 +108,42 @@ class SplineCoupling(Coupling):
     N_PARAMETERS = 3 * N_BINS - 1  # widths, heights and the slopes at the inner knots
     BOX = 5.0  # the spline acts on [-BOX, BOX], in standardised units
 
-    def elementwise(self, x: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
-        return rational_quadratic_spline(x, self._per_column(theta), self.BOX)
+    def elementwise(self, x: Tensor, theta: Tensor, inverse: bool) -> tuple[Tensor, Tensor, Any]:
+        return spline.rational_quadratic_spline(x, theta, self.BOX, inverse)
 
-    def elementwise_inverse(self, z: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
-        return rational_quadratic_spline(z, self._per_column(theta), self.BOX, inverse=True)
+    def gradients(self, saved: Any, grad_z: Tensor, grad_log_slope: Tensor) -> tuple[Tensor, Tensor]:
+        return spline.gradients(saved, grad_z, grad_log_slope)
 
-    def _per_column(self, theta: Tensor) -> Tensor:
-        return torch.unflatten(theta, -1, (-1, self.N_PARAMETERS))
+
+class _Couple(torch.autograd.Function):
+    """A coupling with its gradient by hand; within, columns come first and rows last."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, coupling: Coupling, inverse: bool, x: Tensor, context: Tensor | None, *parameters: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        a, b = coupling.split(x.mT)
+        theta, tape = coupling.conditioner.record(a if context is None else torch.cat([a, context.mT], 1))
+        theta = theta.unflatten(1, (coupling.N_PARAMETERS, b.shape[1]))
+        z, log_slope, saved = coupling.elementwise(b, theta, inverse)
+        ctx.coupling, ctx.inverse, ctx.tape, ctx.saved, ctx.log_slope = coupling, inverse, tape, saved, log_slope
+        return coupling.join(a, z).mT, log_slope.sum(1)
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, grad: Tensor, grad_log_det: Tensor) -> tuple[Tensor | None, ...]:
+        coupling: Coupling = ctx.coupling
+        grad_a, grad_z = coupling.split(grad.mT)
+        grad_log_slope = grad_log_det.unsqueeze(1).expand(grad_z.shape)
+        if ctx.inverse:
+            # x = f^-1(z) moves by (dz - df) / f' when z moves by dz and theta moves f by df; its own log-slope is
+            # -log f'(x).
+            grad_x = grad_z + coupling.gradients(ctx.saved, torch.zeros_like(grad_z), -grad_log_slope)[0]
+            grad_b = grad_x * ctx.log_slope.exp()
+            _, grad_theta = coupling.gradients(ctx.saved, -grad_b, -grad_log_slope)
+        else:
+            grad_b, grad_theta = coupling.gradients(ctx.saved, grad_z, grad_log_slope)
+        grad_inputs, of_parameters = coupling.conditioner.gradients(ctx.tape, grad_theta.flatten(1, 2))
+        n_a = grad_a.shape[1]
+        grad_context = grad_inputs[:, n_a:].mT if ctx.needs_input_grad[3] else None
+        return None, None, coupling.join(grad_a + grad_inputs[:, :n_a], grad_b).mT, grad_context, *of_parameters

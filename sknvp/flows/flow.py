@@ -36,6 +36,7 @@ class Flow(nn.Module):
         ``x`` has shape (n_rows, n_features), the same rows for all, or (n_members, n_rows, n_features); so has
         ``context``, with its own number of columns.
         """
+        x = x.mT.contiguous().mT  # the values of a column lie together, so that operations run along them
         z, log_det = self.transform(self._per_member(x), self._per_member(context))
         log_prob: Tensor = self.base.log_prob(z) + log_det
         return log_prob

@@ -1,7 +1,10 @@
 """Linear transforms that mix columns."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from .transform import Transform
 
@@ -12,22 +15,24 @@ class Permute(Transform):
     Parameters
     ----------
     order : Tensor of shape (n_members, n_features), dtype int64
-        A permutation per member, or a single one for all of them.
+        A permutation per member.
     """
 
-    order: Tensor
-    inverse_order: Tensor
+    rows: Tensor  # the same for the columns of all members together
+    inverse_rows: Tensor
 
     def __init__(self, order: Tensor) -> None:
         super().__init__()
-        self.register_buffer("order", order)
-        self.register_buffer("inverse_order", torch.argsort(order, -1))
+        n_members, n_features = order.shape
+        start = torch.arange(n_members).unsqueeze(1) * n_features
+        self.register_buffer("rows", (start + order).flatten())
+        self.register_buffer("inverse_rows", (start + order.argsort(-1)).flatten())
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return _reordered(x, self.order)
+        return _Reorder.apply(x, self.rows, self.inverse_rows), x.new_zeros(x.shape[:-1])
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return _reordered(z, self.inverse_order)
+        return _Reorder.apply(z, self.inverse_rows, self.rows), z.new_zeros(z.shape[:-1])
 
 
 class Whiten(Transform):
@@ -63,5 +68,21 @@ class Whiten(Transform):
         return self.precision_cholesky.diagonal(0, -2, -1).log().sum(-1, keepdim=True).expand(x.shape[:-1])
 
 
-def _reordered(x: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
-    return x.gather(-1, order.unsqueeze(-2).expand(x.shape)), x.new_zeros(x.shape[:-1])
+class _Reorder(torch.autograd.Function):
+    """Columns in another order; the gradient goes back by the inverse order, which is cheaper than adding up."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, rows: Tensor, inverse_rows: Tensor) -> Tensor:
+        ctx.inverse_rows = inverse_rows
+        return _reordered(x, rows)
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        return _reordered(grad, ctx.inverse_rows), None, None
+
+
+def _reordered(x: Tensor, rows: Tensor) -> Tensor:
+    """Moves whole columns, whose values lie together in memory within a flow."""
+    columns = x.mT
+    return columns.reshape(len(rows), -1).index_select(0, rows).view(columns.shape).mT

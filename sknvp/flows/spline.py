@@ -1,12 +1,13 @@
 """Monotone rational-quadratic splines.
 
-Between two knots (x0, y0) and (x1, y1) with slopes d0 and d1, with mean slope m = (y1 - y0) / (x1 - x0) and
-u = (x - x0) / (x1 - x0) running from 0 to 1::
+Between two knots (x0, y0) and (x1, y1) with slopes d0 and d1, with w = x1 - x0, h = y1 - y0, m = h / w and
+u = (x - x0) / w running from 0 to 1::
 
-    y = y0 + (y1 - y0) (m u^2 + d0 u (1 - u)) / (m + (d0 + d1 - 2 m) u (1 - u))
+    y = y0 + h r,   r = (m u^2 + d0 q) / D,   D = m + (d0 + d1 - 2 m) q,   q = u (1 - u)
+    dy/dx = m^2 E / D^2,                      E = d1 u^2 + 2 m q + d0 (1 - u)^2
 
 which increases, meets both knots with the given slopes and can be inverted by a quadratic equation. Outside the box
-the spline is the identity.
+the spline goes on with slope one.
 
 References
 ----------
@@ -14,25 +15,50 @@ Gregory and Delbourgo, "Piecewise rational quadratic interpolation to monotonic 
 Durkan, Bekasov, Murray and Papamakarios, "Neural Spline Flows", NeurIPS 2019, arXiv:1906.04032.
 """
 
-import math
+from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad, softmax, softplus
+from torch.nn.functional import pad
 
 MIN_BIN = 1e-3  # smallest width and height of a bin, as a share of the box
 MIN_SLOPE = 1e-3
-UNIT_SLOPE = math.log(math.expm1(1 - MIN_SLOPE))  # softplus of it, plus MIN_SLOPE, is one
 
 
-def rational_quadratic_spline(x: Tensor, theta: Tensor, box: float, inverse: bool = False) -> tuple[Tensor, Tensor]:
-    """Value and log-slope of the spline, or of its inverse function, at ``x``.
+class Spline(NamedTuple):
+    """Splines and the places u in their bins where they are evaluated; all but the last four (..., n_columns, n_rows).
+
+    See the top of the file for the symbols.
+    """
+
+    w: Tensor
+    h: Tensor
+    m: Tensor
+    d0: Tensor
+    d1: Tensor
+    u: Tensor
+    q: Tensor
+    r: Tensor
+    D: Tensor
+    E: Tensor
+    inside: Tensor  # whether x is in the box
+    bins: Tensor  # the bin and the one after it, (n_members, 2, n_columns, n_rows)
+    shares: Tensor  # of the bins in the box, (n_members, 2, n_bins, n_columns, n_rows)
+    flatness: Tensor  # d(d0, d1) / d theta
+    steps: Tensor  # the matrix that adds up shares to knots
+
+
+def rational_quadratic_spline(
+    x: Tensor, theta: Tensor, box: float, inverse: bool = False
+) -> tuple[Tensor, Tensor, Spline]:
+    """Value and log-slope of the spline at ``x``, or of its inverse function, and what `gradients` needs.
 
     Parameters
     ----------
-    x : Tensor of shape (...)
+    x : Tensor of shape (n_members, n_columns, n_rows)
         Where to evaluate.
-    theta : Tensor of shape (..., 3 n_bins - 1)
+    theta : Tensor of shape (n_members, 3 n_bins - 1, n_columns, n_rows)
         Unconstrained widths, heights and inner slopes of the spline for each element; all zero is the identity.
     box : float
         The spline acts on [-box, box].
@@ -41,38 +67,90 @@ def rational_quadratic_spline(x: Tensor, theta: Tensor, box: float, inverse: boo
 
     Returns
     -------
-    value, log_slope : Tensors of shape (...)
+    value, log_slope : Tensors of the shape of ``x``
+    spline : Spline
     """
-    n_bins = (theta.shape[-1] + 1) // 3
-    knots_x = _knots(theta[..., :n_bins], box)
-    knots_y = _knots(theta[..., n_bins : 2 * n_bins], box)
-    slopes = pad(softplus(theta[..., 2 * n_bins :] + UNIT_SLOPE) + MIN_SLOPE, (1, 1), value=1.0)
+    n_bins = (theta.shape[1] + 1) // 3
+    start, steps = _start_and_steps(n_bins, box, theta.dtype, theta.device)
+    shares = torch.softmax(theta[:, : 2 * n_bins].unflatten(1, (2, n_bins)), 2)
+    knots = _product(steps, shares, start)
 
-    at = x.clamp(-box, box).contiguous()
-    bin_ = torch.searchsorted(knots_y if inverse else knots_x, at.unsqueeze(-1), right=True) - 1
-    bin_ = bin_.clamp(0, n_bins - 1)
-    x0, x1 = knots_x.gather(-1, bin_).squeeze(-1), knots_x.gather(-1, bin_ + 1).squeeze(-1)
-    y0, y1 = knots_y.gather(-1, bin_).squeeze(-1), knots_y.gather(-1, bin_ + 1).squeeze(-1)
-    d0, d1 = slopes.gather(-1, bin_).squeeze(-1), slopes.gather(-1, bin_ + 1).squeeze(-1)
-    m = (y1 - y0) / (x1 - x0)
+    at = x.clamp(-box, box)
+    left = (knots[:, int(inverse), 1:-1] <= at.unsqueeze(1)).view(torch.int8).sum(1)
+    bins = torch.stack([left, left + 1], 1)
+    (x0, x1), (y0, y1) = (knots[:, i].gather(1, bins).unbind(1) for i in (0, 1))
+    slopes, flatness = _slopes(pad(theta[:, 2 * n_bins :], (0, 0, 0, 0, 1, 1)).gather(1, bins))
+    d0, d1 = slopes.unbind(1)
+    w, h = x1 - x0, y1 - y0
+    m = h / w
     bend = d0 + d1 - 2 * m
 
-    u = _solve(at - y0, y1 - y0, m, d0, bend) if inverse else (at - x0) / (x1 - x0)
-    w = u * (1 - u)
-    value = x0 + u * (x1 - x0) if inverse else y0 + (y1 - y0) * (m * u.square() + d0 * w) / (m + bend * w)
-    slope = m.square() * (d1 * u.square() + 2 * m * w + d0 * (1 - u).square()) / (m + bend * w).square()
-    log_slope = -slope.log() if inverse else slope.log()
+    u = _solve(at - y0, h, m, d0, bend) if inverse else (at - x0) / w
+    v = 1 - u
+    q = u * v
+    D = torch.addcmul(m, bend, q)
+    mq = m * q
+    E = d1 * u.square() + 2 * mq + d0 * v.square()
+    r = (m * u.square() + d0 * q) / D
+    log_slope = (E * (m / D).square()).log()
+    spline = Spline(w, h, m, d0, d1, u, q, r, D, E, x == at, bins, shares, flatness, steps)
+    if inverse:
+        return torch.addcmul(x0, u, w) + (x - at), -log_slope, spline
+    return torch.addcmul(y0, h, r) + (x - at), log_slope, spline
 
-    inside = x.abs() < box
-    return torch.where(inside, value, x), torch.where(inside, log_slope, 0.0)
+
+def gradients(spline: Spline, grad_y: Tensor, grad_log_slope: Tensor) -> tuple[Tensor, Tensor]:
+    """From the gradients of value and log-slope, those of ``x`` and of ``theta``, for the spline (not its inverse)."""
+    w, h, m, d0, d1, u, q, r, D, E, inside, bins, shares, flatness, steps = spline
+    v, p = 1 - u, 1 - 2 * q
+    grad_r = grad_y * h / D
+    of_E, of_D = grad_log_slope / E, -2 * grad_log_slope / D  # gradients of log E and -2 log D
+    qE, qD = q * of_E, q * of_D
+    grad_m = grad_r * (u.square() - r * p) + 2 * (grad_log_slope / m + qE) + p * of_D
+    of_d0 = grad_r * q
+    of_d1 = of_d0 * r
+    grad_d0 = of_d0 - of_d1 + v.square() * of_E + qD
+    grad_d1 = u.square() * of_E + qD - of_d1
+    slope = E * (m / D).square()
+    grad_u = grad_y * slope * w + 2 * (d1 * u + m * (v - u) - d0 * v) * of_E + (d0 + d1 - 2 * m) * (v - u) * of_D
+    grad_x = grad_u / w
+    grad_h = grad_y * r + grad_m / w
+    grad_w = -(grad_m * m + grad_u * u) / w
+
+    n_members, n_knots = len(w), len(steps)
+    ends = torch.stack([-grad_x - grad_w, grad_w, grad_y - grad_h, grad_h], 1).unflatten(1, (2, 2))
+    grad_knots = w.new_zeros(n_members, 2, n_knots, *w.shape[1:])
+    grad_knots.scatter_(2, bins.unsqueeze(1).expand(ends.shape), ends)
+    weighted = _product(steps.mT, grad_knots).mul_(shares)
+    grad_shares = weighted - shares * weighted.sum(2, keepdim=True)
+    grad_slopes = w.new_zeros(n_members, n_knots, *w.shape[1:])
+    grad_slopes.scatter_(1, bins, torch.stack([grad_d0, grad_d1], 1) * flatness)
+    grad_theta = torch.cat([grad_shares.flatten(1, 2), grad_slopes[:, 1:-1]], 1)
+    return torch.where(inside, grad_x, grad_y), grad_theta
 
 
-def _knots(theta: Tensor, box: float) -> Tensor:
-    """Increasing knots from -box to box, shape (..., n_bins + 1)."""
-    n_bins = theta.shape[-1]
-    shares = MIN_BIN + (1 - MIN_BIN * n_bins) * softmax(theta, -1)
-    inner = shares[..., :-1].cumsum(-1) * (2 * box) - box
-    return pad(pad(inner, (1, 0), value=-box), (0, 1), value=box)
+@lru_cache
+def _start_and_steps(n_bins: int, box: float, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """(n_bins + 1, 1) and (n_bins + 1, n_bins): the knots are the first plus the second times the bins' shares."""
+    at = torch.arange(n_bins + 1, dtype=dtype, device=device).unsqueeze(1)
+    size = 2 * box * (1 - MIN_BIN * n_bins)
+    steps = torch.full((n_bins + 1, n_bins), size, dtype=dtype, device=device).tril(-1)
+    return at * (2 * box * MIN_BIN) - box, steps
+
+
+def _product(matrix: Tensor, x: Tensor, plus: Tensor | None = None) -> Tensor:
+    """The matrix times ``x`` along the bins, the third axis of five."""
+    flat = x.flatten(3).flatten(0, 1)
+    matrix = matrix.expand(len(flat), *matrix.shape)
+    product = torch.bmm(matrix, flat) if plus is None else torch.baddbmm(plus, matrix, flat)
+    return product.view(*x.shape[:2], matrix.shape[1], *x.shape[3:])
+
+
+def _slopes(theta: Tensor) -> tuple[Tensor, Tensor]:
+    """Positive slopes, one where theta is zero, and their derivatives."""
+    root = (theta.square() + 4).sqrt()
+    rise = (theta + root) * (0.5 * (1 - MIN_SLOPE))
+    return rise + MIN_SLOPE, rise / root
 
 
 def _solve(rise: Tensor, height: Tensor, m: Tensor, d0: Tensor, bend: Tensor) -> Tensor:

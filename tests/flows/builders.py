@@ -97,8 +97,7 @@ def batch_norm(n_members, n_features):
 # Each takes n_members and n_features and gives a transform whose contract the tests check.
 TRANSFORMS = {
     "standardize": lambda m, d: Standardize(randn(d), randn(d).exp()),
-    "permute, a permutation a member": permutation,
-    "permute, one for all": lambda m, d: permutation(1, d),
+    "permute": permutation,
     "whiten, one a member": whitening,
     "whiten, one for all": lambda m, d: whitening(1, d),
     "batch norm": batch_norm,
