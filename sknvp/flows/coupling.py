@@ -47,7 +47,7 @@ class Coupling(Transform):
         return self._apply_map(z, context, inverse=True)
 
     def _apply_map(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
-        z, log_det = _Couple.apply(self, inverse, x, context, *self.parameters())
+        z, log_det = _Couple.apply(self, inverse, x, context, *self.parameters())  # type: ignore[no-untyped-call]
         return z, log_det
 
     def elementwise(self, x: Tensor, theta: Tensor, inverse: bool) -> tuple[Tensor, Tensor, Any]:
@@ -124,13 +124,13 @@ class _Couple(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         a, b = coupling.split(x.mT)
         theta, tape = coupling.conditioner.record(a if context is None else torch.cat([a, context.mT], 1))
-        theta = theta.unflatten(1, (coupling.N_PARAMETERS, b.shape[1]))
+        theta = torch.unflatten(theta, 1, (coupling.N_PARAMETERS, b.shape[1]))
         z, log_slope, saved = coupling.elementwise(b, theta, inverse)
         ctx.coupling, ctx.inverse, ctx.tape, ctx.saved, ctx.log_slope = coupling, inverse, tape, saved, log_slope
         return coupling.join(a, z).mT, log_slope.sum(1)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor, grad_log_det: Tensor) -> tuple[Tensor | None, ...]:
         coupling: Coupling = ctx.coupling
         grad_a, grad_z = coupling.split(grad.mT)

@@ -29,10 +29,14 @@ class Permute(Transform):
         self.register_buffer("inverse_rows", (start + order.argsort(-1)).flatten())
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return _Reorder.apply(x, self.rows, self.inverse_rows), x.new_zeros(x.shape[:-1])
+        return self._reordered(x, self.rows, self.inverse_rows)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return _Reorder.apply(z, self.inverse_rows, self.rows), z.new_zeros(z.shape[:-1])
+        return self._reordered(z, self.inverse_rows, self.rows)
+
+    def _reordered(self, x: Tensor, rows: Tensor, inverse_rows: Tensor) -> tuple[Tensor, Tensor]:
+        reordered = _Reorder.apply(x, rows, inverse_rows)  # type: ignore[no-untyped-call]
+        return reordered, x.new_zeros(x.shape[:-1])
 
 
 class Whiten(Transform):
@@ -77,7 +81,7 @@ class _Reorder(torch.autograd.Function):
         return _reordered(x, rows)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         return _reordered(grad, ctx.inverse_rows), None, None
 

@@ -72,7 +72,7 @@ def rational_quadratic_spline(
     """
     n_bins = (theta.shape[1] + 1) // 3
     start, steps = _start_and_steps(n_bins, box, theta.dtype, theta.device)
-    shares = torch.softmax(theta[:, : 2 * n_bins].unflatten(1, (2, n_bins)), 2)
+    shares = torch.softmax(torch.unflatten(theta[:, : 2 * n_bins], 1, (2, n_bins)), 2)
     knots = _product(steps, shares, start)
 
     at = x.clamp(-box, box)
@@ -118,7 +118,7 @@ def gradients(spline: Spline, grad_y: Tensor, grad_log_slope: Tensor) -> tuple[T
     grad_w = -(grad_m * m + grad_u * u) / w
 
     n_members, n_knots = len(w), len(steps)
-    ends = torch.stack([-grad_x - grad_w, grad_w, grad_y - grad_h, grad_h], 1).unflatten(1, (2, 2))
+    ends = torch.stack([-grad_x - grad_w, grad_w, grad_y - grad_h, grad_h], 1).view(n_members, 2, 2, *w.shape[1:])
     grad_knots = w.new_zeros(n_members, 2, n_knots, *w.shape[1:])
     grad_knots.scatter_(2, bins.unsqueeze(1).expand(ends.shape), ends)
     weighted = _product(steps.mT, grad_knots).mul_(shares)

@@ -95,7 +95,7 @@ def test_spline_slopes_agree_with_differences():
 def test_networks_gradients_agree_with_autograd(activation, hidden):
     network = shaken(Conditioner(3, 2, hidden, activation, 2, generator()))
     x, grad = randn(2, 3, 5).requires_grad_(), randn(2, 2, 5, seed=1)
-    y, tape = network.record(x)
+    y, _ = network.record(x)
     expected = torch.autograd.grad(y, [x, *network.parameters()], grad)
     with torch.no_grad():
         of_x, of_parameters = network.gradients(network.record(x)[1], grad)
