@@ -22,6 +22,10 @@ from .flows import Ensemble
 class RealNVPDensity(DensityMixin, FlowEstimator):  # type: ignore[misc]
     """Density of a table of numbers, by Real NVP normalizing flows and simple experts beside them.
 
+    The flows have Real NVP's architecture [1]_, with its affine couplings replaced, unless told otherwise, by the
+    monotone splines of neural spline flows [2]_, which reach higher likelihoods; ``coupling="affine"`` gives Real NVP
+    as published.
+
     A flow maps the rows, standardised, to normal noise through a stack of coupling layers; the density of a row is
     the noise's density there times the Jacobian determinant of the map. The stack starts as the identity, that is
     from the normal distribution with the columns' means and variances, and is trained by maximum likelihood.
@@ -44,10 +48,10 @@ class RealNVPDensity(DensityMixin, FlowEstimator):  # type: ignore[misc]
         Widths of the hidden layers of the network in each coupling.
     activation : {"relu", "silu", "tanh"}, default="silu"
         Activation of the hidden layers.
-    coupling : {"affine", "spline"}, default="affine"
-        What a coupling does to a column: scale and shift it (Real NVP [1]_) or bend it by a monotone
-        rational-quadratic spline (neural spline flow [2]_). A single column always gets splines, since nothing but a
-        normal distribution could come from scaling and shifting it.
+    coupling : {"affine", "spline"}, default="spline"
+        What a coupling does to a column: scale and shift it (Real NVP [1]_), or bend it by a monotone
+        rational-quadratic spline (neural spline flow [2]_), which takes up to twice as long for a better fit. A single
+        column always gets splines, since nothing but a normal distribution could come from scaling and shifting it.
     mask : {"random", "alternating", "half"} or array of shape (n_layers, n_features), default="random"
         Which columns condition (one) and which are transformed (zero) in each layer. "random" draws two new halves
         for every two layers of every flow (two columns just alternate), "alternating" takes even and odd columns in
@@ -169,7 +173,7 @@ class RealNVPDensity(DensityMixin, FlowEstimator):  # type: ignore[misc]
         n_layers: int = 6,
         hidden_layer_sizes: int | Sequence[int] = (32, 32),
         activation: str = "silu",
-        coupling: str = "affine",
+        coupling: str = "spline",
         mask: str | ArrayLike = "random",
         batch_norm: bool = False,
         standardize: bool = True,

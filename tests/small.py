@@ -11,6 +11,7 @@ def small(**settings):
     defaults = {
         "n_layers": 4,
         "hidden_layer_sizes": (16,),
+        "coupling": "affine",
         "n_estimators": 2,
         "stacking": False,
         "learning_rate_init": 1e-2,

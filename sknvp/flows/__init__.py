@@ -10,7 +10,7 @@ from .coupling import AffineCoupling, Coupling, SplineCoupling
 from .elementwise import Standardize
 from .ensemble import Ensemble
 from .flow import Flow
-from .linear import Permute, Whiten
+from .linear import LULinear, Permute, Whiten
 from .normalization import BatchNorm
 from .recipes import real_nvp
 from .transform import Chain, Inverse, Select, Transform
@@ -27,6 +27,7 @@ __all__ = [
     "GaussianMixture",
     "Inverse",
     "Kernels",
+    "LULinear",
     "Permute",
     "Select",
     "SplineCoupling",

@@ -10,7 +10,7 @@ from .conditioner import Conditioner
 from .coupling import AffineCoupling, Coupling, SplineCoupling
 from .elementwise import Standardize
 from .flow import Flow
-from .linear import Permute, Whiten
+from .linear import LULinear, Permute, Whiten
 from .normalization import BatchNorm
 from .transform import Chain, Select, Transform
 
@@ -44,7 +44,8 @@ def real_nvp(
     hidden_layer_sizes, activation
         Of the conditioners.
     coupling : {"affine", "spline"}
-        Kind of the coupling.
+        Kind of the coupling. Between every two splines stands an `LULinear`, as in the paper on them: splines leave
+        what is outside their box as it is, and this scales it.
     batch_norm : bool, default=False
         Whether to put a `BatchNorm` between every two couplings.
     n_context : int, default=0
@@ -66,7 +67,8 @@ def real_nvp(
         return layer(conditioner, n_first, flip)
 
     def between() -> list[Transform]:
-        return [BatchNorm(len(masks), len(columns))] if batch_norm else []
+        shape = len(masks), len(columns)
+        return [*([BatchNorm(*shape)] if batch_norm else []), *([LULinear(*shape)] if coupling == "spline" else [])]
 
     body = Chain(*_couplings(masks, make_coupling, between))
     return _flow(loc, scale, columns, body, StandardNormal(len(columns)), n_members=len(masks))

@@ -9,6 +9,7 @@ from sknvp.flows import (
     Conditioner,
     Flow,
     Inverse,
+    LULinear,
     Permute,
     Select,
     SplineCoupling,
@@ -98,6 +99,7 @@ def batch_norm(n_members, n_features):
 TRANSFORMS = {
     "standardize": lambda m, d: Standardize(randn(d), randn(d).exp()),
     "permute": permutation,
+    "LU linear": LULinear,
     "whiten, one a member": whitening,
     "whiten, one for all": lambda m, d: whitening(1, d),
     "batch norm": batch_norm,
