@@ -22,8 +22,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from .squash import squash
+
 MIN_BIN = 1e-3  # smallest width and height of a bin, as a share of the box
-MIN_SLOPE = 1e-3
+MAX_LOG_SLOPE = 7.0
 
 
 class Spline(NamedTuple):
@@ -148,9 +150,9 @@ def _product(matrix: Tensor, x: Tensor, plus: Tensor | None = None) -> Tensor:
 
 def _slopes(theta: Tensor) -> tuple[Tensor, Tensor]:
     """Positive slopes, one where theta is zero, and their derivatives."""
-    root = (theta.square() + 4).sqrt()
-    rise = (theta + root) * (0.5 * (1 - MIN_SLOPE))
-    return rise + MIN_SLOPE, rise / root
+    log_slope, r = squash(theta, MAX_LOG_SLOPE)
+    slope = log_slope.exp()
+    return slope, slope * (r * r * r)
 
 
 def _solve(rise: Tensor, height: Tensor, m: Tensor, d0: Tensor, bend: Tensor) -> Tensor:
