@@ -1,10 +1,10 @@
 """Monotone rational-quadratic splines.
 
-Between two knots (x0, y0) and (x1, y1) with slopes d0 and d1, with w = x1 - x0, h = y1 - y0, m = h / w and
-u = (x - x0) / w running from 0 to 1::
+Between two knots (x0, y0) and (x1, y1) with slopes d0 and d1, let w = x1 - x0, h = y1 - y0 and m = h / w. Then with
+u = (x - x0) / w, which runs from 0 to 1, and v = 1 - u::
 
-    y = y0 + h r,   r = (m u^2 + d0 q) / D,   D = m + (d0 + d1 - 2 m) q,   q = u (1 - u)
-    dy/dx = m^2 E / D^2,                      E = d1 u^2 + 2 m q + d0 (1 - u)^2
+    y = y0 + h r        r = u p / D      p = m u + d0 v      D = u p + v q
+    dy/dx = m^2 E / D^2                  q = m v + d1 u      E = u q + v p
 
 which increases, meets both knots with the given slopes and can be inverted by a quadratic equation. Outside the box
 the spline goes on with slope one.
@@ -40,6 +40,8 @@ class Spline(NamedTuple):
     d0: Tensor
     d1: Tensor
     u: Tensor
+    v: Tensor
+    p: Tensor
     q: Tensor
     r: Tensor
     D: Tensor
@@ -85,17 +87,15 @@ def rational_quadratic_spline(
     d0, d1 = slopes.unbind(1)
     w, h = x1 - x0, y1 - y0
     m = h / w
-    bend = d0 + d1 - 2 * m
 
-    u = _solve(at - y0, h, m, d0, bend) if inverse else (at - x0) / w
+    u = _solve(at - y0, h, m, d0, d1) if inverse else (at - x0) / w
     v = 1 - u
-    q = u * v
-    D = torch.addcmul(m, bend, q)
-    mq = m * q
-    E = d1 * u.square() + 2 * mq + d0 * v.square()
-    r = (m * u.square() + d0 * q) / D
-    log_slope = (E * (m / D).square()).log()
-    spline = Spline(w, h, m, d0, d1, u, q, r, D, E, x == at, bins, shares, flatness, steps)
+    p, q = torch.addcmul(m * u, d0, v), torch.addcmul(m * v, d1, u)
+    up = u * p
+    D, E = torch.addcmul(up, v, q), torch.addcmul(u * q, v, p)
+    r = up / D
+    log_slope = (m / D).square_().mul_(E).log_()
+    spline = Spline(w, h, m, d0, d1, u, v, p, q, r, D, E, x == at, bins, shares, flatness, steps)
     if inverse:
         return torch.addcmul(x0, u, w) + (x - at), -log_slope, spline
     return torch.addcmul(y0, h, r) + (x - at), log_slope, spline
@@ -103,30 +103,27 @@ def rational_quadratic_spline(
 
 def gradients(spline: Spline, grad_y: Tensor, grad_log_slope: Tensor) -> tuple[Tensor, Tensor]:
     """From the gradients of value and log-slope, those of ``x`` and of ``theta``, for the spline (not its inverse)."""
-    w, h, m, d0, d1, u, q, r, D, E, inside, bins, shares, flatness, steps = spline
-    v, p = 1 - u, 1 - 2 * q
-    grad_r = grad_y * h / D
-    of_E, of_D = grad_log_slope / E, -2 * grad_log_slope / D  # gradients of log E and -2 log D
-    qE, qD = q * of_E, q * of_D
-    grad_m = grad_r * (u.square() - r * p) + 2 * (grad_log_slope / m + qE) + p * of_D
-    of_d0 = grad_r * q
-    of_d1 = of_d0 * r
-    grad_d0 = of_d0 - of_d1 + v.square() * of_E + qD
-    grad_d1 = u.square() * of_E + qD - of_d1
-    slope = E * (m / D).square()
-    grad_u = grad_y * slope * w + 2 * (d1 * u + m * (v - u) - d0 * v) * of_E + (d0 + d1 - 2 * m) * (v - u) * of_D
+    w, h, m, d0, d1, u, v, p, q, r, D, E, inside, bins, shares, flatness, steps = spline
+    grad_r = grad_y * h
+    grad_E = grad_log_slope / E
+    grad_D = torch.addcmul(2 * grad_log_slope, grad_r, r).div_(D).neg_()
+    grad_up = torch.addcdiv(grad_D, grad_r, D)
+    grad_p = torch.addcmul(grad_up * u, grad_E, v)
+    grad_q = torch.addcmul(grad_D * v, grad_E, u)
+    grad_m = torch.addcmul(grad_p * u, grad_q, v).add_(grad_log_slope / m, alpha=2)
+    grad_u = (grad_up - grad_E) * p + (grad_E - grad_D) * q + grad_p * (m - d0) + grad_q * (d1 - m)  # v with it
     grad_x = grad_u / w
-    grad_h = grad_y * r + grad_m / w
-    grad_w = -(grad_m * m + grad_u * u) / w
+    grad_h = torch.addcdiv(grad_y * r, grad_m, w)
+    grad_w = torch.addcmul(grad_m * m, grad_u, u).div_(w).neg_()
 
     n_members, n_knots = len(w), len(steps)
     ends = torch.stack([-grad_x - grad_w, grad_w, grad_y - grad_h, grad_h], 1).view(n_members, 2, 2, *w.shape[1:])
     grad_knots = w.new_zeros(n_members, 2, n_knots, *w.shape[1:])
     grad_knots.scatter_(2, bins.unsqueeze(1).expand(ends.shape), ends)
     weighted = _product(steps.mT, grad_knots).mul_(shares)
-    grad_shares = weighted - shares * weighted.sum(2, keepdim=True)
+    grad_shares = torch.addcmul(weighted, shares, weighted.sum(2, keepdim=True), value=-1)
     grad_slopes = w.new_zeros(n_members, n_knots, *w.shape[1:])
-    grad_slopes.scatter_(1, bins, torch.stack([grad_d0, grad_d1], 1) * flatness)
+    grad_slopes.scatter_(1, bins, torch.stack([grad_p * v, grad_q * u], 1).mul_(flatness))
     grad_theta = torch.cat([grad_shares.flatten(1, 2), grad_slopes[:, 1:-1]], 1)
     return torch.where(inside, grad_x, grad_y), grad_theta
 
@@ -155,9 +152,10 @@ def _slopes(theta: Tensor) -> tuple[Tensor, Tensor]:
     return slope, slope * (r * r * r)
 
 
-def _solve(rise: Tensor, height: Tensor, m: Tensor, d0: Tensor, bend: Tensor) -> Tensor:
+def _solve(rise: Tensor, h: Tensor, m: Tensor, d0: Tensor, d1: Tensor) -> Tensor:
     """The root u in [0, 1] of the quadratic that says the spline has risen by ``rise`` since the left knot."""
-    a = height * (m - d0) + rise * bend
-    b = height * d0 - rise * bend
+    bent = rise * (d0 + d1 - 2 * m)
+    a = h * (m - d0) + bent
+    b = h * d0 - bent
     c = -m * rise
     return 2 * c / (-b - (b.square() - 4 * a * c).clamp(min=0).sqrt())

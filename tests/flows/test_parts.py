@@ -7,8 +7,18 @@ import torch
 from scipy import stats
 from torch.autograd.functional import jacobian
 
-from sknvp.flows import AffineCoupling, BatchNorm, Conditioner, SplineCoupling, StandardNormal, masks
+from sknvp.flows import (
+    AffineCoupling,
+    BatchNorm,
+    Conditioner,
+    LULinear,
+    Permute,
+    SplineCoupling,
+    StandardNormal,
+    masks,
+)
 from sknvp.flows.conditioner import ACTIVATIONS
+from sknvp.flows.recipes import COUPLINGS
 from sknvp.flows.spline import rational_quadratic_spline
 from sknvp.flows.squash import squash
 
@@ -73,6 +83,21 @@ def spline(x, theta):
     """Of a single column, the same spline for every row."""
     y, log_slope, _ = rational_quadratic_spline(x.view(1, 1, -1), theta.view(1, -1, 1, 1).expand(1, -1, 1, len(x)), 5.0)
     return y.flatten(), log_slope.flatten()
+
+
+@pytest.mark.parametrize(("kind", "between"), [("affine", []), ("spline", [LULinear])])
+def test_linear_layers_stand_between_splines_alone(kind, between):
+    flow = whole_flow(2, 3, kind, mask="alternating", n_layers=3)
+    parts = [type(part) for part in flow.transform.transforms[1].transforms if not isinstance(part, Permute)]
+    layer = COUPLINGS[kind]
+    assert parts == [layer, *between, layer, *between, layer]
+
+
+def test_a_fresh_linear_layer_is_the_identity_and_its_determinant_is_bounded():
+    x, layer = randn(2, 10, 3), LULinear(2, 3)
+    torch.testing.assert_close(layer(x), (x, torch.zeros(2, 10, dtype=x.dtype)), rtol=0, atol=0)
+    _, log_det = shaken(layer, size=1e6)(x)
+    assert log_det.abs().max() <= 3 * LULinear.MAX_LOG_SCALE
 
 
 def test_splines_increase_and_go_on_with_slope_one_outside_the_box():
