@@ -54,7 +54,7 @@ class Flow(nn.Module):
     @property
     def chunk_size(self) -> int:
         """How many rows should pass through at once, so that memory does not grow with their number."""
-        widest = max(self.base.width, *(part.shape[-1] for part in self.parameters()), 1)
+        widest = max(self.base.width, *(part.shape[1] for part in self.parameters()), 1)
         return max(1, CHUNK_NUMBERS // (self.n_members * widest))
 
     def _per_member(self, x: Tensor | None) -> Tensor | None:

@@ -236,3 +236,9 @@ def test_chunks_shrink_as_flows_widen(n_members):
     narrow, wide = whole_flow(n_members, 2).chunk_size, whole_flow(n_members, 2, hidden=(512,)).chunk_size
     assert narrow == pytest.approx(64 * wide, rel=0.01)
     assert wide * 512 * n_members <= 2**20
+
+
+def test_chunks_heed_what_networks_put_out():
+    """A spline's parameters outnumber the hidden units."""
+    flow = whole_flow(2, 8, "spline", mask="half")
+    assert flow.chunk_size == 2**20 // (2 * 4 * SplineCoupling.N_PARAMETERS)
