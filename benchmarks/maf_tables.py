@@ -35,7 +35,7 @@ SETTINGS = {
     "stacking": False,
     "alpha": 0.0,
     "batch_size": 512,
-    "learning_rate_init": 2e-3,
+    "learning_rate_init": 1e-3,
     "validation_fraction": 0.01,
     "n_iter_no_change": 10**9,  # the learning rate falls linearly to the end of the last epoch
     "random_state": 0,
