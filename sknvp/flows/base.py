@@ -49,6 +49,10 @@ class StandardNormal(nn.Module):
     def log_prob(self, z: Tensor) -> Tensor:
         return -0.5 * (z.square().sum(-1) + self.n_features * LOG_2_PI)
 
+    def gradient(self, z: Tensor) -> Tensor:
+        """Of the log-density in ``z``, with the shape of ``z``."""
+        return -z
+
     def sample(self, shape: tuple[int, int], like: Tensor, generator: torch.Generator | None = None) -> Tensor:
         return normal_noise((*shape, self.n_features), like, generator)
 
@@ -223,6 +227,11 @@ class Beside(nn.Module):
 
     def log_prob(self, z: Tensor) -> Tensor:
         return self.base.log_prob(z[..., self.columns]) + self.rest.log_prob(z[..., self.others])
+
+    def gradient(self, z: Tensor) -> Tensor:
+        """Of the log-density in ``z``, with the shape of ``z``."""
+        own = self.base.gradient(z[..., self.columns])
+        return self.rest.gradient(z).index_copy(-1, self.columns, own)
 
     def sample(self, shape: tuple[int, int], like: Tensor, generator: torch.Generator | None = None) -> Tensor:
         z = torch.empty(*shape, self.n_features, dtype=like.dtype, device=like.device)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -81,7 +82,7 @@ class Conditioner(nn.Module):
         activation = ACTIVATIONS[self.activation].value
         h, r = squash(x, BOUND)
         tape = Tape(r, [h], [])
-        *hidden, last = zip(self.biases, self.weights, strict=True)
+        *hidden, last = self._layers
         for bias, weight in hidden:
             total = torch.baddbmm(bias, weight, h)
             h = activation(total)
@@ -93,14 +94,18 @@ class Conditioner(nn.Module):
         """From the gradient of the output, those of the input and of the parameters, in the order of `parameters`."""
         gradient = ACTIVATIONS[self.activation].gradient
         of_weights, of_biases = [], []
-        for i, weight in reversed(list(enumerate(self.weights))):
-            of_weights.append(torch.bmm(grad, tape.inputs[i].mT))
+        for i, (_, weight) in reversed(list(enumerate(self._layers))):
+            of_weights.append(torch.bmm(tape.inputs[i], grad.mT).mT)  # so, as outputs outnumber inputs, is fastest
             of_biases.append(grad.sum(-1, keepdim=True))
             grad = torch.bmm(weight.mT, grad)
             if i:
                 grad = gradient(grad, tape.sums[i - 1], tape.inputs[i])
-        r = tape.r
-        return grad * (r * r * r), [*reversed(of_weights), *reversed(of_biases)]
+        return grad * tape.r.pow(3), [*reversed(of_weights), *reversed(of_biases)]
+
+    @cached_property
+    def _layers(self) -> list[tuple[Tensor, Tensor]]:
+        """Biases and weights; to ask a module for its parameters takes longer than a product."""
+        return list(zip(self.biases, self.weights, strict=True))
 
 
 def _uniform(shape: tuple[int, int, int], generator: torch.Generator | None) -> nn.Parameter:

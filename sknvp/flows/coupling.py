@@ -4,7 +4,6 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from . import spline
 from .conditioner import Conditioner
@@ -40,25 +39,38 @@ class Coupling(Transform):
         self.n_first = n_first
         self.flip = flip
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return self._apply_map(x, context, inverse=False)
+    def record(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor, Any]:
+        a, b = self.split(x)
+        theta, tape = self.conditioner.record(a if context is None else torch.cat([a, context], 1))
+        theta = theta.view(len(x), self.N_PARAMETERS, *b.shape[1:])
+        z, log_slope, saved = self.elementwise(b, theta, inverse)
+        return self.join(a, z), log_slope.sum(1), (inverse, log_slope, tape, saved)
 
-    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return self._apply_map(z, context, inverse=True)
-
-    def _apply_map(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
-        z, log_det = _Couple.apply(self, inverse, x, context, *self.parameters())  # type: ignore[no-untyped-call]
-        return z, log_det
+    def gradients(self, tape: Any, grad: Tensor, grad_log_det: Tensor) -> tuple[Tensor, Tensor | None, list[Tensor]]:
+        inverse, log_slope, of_network, saved = tape
+        grad_a, grad_z = self.split(grad)
+        grad_log_slope = grad_log_det.unsqueeze(1).expand(grad_z.shape)
+        if inverse:
+            # x = f^-1(z) moves by (dz - df) / f' when z moves by dz and theta moves f by df; its own log-slope is
+            # -log f'(x).
+            grad_x = grad_z + self.elementwise_gradients(saved, torch.zeros_like(grad_z), -grad_log_slope)[0]
+            grad_b = grad_x * log_slope.exp()
+            _, grad_theta = self.elementwise_gradients(saved, -grad_b, -grad_log_slope)
+        else:
+            grad_b, grad_theta = self.elementwise_gradients(saved, grad_z, grad_log_slope)
+        grad_inputs, of_parameters = self.conditioner.gradients(of_network, grad_theta.flatten(1, 2))
+        n_a = grad_a.shape[1]
+        grad_context = grad_inputs[:, n_a:] if grad_inputs.shape[1] > n_a else None
+        return self.join(grad_a + grad_inputs[:, :n_a], grad_b), grad_context, of_parameters
 
     def elementwise(self, x: Tensor, theta: Tensor, inverse: bool) -> tuple[Tensor, Tensor, Any]:
-        """``f(x)`` and ``log f'(x)``, or those of the inverse function of ``f``, and what `gradients` needs.
+        """``f(x)`` and ``log f'(x)``, or those of the inverse function of ``f``, and what `elementwise_gradients` needs.
 
-        Columns come first: ``x`` has shape (n_members, n_columns, n_rows) and ``theta`` (n_members, N_PARAMETERS,
-        n_columns, n_rows).
+        ``x`` has shape (n_members, n_columns, n_rows), ``theta`` (n_members, N_PARAMETERS, n_columns, n_rows).
         """
         raise NotImplementedError
 
-    def gradients(self, saved: Any, grad_z: Tensor, grad_log_slope: Tensor) -> tuple[Tensor, Tensor]:
+    def elementwise_gradients(self, saved: Any, grad_z: Tensor, grad_log_slope: Tensor) -> tuple[Tensor, Tensor]:
         """From the gradients of ``f(x)`` and of ``log f'(x)``, those of ``x`` and ``theta``."""
         raise NotImplementedError
 
@@ -89,10 +101,10 @@ class AffineCoupling(Coupling):
             return x, -s, (x, scale, r)
         return torch.addcmul(t, x, scale), s, (x, scale, r)
 
-    def gradients(self, saved: Any, grad_z: Tensor, grad_log_slope: Tensor) -> tuple[Tensor, Tensor]:
+    def elementwise_gradients(self, saved: Any, grad_z: Tensor, grad_log_slope: Tensor) -> tuple[Tensor, Tensor]:
         x, scale, r = saved
         grad_x = grad_z * scale
-        grad_s = torch.addcmul(grad_log_slope, grad_x, x) * (r * r * r)
+        grad_s = torch.addcmul(grad_log_slope, grad_x, x) * r.pow(3)
         return grad_x, torch.stack([grad_s, grad_z], 1)
 
 
@@ -111,39 +123,5 @@ class SplineCoupling(Coupling):
     def elementwise(self, x: Tensor, theta: Tensor, inverse: bool) -> tuple[Tensor, Tensor, Any]:
         return spline.rational_quadratic_spline(x, theta, self.BOX, inverse)
 
-    def gradients(self, saved: Any, grad_z: Tensor, grad_log_slope: Tensor) -> tuple[Tensor, Tensor]:
+    def elementwise_gradients(self, saved: Any, grad_z: Tensor, grad_log_slope: Tensor) -> tuple[Tensor, Tensor]:
         return spline.gradients(saved, grad_z, grad_log_slope)
-
-
-class _Couple(torch.autograd.Function):
-    """A coupling with its gradient by hand; within, columns come first and rows last."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, coupling: Coupling, inverse: bool, x: Tensor, context: Tensor | None, *parameters: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        a, b = coupling.split(x.mT)
-        theta, tape = coupling.conditioner.record(a if context is None else torch.cat([a, context.mT], 1))
-        theta = torch.unflatten(theta, 1, (coupling.N_PARAMETERS, b.shape[1]))
-        z, log_slope, saved = coupling.elementwise(b, theta, inverse)
-        ctx.coupling, ctx.inverse, ctx.tape, ctx.saved, ctx.log_slope = coupling, inverse, tape, saved, log_slope
-        return coupling.join(a, z).mT, log_slope.sum(1)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor, grad_log_det: Tensor) -> tuple[Tensor | None, ...]:
-        coupling: Coupling = ctx.coupling
-        grad_a, grad_z = coupling.split(grad.mT)
-        grad_log_slope = grad_log_det.unsqueeze(1).expand(grad_z.shape)
-        if ctx.inverse:
-            # x = f^-1(z) moves by (dz - df) / f' when z moves by dz and theta moves f by df; its own log-slope is
-            # -log f'(x).
-            grad_x = grad_z + coupling.gradients(ctx.saved, torch.zeros_like(grad_z), -grad_log_slope)[0]
-            grad_b = grad_x * ctx.log_slope.exp()
-            _, grad_theta = coupling.gradients(ctx.saved, -grad_b, -grad_log_slope)
-        else:
-            grad_b, grad_theta = coupling.gradients(ctx.saved, grad_z, grad_log_slope)
-        grad_inputs, of_parameters = coupling.conditioner.gradients(ctx.tape, grad_theta.flatten(1, 2))
-        n_a = grad_a.shape[1]
-        grad_context = grad_inputs[:, n_a:].mT if ctx.needs_input_grad[3] else None
-        return None, None, coupling.join(grad_a + grad_inputs[:, :n_a], grad_b).mT, grad_context, *of_parameters

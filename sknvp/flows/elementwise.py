@@ -1,6 +1,7 @@
 """Transforms that treat every column by itself."""
 
-import torch
+from typing import Any
+
 from torch import Tensor
 
 from .transform import Transform
@@ -26,11 +27,13 @@ class Standardize(Transform):
         self.register_buffer("loc", loc)
         self.register_buffer("scale", scale)
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return (x - self.loc) / self.scale, -self._log_det(x)
+    def record(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor, Any]:
+        loc, scale = self.loc.unsqueeze(-1), self.scale.unsqueeze(-1)
+        log_scale = scale.log().sum().view(1, 1)
+        if inverse:
+            return x * scale + loc, log_scale, inverse
+        return (x - loc) / scale, -log_scale, inverse
 
-    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return z * self.scale + self.loc, self._log_det(z)
-
-    def _log_det(self, x: Tensor) -> Tensor:
-        return torch.log(self.scale).sum().expand(x.shape[:-1])
+    def gradients(self, tape: Any, grad: Tensor, grad_log_det: Tensor) -> tuple[Tensor, Tensor | None, list[Tensor]]:
+        scale = self.scale.unsqueeze(-1)
+        return grad * scale if tape else grad / scale, None, []

@@ -41,6 +41,19 @@ class Flow(nn.Module):
         log_prob: Tensor = self.base.log_prob(z) + log_det
         return log_prob
 
+    def gradients(self, x: Tensor, weights: Tensor, context: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
+        """Each member's sum of its log-densities times their weights, and the gradients of that in `parameters`.
+
+        ``x`` has shape (n_members, n_rows, n_features) and ``weights`` (n_members, n_rows). That is what autograd
+        finds from `log_prob`, for any base that knows its gradient, without recording anything.
+        """
+        with torch.no_grad():
+            columns = None if context is None else context.mT
+            z, log_det, tape = self.transform.record(x.mT.contiguous(), columns, False)
+            log_prob = self.base.log_prob(z.mT) + log_det
+            grad = weights.unsqueeze(1) * self.base.gradient(z.mT).mT
+            return (weights * log_prob).sum(-1), self.transform.gradients(tape, grad, weights)[2]
+
     def sample(self, n_rows: int, context: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
         """``n_rows`` rows from every member, shape (n_members, n_rows, n_features)."""
         z = self.base.sample((self.n_members, n_rows), self.like, generator)

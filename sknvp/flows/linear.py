@@ -4,7 +4,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from .squash import squash
 from .transform import Transform
@@ -29,15 +28,17 @@ class Permute(Transform):
         self.register_buffer("rows", (start + order).flatten())
         self.register_buffer("inverse_rows", (start + order.argsort(-1)).flatten())
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return self._reordered(x, self.rows, self.inverse_rows)
+    def record(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor, Any]:
+        there, back = (self.inverse_rows, self.rows) if inverse else (self.rows, self.inverse_rows)
+        return self._reordered(x, there), x.new_zeros(len(x), 1), back
 
-    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return self._reordered(z, self.inverse_rows, self.rows)
+    def gradients(self, tape: Any, grad: Tensor, grad_log_det: Tensor) -> tuple[Tensor, Tensor | None, list[Tensor]]:
+        return self._reordered(grad, tape), None, []
 
-    def _reordered(self, x: Tensor, rows: Tensor, inverse_rows: Tensor) -> tuple[Tensor, Tensor]:
-        reordered = _Reorder.apply(x, rows, inverse_rows)  # type: ignore[no-untyped-call]
-        return reordered, x.new_zeros(x.shape[:-1])
+    @staticmethod
+    def _reordered(x: Tensor, rows: Tensor) -> Tensor:
+        """Moves whole columns, whose values lie together in memory."""
+        return x.reshape(len(rows), -1).index_select(0, rows).view(x.shape)
 
 
 class LULinear(Transform):
@@ -61,15 +62,35 @@ class LULinear(Transform):
         # below the diagonal L, above it U, on it the logarithms of U's own
         self.weight = nn.Parameter(torch.zeros(n_members, n_features, n_features, dtype=torch.float64))
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return self._apply_matrix(x, inverse=False)
+    def record(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor, Any]:
+        log_scale, r = squash(self.weight.diagonal(0, -2, -1), self.MAX_LOG_SCALE)
+        lower = self.weight.tril(-1)
+        lower.diagonal(0, -2, -1).fill_(1)
+        upper = self.weight.triu(1)
+        upper.diagonal(0, -2, -1).copy_(log_scale.exp())
+        log_det = log_scale.sum(-1, keepdim=True)
+        if inverse:
+            between = torch.linalg.solve_triangular(lower, x, upper=False, unitriangular=True)
+            z = torch.linalg.solve_triangular(upper, between, upper=True)
+            return z, -log_det, (True, lower, upper, r, z)
+        return torch.bmm(torch.bmm(lower, upper), x), log_det, (False, lower, upper, r, x)
 
-    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return self._apply_matrix(z, inverse=True)
-
-    def _apply_matrix(self, x: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
-        z, log_det = _Product.apply(x, self.weight, inverse)  # type: ignore[no-untyped-call]
-        return z, log_det.unsqueeze(-1).expand(x.shape[:-1])
+    def gradients(self, tape: Any, grad: Tensor, grad_log_det: Tensor) -> tuple[Tensor, Tensor | None, list[Tensor]]:
+        inverse, lower, upper, r, data = tape
+        grad_log_scale = grad_log_det.sum(-1, keepdim=True)
+        if inverse:  # x moves by -(L U)^-1 d(L U) x when the matrix moves
+            between = torch.linalg.solve_triangular(upper.mT, grad, upper=False)
+            grad_x = torch.linalg.solve_triangular(lower.mT, between, upper=True, unitriangular=True)
+            grad_z, grad_log_scale = -grad_x, -grad_log_scale
+        else:
+            grad_z = grad
+            grad_x = torch.bmm(torch.bmm(lower, upper).mT, grad_z)
+        grad_matrix = torch.bmm(grad_z, data.mT)
+        grad_upper = torch.bmm(lower.mT, grad_matrix)
+        grad_weight = torch.bmm(grad_matrix, upper.mT).tril_(-1).add_(grad_upper.triu_())
+        diagonal = grad_weight.diagonal(0, -2, -1)
+        diagonal.mul_(upper.diagonal(0, -2, -1)).add_(grad_log_scale).mul_(r.pow(3))
+        return grad_x, None, [grad_weight]
 
 
 class Whiten(Transform):
@@ -94,71 +115,13 @@ class Whiten(Transform):
         self.register_buffer("mean", mean)
         self.register_buffer("precision_cholesky", precision_cholesky)
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return (x - self.mean.unsqueeze(1)) @ self.precision_cholesky, self._log_det(x)
-
-    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        x = torch.linalg.solve_triangular(self.precision_cholesky, z, upper=True, left=False)
-        return x + self.mean.unsqueeze(1), -self._log_det(z)
-
-    def _log_det(self, x: Tensor) -> Tensor:
-        return self.precision_cholesky.diagonal(0, -2, -1).log().sum(-1, keepdim=True).expand(x.shape[:-1])
-
-
-class _Product(torch.autograd.Function):
-    """Columns first, ``z = L U x`` or the inverse, with the gradient by hand."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
-        log_scale, r = squash(weight.diagonal(0, -2, -1), LULinear.MAX_LOG_SCALE)
-        lower = weight.tril(-1)
-        lower.diagonal(0, -2, -1).fill_(1)
-        upper = weight.triu(1)
-        upper.diagonal(0, -2, -1).copy_(log_scale.exp())
-        log_det = log_scale.sum(-1)
+    def record(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor, Any]:
+        p, mean = self.precision_cholesky.mT, self.mean.unsqueeze(-1)
+        log_det = self.precision_cholesky.diagonal(0, -2, -1).log().sum(-1, keepdim=True)
         if inverse:
-            between = torch.linalg.solve_triangular(lower, x.mT, upper=False, unitriangular=True)
-            z = torch.linalg.solve_triangular(upper, between, upper=True)
-        else:
-            z = torch.bmm(torch.bmm(lower, upper), x.mT)
-        ctx.lower, ctx.upper, ctx.r, ctx.inverse = lower, upper, r, inverse
-        ctx.data = z.mT if inverse else x
-        return z.mT, -log_det if inverse else log_det
+            return torch.linalg.solve_triangular(p, x, upper=False) + mean, -log_det, inverse
+        return p @ (x - mean), log_det, inverse
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor, grad_log_det: Tensor) -> tuple[Tensor, Tensor, None]:
-        lower, upper, r = ctx.lower, ctx.upper, ctx.r
-        if ctx.inverse:  # x moves by -(L U)^-1 d(L U) x when the matrix moves
-            between = torch.linalg.solve_triangular(upper.mT, grad.mT, upper=False)
-            grad_x = torch.linalg.solve_triangular(lower.mT, between, upper=True, unitriangular=True)
-            grad_z, grad_log_det = -grad_x, -grad_log_det
-        else:
-            grad_z = grad.mT
-            grad_x = torch.bmm(torch.bmm(lower, upper).mT, grad_z)
-        grad_matrix = torch.bmm(grad_z, ctx.data)
-        grad_upper = torch.bmm(lower.mT, grad_matrix)
-        grad_weight = torch.bmm(grad_matrix, upper.mT).tril_(-1).add_(grad_upper.triu_())
-        diagonal = grad_weight.diagonal(0, -2, -1)
-        diagonal.mul_(upper.diagonal(0, -2, -1)).add_(grad_log_det.unsqueeze(-1)).mul_(r * r * r)
-        return grad_x.mT, grad_weight, None
-
-
-class _Reorder(torch.autograd.Function):
-    """Columns in another order; the gradient goes back by the inverse order, which is cheaper than adding up."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, rows: Tensor, inverse_rows: Tensor) -> Tensor:
-        ctx.inverse_rows = inverse_rows
-        return _reordered(x, rows)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        return _reordered(grad, ctx.inverse_rows), None, None
-
-
-def _reordered(x: Tensor, rows: Tensor) -> Tensor:
-    """Moves whole columns, whose values lie together in memory within a flow."""
-    columns = x.mT
-    return columns.reshape(len(rows), -1).index_select(0, rows).view(columns.shape).mT
+    def gradients(self, tape: Any, grad: Tensor, grad_log_det: Tensor) -> tuple[Tensor, Tensor | None, list[Tensor]]:
+        p = self.precision_cholesky
+        return torch.linalg.solve_triangular(p, grad, upper=True) if tape else p @ grad, None, []

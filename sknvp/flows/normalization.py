@@ -1,5 +1,7 @@
 """Normalisation between the layers of a flow."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -33,32 +35,42 @@ class BatchNorm(Transform):
 
     def __init__(self, n_members: int, n_features: int) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.zeros(n_members, 1, n_features, dtype=torch.float64))
+        self.register_buffer("mean", torch.zeros(n_members, n_features, 1, dtype=torch.float64))
         self.register_buffer("variance", torch.full_like(self.mean, 1 - self.EPSILON))
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        mean, variance = self._moved(x) if self.training else (self.mean, self.variance)
-        scale = (variance + self.EPSILON).sqrt()
-        return (x - mean) / scale, -_log_sum(scale, x)
-
-    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def record(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor, Any]:
+        moves = self.training and not inverse
+        batch_mean = self._move(x) if moves else None
         scale = (self.variance + self.EPSILON).sqrt()
-        return z * scale + self.mean, _log_sum(scale, z)
+        log_sum = scale.log().sum(1)
+        if inverse:
+            return x * scale + self.mean, log_sum, (True, None, scale, None)
+        z = (x - self.mean) / scale
+        return z, -log_sum, (False, x - batch_mean if moves else None, scale, z)
 
-    def _moved(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The statistics after a batch, which are also kept."""
-        mean = torch.lerp(x.mean(1, keepdim=True), self.mean.clone(), self.MOMENTUM)
-        variance = torch.lerp(x.var(1, correction=0, keepdim=True), self.variance.clone(), self.MOMENTUM)
-        self.mean.copy_(mean.detach())
-        self.variance.copy_(variance.detach())
-        return mean, variance
+    def gradients(self, tape: Any, grad: Tensor, grad_log_det: Tensor) -> tuple[Tensor, Tensor | None, list[Tensor]]:
+        inverse, deviation, scale, z = tape
+        if inverse:
+            return grad * scale, None, []
+        grad_x = grad / scale
+        if deviation is not None:  # the statistics move with x
+            grad_mean = -grad_x.sum(-1, keepdim=True)
+            grad_log_scale = -(grad * z).sum(-1, keepdim=True) - grad_log_det.sum(-1).view(-1, 1, 1)
+            grad_variance = grad_log_scale / (2 * scale.square())
+            share = (1 - self.MOMENTUM) / z.shape[-1]
+            grad_x = grad_x + share * (grad_mean + 2 * grad_variance * deviation)
+        return grad_x, None, []
+
+    @torch.no_grad()
+    def _move(self, x: Tensor) -> Tensor:
+        """Move the statistics towards those of the batch; return its mean."""
+        mean = x.mean(-1, keepdim=True)
+        self.mean.lerp_(mean, 1 - self.MOMENTUM)
+        self.variance.lerp_(x.var(-1, correction=0, keepdim=True), 1 - self.MOMENTUM)
+        return mean
 
 
 def statistics(module: nn.Module) -> list[Tensor]:
     """What training changes besides the parameters, in a fixed order; each has the member axis first."""
     norms = [part for part in module.modules() if isinstance(part, BatchNorm)]
     return [tensor for norm in norms for tensor in (norm.mean, norm.variance)]
-
-
-def _log_sum(scale: Tensor, x: Tensor) -> Tensor:
-    return scale.log().sum(-1).expand(x.shape[:-1])

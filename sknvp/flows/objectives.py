@@ -57,6 +57,10 @@ class NegativeLogLikelihood:
         """Loss of each member on its own rows, shape (n_members,)."""
         return -(weights * self.flow.log_prob(self.x[rows])).mean(-1)
 
+    def gradients(self, rows: Tensor, weights: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """That loss, and its gradients in the parameters of the flow."""
+        return self.flow.gradients(self.x[rows], weights / -rows.shape[1])
+
     @torch.no_grad()
     def validate(self) -> Tensor | None:
         """Loss of each member on its validation rows, shape (n_members,); None if there are no such rows."""

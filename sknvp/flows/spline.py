@@ -149,7 +149,7 @@ def _slopes(theta: Tensor) -> tuple[Tensor, Tensor]:
     """Positive slopes, one where theta is zero, and their derivatives."""
     log_slope, r = squash(theta, MAX_LOG_SLOPE)
     slope = log_slope.exp()
-    return slope, slope * (r * r * r)
+    return slope, slope * r.pow(3)
 
 
 def _solve(rise: Tensor, h: Tensor, m: Tensor, d0: Tensor, d1: Tensor) -> Tensor:

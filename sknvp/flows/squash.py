@@ -1,5 +1,8 @@
 """A bound that is cheap and smooth, wherever a network's input or output must not run away."""
 
+from functools import lru_cache
+
+import torch
 from torch import Tensor
 
 
@@ -8,5 +11,10 @@ def squash(x: Tensor, bound: float) -> tuple[Tensor, Tensor]:
 
     ``u`` is odd and increasing, close to ``x`` near zero, and stays between ``-bound`` and ``bound``.
     """
-    r = x.square().mul_(bound**-2).add_(1).rsqrt_()
+    r = torch.addcmul(_one(x.dtype, x.device), x, x, value=bound**-2).rsqrt_()
     return x * r, r
+
+
+@lru_cache
+def _one(dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.ones((), dtype=dtype, device=device)

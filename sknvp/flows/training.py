@@ -22,9 +22,10 @@ class Objective(Protocol):
     """What to minimise; every loss has shape (n_members,)."""
 
     def batches(self) -> Iterator[tuple[Any, ...]]:
-        """The arguments of `loss`, batch by batch, without end."""
+        """The arguments of `gradients`, batch by batch, without end."""
 
-    def loss(self, *batch: Any) -> Tensor: ...
+    def gradients(self, *batch: Any) -> tuple[Tensor, list[Tensor]]:
+        """The loss, and its gradients in the parameters."""
 
     def validate(self) -> Tensor | None:
         """Loss on what is held out, or None if nothing is."""
@@ -66,8 +67,8 @@ def train(
 
     A KeyboardInterrupt ends training early and keeps what there is.
     """
-    flat, parts = flatten(flow), list(flow.parameters())
-    history = History(converged=not parts)
+    flat = flatten(flow)
+    history = History(converged=not flat.numel())
     losses = objective.validate()
     best = None if losses is None else Best([flat, *statistics(flow)], losses)
     optimizer = torch.optim.AdamW([flat], lr=learning_rate, weight_decay=alpha, fused=True)
@@ -78,7 +79,7 @@ def train(
             left = 1 - history.n_steps / max_steps
             optimizer.param_groups[0]["lr"] = learning_rate * RATE_FACTOR**watch.n_stalls * left
             flow.train()
-            history.losses.append(_descend(parts, flat, objective, islice(batches, n_steps), optimizer))
+            history.losses.append(_descend(flat, objective, islice(batches, n_steps), optimizer))
             flow.eval()
             history.n_steps += n_steps
             if best is not None:
@@ -111,7 +112,6 @@ def flatten(module: nn.Module) -> nn.Parameter:
 
 
 def _descend(
-    parts: list[nn.Parameter],
     flat: nn.Parameter,
     objective: Objective,
     batches: Iterable[tuple[Any, ...]],
@@ -120,13 +120,13 @@ def _descend(
     """A step down the gradient for each batch; returns the mean loss."""
     losses = []
     for batch in batches:
-        loss = objective.loss(*batch)
-        gradient = torch.cat([g.flatten(1) for g in torch.autograd.grad(loss.sum(), parts)], 1)
+        loss, gradients = objective.gradients(*batch)
+        gradient = torch.cat([part.flatten(1) for part in gradients], 1)
         gradient.nan_to_num_(0.0, 0.0, 0.0)  # one overflow must not spoil the weights
         norm = gradient.norm(dim=1, keepdim=True)
         flat.grad = gradient.mul_((MAX_GRADIENT_NORM / norm).clamp(max=1.0))
         optimizer.step()
-        losses.append(loss.detach().mean())
+        losses.append(loss)
     return float(torch.stack(losses).mean())
 
 
