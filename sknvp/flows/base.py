@@ -5,7 +5,7 @@ noise of shape (n_members, n_rows, n_features).
 """
 
 import math
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,13 @@ class Base(Protocol):
         """Noise of shape (*shape, n_features) for ``shape`` (n_members, n_rows), dtype and device as ``like``."""
 
 
+class Noise(Base, Protocol):
+    """What training asks of it besides."""
+
+    def gradient(self, z: Tensor) -> Tensor:
+        """Of the log-density in ``z``, with the shape of ``z``."""
+
+
 class StandardNormal(nn.Module):
     """Independent normals of mean zero and variance one.
 
@@ -50,7 +57,6 @@ class StandardNormal(nn.Module):
         return -0.5 * (z.square().sum(-1) + self.n_features * LOG_2_PI)
 
     def gradient(self, z: Tensor) -> Tensor:
-        """Of the log-density in ``z``, with the shape of ``z``."""
         return -z
 
     def sample(self, shape: tuple[int, int], like: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -229,8 +235,7 @@ class Beside(nn.Module):
         return self.base.log_prob(z[..., self.columns]) + self.rest.log_prob(z[..., self.others])
 
     def gradient(self, z: Tensor) -> Tensor:
-        """Of the log-density in ``z``, with the shape of ``z``."""
-        own = self.base.gradient(z[..., self.columns])
+        own = cast(Noise, self.base).gradient(z[..., self.columns])
         return self.rest.gradient(z).index_copy(-1, self.columns, own)
 
     def sample(self, shape: tuple[int, int], like: Tensor, generator: torch.Generator | None = None) -> Tensor:

@@ -64,7 +64,7 @@ class Coupling(Transform):
         return self.join(grad_a + grad_inputs[:, :n_a], grad_b), grad_context, of_parameters
 
     def elementwise(self, x: Tensor, theta: Tensor, inverse: bool) -> tuple[Tensor, Tensor, Any]:
-        """``f(x)`` and ``log f'(x)``, or those of the inverse function of ``f``, and what `elementwise_gradients` needs.
+        """``f(x)`` and ``log f'(x)``, or those of the inverse function of ``f``, and what its gradients need.
 
         ``x`` has shape (n_members, n_columns, n_rows), ``theta`` (n_members, N_PARAMETERS, n_columns, n_rows).
         """

@@ -1,11 +1,12 @@
 """A flow: a transform that carries data to a base distribution's noise."""
 
 from itertools import chain
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from .base import Base
+from .base import Base, Noise
 from .transform import Transform
 
 CHUNK_NUMBERS = 2**20  # what one layer may put out at once: little enough to stay near the processor
@@ -41,18 +42,18 @@ class Flow(nn.Module):
         log_prob: Tensor = self.base.log_prob(z) + log_det
         return log_prob
 
+    @torch.no_grad()
     def gradients(self, x: Tensor, weights: Tensor, context: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
-        """Each member's sum of its log-densities times their weights, and the gradients of that in `parameters`.
+        """Each member's sum of weighted log-densities, shape (n_members,), and its gradients in the parameters.
 
-        ``x`` has shape (n_members, n_rows, n_features) and ``weights`` (n_members, n_rows). That is what autograd
-        finds from `log_prob`, for any base that knows its gradient, without recording anything.
+        ``x`` has shape (n_members, n_rows, n_features) and ``weights`` (n_members, n_rows). Autograd would find the
+        same from `log_prob`, more slowly.
         """
-        with torch.no_grad():
-            columns = None if context is None else context.mT
-            z, log_det, tape = self.transform.record(x.mT.contiguous(), columns, False)
-            log_prob = self.base.log_prob(z.mT) + log_det
-            grad = weights.unsqueeze(1) * self.base.gradient(z.mT).mT
-            return (weights * log_prob).sum(-1), self.transform.gradients(tape, grad, weights)[2]
+        z, log_det, tape = self.transform.record(x.mT.contiguous(), None if context is None else context.mT, False)
+        z, base = z.mT, cast(Noise, self.base)
+        log_prob = base.log_prob(z) + log_det
+        _, _, of_parameters = self.transform.gradients(tape, (weights.unsqueeze(-1) * base.gradient(z)).mT, weights)
+        return (weights * log_prob).sum(-1), of_parameters
 
     def sample(self, n_rows: int, context: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
         """``n_rows`` rows from every member, shape (n_members, n_rows, n_features)."""

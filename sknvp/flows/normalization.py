@@ -39,35 +39,34 @@ class BatchNorm(Transform):
         self.register_buffer("variance", torch.full_like(self.mean, 1 - self.EPSILON))
 
     def record(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor, Any]:
-        moves = self.training and not inverse
-        batch_mean = self._move(x) if moves else None
+        moving = self.training and not inverse
+        deviation = self._move(x) if moving else None
         scale = (self.variance + self.EPSILON).sqrt()
-        log_sum = scale.log().sum(1)
+        log_scale = scale.log().sum(1)
         if inverse:
-            return x * scale + self.mean, log_sum, (True, None, scale, None)
+            return x * scale + self.mean, log_scale, (inverse, deviation, scale, x)
         z = (x - self.mean) / scale
-        return z, -log_sum, (False, x - batch_mean if moves else None, scale, z)
+        return z, -log_scale, (inverse, deviation, scale, z)
 
     def gradients(self, tape: Any, grad: Tensor, grad_log_det: Tensor) -> tuple[Tensor, Tensor | None, list[Tensor]]:
         inverse, deviation, scale, z = tape
         if inverse:
             return grad * scale, None, []
         grad_x = grad / scale
-        if deviation is not None:  # the statistics move with x
+        if deviation is not None:  # the statistics move with the batch
+            share = (1 - self.MOMENTUM) / z.shape[-1]
             grad_mean = -grad_x.sum(-1, keepdim=True)
             grad_log_scale = -(grad * z).sum(-1, keepdim=True) - grad_log_det.sum(-1).view(-1, 1, 1)
-            grad_variance = grad_log_scale / (2 * scale.square())
-            share = (1 - self.MOMENTUM) / z.shape[-1]
-            grad_x = grad_x + share * (grad_mean + 2 * grad_variance * deviation)
+            grad_x += share * (grad_mean + grad_log_scale / scale.square() * deviation)
         return grad_x, None, []
 
     @torch.no_grad()
     def _move(self, x: Tensor) -> Tensor:
-        """Move the statistics towards those of the batch; return its mean."""
+        """Move the statistics towards those of the batch; return its deviation from its own mean."""
         mean = x.mean(-1, keepdim=True)
         self.mean.lerp_(mean, 1 - self.MOMENTUM)
         self.variance.lerp_(x.var(-1, correction=0, keepdim=True), 1 - self.MOMENTUM)
-        return mean
+        return x - mean
 
 
 def statistics(module: nn.Module) -> list[Tensor]:

@@ -64,14 +64,16 @@ def whole_flow(
     activation="tanh",
     n_context=0,
     batch_norm=False,
+    columns=None,
 ) -> Flow:
     loc = torch.linspace(-1, 2, n_features, dtype=DTYPE)
     scale = torch.linspace(0.5, 3, n_features, dtype=DTYPE)
-    keep = masks.MASKS[mask](n_members, n_layers, n_features, generator())
+    columns = torch.arange(n_features) if columns is None else torch.tensor(columns)
+    keep = masks.MASKS[mask](n_members, n_layers, len(columns), generator())
     return real_nvp(
         loc,
         scale,
-        torch.arange(n_features),
+        columns,
         keep,
         hidden_layer_sizes=hidden,
         activation=activation,
@@ -118,5 +120,6 @@ TRANSFORMS = {
     "real nvp, spline": lambda m, d: whole_flow(m, d, kind="spline").transform,
     "real nvp, batch norm": lambda m, d: whole_flow(m, d, batch_norm=True).transform.eval(),
     "real nvp, alternating": lambda m, d: whole_flow(m, d, mask="alternating").transform,
+    "real nvp, first column only": lambda m, d: whole_flow(m, d, columns=[0]).transform,
     "real nvp, half": lambda m, d: whole_flow(m, d, mask="half").transform,
 }

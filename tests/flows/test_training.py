@@ -1,5 +1,6 @@
 """The training loop: right gradients, the best weights, an end."""
 
+import copy
 import itertools
 import math
 import warnings
@@ -50,10 +51,10 @@ def test_loss_and_gradient_agree_with_the_change_of_variables_by_hand(kind):
     """Finite differences of a loss that knows the Jacobian only by autodiff: the log-determinant's term is in both."""
     flow, x = shaken(whole_flow(2, 3, kind, n_layers=2, hidden=(4,))), randn(4, 3)
     goal = objective(flow, x)
-    flat, parts = flatten(flow), list(flow.parameters())
-    loss = goal.loss(*next(iter(goal.batches())))
+    flat = flatten(flow)
+    loss, gradients = goal.gradients(*next(iter(goal.batches())))
     torch.testing.assert_close(loss, loss_by_hand(flow, x))
-    gradient = torch.cat([g.flatten(1) for g in torch.autograd.grad(loss.sum(), parts)], 1)
+    gradient = torch.cat([part.flatten(1) for part in gradients], 1)
     step = 1e-6
     for j in range(0, flat.shape[1], max(1, flat.shape[1] // 15)):
         values = []
@@ -62,6 +63,21 @@ def test_loss_and_gradient_agree_with_the_change_of_variables_by_hand(kind):
             values.append(loss_by_hand(flow, x))
             flat.data[:, j] -= sign * step
         torch.testing.assert_close((values[0] - values[1]) / (2 * step), gradient[:, j], rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"kind": "affine"}, {"kind": "spline"}, {"batch_norm": True}, {"columns": [0, 2, 3]}, {"n_context": 2}],
+    ids=str,
+)
+def test_gradients_are_those_that_autograd_finds(settings):
+    flow, x, weights = shaken(whole_flow(2, 4, n_layers=3, **settings)), randn(2, 9, 4), randn(2, 9, seed=1).abs()
+    context = randn(2, 9, 2, seed=2) if "n_context" in settings else None
+    running = copy.deepcopy(flow)  # batch statistics move with every batch seen
+    total = (weights * running.log_prob(x, context)).sum(-1)
+    sums, gradients = flow.gradients(x, weights, context)
+    torch.testing.assert_close(sums, total)
+    torch.testing.assert_close(gradients, list(torch.autograd.grad(total.sum(), list(running.parameters()))))
 
 
 def test_flattening_makes_views_and_changes_nothing():
@@ -176,9 +192,9 @@ class Recorder(torch.nn.Module):
         while True:
             yield ()
 
-    def loss(self):
+    def gradients(self):
         self.seen.append(self.value.detach().clone()[:, 0])
-        return self.forces * self.value[:, 0]
+        return self.forces * self.seen[-1], [self.forces.unsqueeze(1).clone()]
 
     def validate(self):
         losses = next(self.validation, None)
