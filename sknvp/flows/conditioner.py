@@ -84,7 +84,7 @@ class Conditioner(nn.Module):
         tape = Tape(r, [h], [])
         *hidden, last = self._layers
         for bias, weight in hidden:
-            total = torch.baddbmm(bias, weight, h)
+            total = torch.baddbmm(bias.mT, h.mT, weight.mT).mT if _side_by_side(h) else torch.baddbmm(bias, weight, h)
             h = activation(total)
             tape.sums.append(total)
             tape.inputs.append(h)
@@ -97,7 +97,7 @@ class Conditioner(nn.Module):
         for i, (_, weight) in reversed(list(enumerate(self._layers))):
             of_weights.append(torch.bmm(tape.inputs[i], grad.mT).mT)  # so, as outputs outnumber inputs, is fastest
             of_biases.append(grad.sum(-1, keepdim=True))
-            grad = torch.bmm(weight.mT, grad)
+            grad = torch.bmm(grad.mT, weight).mT if i and _side_by_side(grad) else torch.bmm(weight.mT, grad)
             if i:
                 grad = gradient(grad, tape.sums[i - 1], tape.inputs[i])
         return grad * tape.r.pow(3), [*reversed(of_weights), *reversed(of_biases)]
@@ -106,6 +106,11 @@ class Conditioner(nn.Module):
     def _layers(self) -> list[tuple[Tensor, Tensor]]:
         """Biases and weights; to ask a module for its parameters takes longer than a product."""
         return list(zip(self.biases, self.weights, strict=True))
+
+
+def _side_by_side(h: Tensor) -> bool:
+    """Whether hidden numbers of a row should lie together in memory, which one network in single precision likes."""
+    return len(h) == 1 and h.dtype == torch.float32
 
 
 def _uniform(shape: tuple[int, int, int], generator: torch.Generator | None) -> nn.Parameter:

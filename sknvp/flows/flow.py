@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from .base import Base, Noise
 from .transform import Transform
 
-CHUNK_NUMBERS = 2**20  # what one layer may put out at once: little enough to stay near the processor
+CHUNK_NUMBERS = 2**18  # what one layer may put out at once: little enough to stay near the processor
 
 
 class Flow(nn.Module):

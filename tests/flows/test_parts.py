@@ -18,6 +18,7 @@ from sknvp.flows import (
     masks,
 )
 from sknvp.flows.conditioner import ACTIVATIONS
+from sknvp.flows.flow import CHUNK_NUMBERS
 from sknvp.flows.recipes import COUPLINGS
 from sknvp.flows.spline import rational_quadratic_spline
 from sknvp.flows.squash import squash
@@ -117,9 +118,11 @@ def test_spline_slopes_agree_with_differences():
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("hidden", [(), (4,), (4, 3)])
-def test_networks_gradients_agree_with_autograd(activation, hidden):
-    network = shaken(Conditioner(3, 2, hidden, activation, 2, generator()))
-    x, grad = randn(2, 3, 5).requires_grad_(), randn(2, 2, 5, seed=1)
+@pytest.mark.parametrize(("n_members", "dtype"), [(2, torch.float64), (1, torch.float32)])
+def test_networks_gradients_agree_with_autograd(activation, hidden, n_members, dtype):
+    network = shaken(Conditioner(3, 2, hidden, activation, n_members, generator())).to(dtype)
+    x = randn(n_members, 3, 5).to(dtype).requires_grad_()
+    grad = randn(n_members, 2, 5, seed=1).to(dtype)
     y, _ = network.record(x)
     expected = torch.autograd.grad(y, [x, *network.parameters()], grad)
     with torch.no_grad():
@@ -241,4 +244,4 @@ def test_chunks_shrink_as_flows_widen(n_members):
 def test_chunks_heed_what_networks_put_out():
     """A spline's parameters outnumber the hidden units."""
     flow = whole_flow(2, 8, "spline", mask="half")
-    assert flow.chunk_size == 2**20 // (2 * 4 * SplineCoupling.N_PARAMETERS)
+    assert flow.chunk_size == CHUNK_NUMBERS // (2 * 4 * SplineCoupling.N_PARAMETERS)
