@@ -1,9 +1,9 @@
 """Mean held-out log-likelihood of the defaults, or of other settings, on a folder of tables.
 
-    python benchmarks/likelihood.py --data FOLDER [--only moons glass] [--splits 3] [--params '{"alpha": 1.0}']
+    python benchmarks/likelihood.py --data FOLDER [--only moons glass] [--splits 3] [--alone] [--params JSON]
 
 FOLDER holds .npz files with an array X. Figures are nats a row in units where the training columns have variance one,
-beside a normal distribution and a Gaussian mixture with its number of components chosen by BIC.
+beside a normal distribution and a Gaussian mixture with its number of components chosen by BIC, or alone.
 """
 
 import argparse
@@ -27,8 +27,8 @@ def mixture(rows, n_components):
     return GaussianMixture(n_components, reg_covar=1e-4, random_state=0).fit(rows)
 
 
-def evaluate(path, split, settings):
-    """Name, split, our figure, the normal's, the mixture's, and our seconds of fit."""
+def evaluate(path, split, settings, alone):
+    """Name, split, our seconds of fit, our figure, and unless alone the normal's and the mixture's."""
     warnings.simplefilter("ignore")
     X = np.load(path)["X"].astype(np.float64)
     train, test = train_test_split(X, test_size=0.3, random_state=split)
@@ -38,10 +38,11 @@ def evaluate(path, split, settings):
     start = time.perf_counter()
     ours = RealNVPDensity(**{"random_state": 0, **settings}).fit(train)
     seconds = time.perf_counter() - start
-    mixtures = [mixture(train, k) for k in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32) if 3 * k <= len(train)]
-    best = min(mixtures, key=lambda fit: fit.bic(train))
-    figures = (fit.score_samples(test).mean() for fit in (ours, mixtures[0], best))
-    return path.stem, split, *figures, seconds
+    compared = [ours]
+    if not alone:
+        mixtures = [mixture(train, k) for k in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32) if 3 * k <= len(train)]
+        compared += [mixtures[0], min(mixtures, key=lambda fit: fit.bic(train))]
+    return path.stem, split, seconds, *(fit.score_samples(test).mean() for fit in compared)
 
 
 def main():
@@ -50,14 +51,15 @@ def main():
     parser.add_argument("--only", nargs="*")
     parser.add_argument("--splits", type=int, default=3)
     parser.add_argument("--params", type=json.loads, default={}, help="JSON of constructor parameters")
+    parser.add_argument("--alone", action="store_true", help="our figures alone, without baselines")
     parser.add_argument("--jobs", type=int, default=1)
     arguments = parser.parse_args()
     paths = [p for p in sorted(arguments.data.glob("*.npz")) if not arguments.only or p.stem in arguments.only]
     if not paths:
         parser.error(f"--data must be a folder with .npz files, found none in {arguments.data}")
-    tasks = (delayed(evaluate)(p, s, arguments.params) for p in paths for s in range(arguments.splits))
-    rows = []
-    print(f"{'data':18s} split      ours    normal   mixture   seconds")
+    tasks = (delayed(evaluate)(p, s, arguments.params, arguments.alone) for p in paths for s in range(arguments.splits))
+    rows, names = [], ("seconds", "ours") if arguments.alone else ("seconds", "ours", "normal", "mixture")
+    print(f"{'data':18s} split " + " ".join(f"{name:>9s}" for name in names))
     for name, split, *figures in Parallel(n_jobs=arguments.jobs, return_as="generator")(tasks):
         rows.append(figures)
         print(f"{name:18s} {split:5d} " + " ".join(f"{figure:9.3f}" for figure in figures), flush=True)

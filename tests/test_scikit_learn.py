@@ -355,6 +355,15 @@ def test_an_unfitted_estimator_says_so():
             call(RealNVPDensity())
 
 
+def test_the_package_loads_torch_when_something_is_asked_of_it():
+    code = (
+        "import sys, sknvp; assert 'torch' not in sys.modules; assert {'RealNVPDensity', 'flows'} <= set(dir(sknvp));"
+        "sknvp.flows.Flow, sknvp.RealNVPDensity, sknvp.DensityDisplay; assert 'torch' in sys.modules; sknvp.Nothing"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ended.stderr.splitlines()[-1].startswith("AttributeError: module 'sknvp' has no attribute 'Nothing'")
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_gpu_gives_the_same_density():

@@ -1,6 +1,8 @@
-"""Time, peak memory and throughput of RealNVPDensity; see asv.conf.json for how to run it."""
+"""Time and peak memory of RealNVPDensity's flows; asv.conf.json tells how to run it.
 
-import time
+One thing is varied at a time. Rows a second are the rows divided by the time.
+"""
+
 import warnings
 
 import numpy as np
@@ -9,69 +11,77 @@ from sklearn.exceptions import ConvergenceWarning
 
 from sknvp import RealNVPDensity
 
+DEFAULT = {"rows": 10_000, "columns": 8, "members": 4, "dtype": "float64", "threads": 2}
+VARIED = {
+    "rows": (1_000, 100_000, 1_000_000),
+    "columns": (2, 64, 256),
+    "members": (1, 8),
+    "dtype": ("float32",),
+    "threads": (1,),
+}
+CASES = {"default": DEFAULT} | {
+    f"{name}={value}": {**DEFAULT, name: value} for name, values in VARIED.items() for value in values
+}
 BATCH = 1024  # so that an epoch of a million rows is a thousand steps
 
 
-class Density:
-    """Rows and a density with the default architecture, trained for one epoch; each parameter is varied by itself."""
+def table(case, n_rows):
+    return np.random.default_rng(0).standard_normal((n_rows, CASES[case]["columns"])).astype(CASES[case]["dtype"])
 
-    DEFAULT = {"rows": 10_000, "columns": 8, "members": 4, "dtype": "float64", "threads": 2}
-    VARIED = {
-        "rows": (1_000, 10_000, 100_000, 1_000_000),
-        "columns": (2, 8, 64, 256),
-        "members": (1, 8),
-        "dtype": ("float32", "float64"),
-        "threads": (1, 2),
-    }
-    params = [f"{name}={value}" for name, values in VARIED.items() for value in values]
-    param_names = ["varied"]
-    timeout = 600
 
-    def setup(self, varied):
-        name, value = varied.split("=")
-        case = {**self.DEFAULT, name: type(self.DEFAULT[name])(value)}
+def density(case):
+    return RealNVPDensity(
+        n_estimators=CASES[case]["members"],
+        stacking=False,
+        batch_size=BATCH,
+        max_iter=1,
+        early_stopping=False,
+        random_state=0,
+    )
+
+
+def prepare(case):
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    torch.set_num_threads(CASES[case]["threads"])
+
+
+class Fit:
+    """An epoch."""
+
+    params, param_names, timeout = tuple(CASES), ("case",), 600
+
+    def setup(self, case):
+        prepare(case)
+        self.X = table(case, CASES[case]["rows"])
+
+    def time_fit(self, case):
+        density(case).fit(self.X)
+
+    def peakmem_fit(self, case):
+        density(case).fit(self.X)
+
+
+class Fitted:
+    """Scoring and sampling as many rows; fitted beforehand, so that the peaks of memory are their own."""
+
+    params, param_names, timeout = tuple(CASES), ("case",), 600
+
+    def setup_cache(self):
         warnings.simplefilter("ignore", ConvergenceWarning)
-        torch.set_num_threads(case["threads"])
-        rng = np.random.default_rng(0)
-        self.X = rng.standard_normal((case["rows"], case["columns"])).astype(case["dtype"])
-        self.density = RealNVPDensity(
-            n_estimators=case["members"], stacking=False, batch_size=BATCH, max_iter=1, early_stopping=False, random_state=0
-        )
-        self.prepare()
+        return {case: density(case).fit(table(case, BATCH)) for case in CASES}
 
-    def prepare(self):
-        self.density.fit(self.X[:BATCH])
+    def setup(self, fitted, case):
+        prepare(case)
+        self.X = table(case, CASES[case]["rows"])
 
-    def time_it(self, varied):
-        self.run()
+    def time_score_samples(self, fitted, case):
+        fitted[case].score_samples(self.X)
 
-    def peakmem_it(self, varied):
-        self.run()
+    def peakmem_score_samples(self, fitted, case):
+        fitted[case].score_samples(self.X)
 
-    def track_rows_a_second(self, varied):
-        start = time.perf_counter()
-        self.run()
-        return len(self.X) / (time.perf_counter() - start)
+    def time_sample(self, fitted, case):
+        fitted[case].sample(CASES[case]["rows"], random_state=0)
 
-    track_rows_a_second.unit = "rows/s"
-
-
-class Fit(Density):
-    def prepare(self):
-        pass
-
-    def run(self):
-        self.density.fit(self.X)
-
-
-class ScoreSamples(Density):
-    def run(self):
-        self.density.score_samples(self.X)
-
-
-class Sample(Density):
-    def run(self):
-        self.density.sample(len(self.X), random_state=0)
-
-
-del Density  # asv would run it too
+    def peakmem_sample(self, fitted, case):
+        fitted[case].sample(CASES[case]["rows"], random_state=0)

@@ -5,7 +5,7 @@ noise of shape (n_members, n_rows, n_features).
 """
 
 import math
-from typing import Protocol, cast
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ LOG_2_PI = math.log(2 * math.pi)
 
 
 class Base(Protocol):
-    """What a flow asks of its base distribution."""
+    """What a flow asks of its base distribution, which has no parameters of its own to train."""
 
     n_features: int
 
@@ -27,13 +27,6 @@ class Base(Protocol):
 
     def sample(self, shape: tuple[int, int], like: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Noise of shape (*shape, n_features) for ``shape`` (n_members, n_rows), dtype and device as ``like``."""
-
-
-class Noise(Base, Protocol):
-    """What training asks of it besides."""
-
-    def gradient(self, z: Tensor) -> Tensor:
-        """Of the log-density in ``z``, with the shape of ``z``."""
 
 
 class StandardNormal(nn.Module):
@@ -55,9 +48,6 @@ class StandardNormal(nn.Module):
 
     def log_prob(self, z: Tensor) -> Tensor:
         return -0.5 * (z.square().sum(-1) + self.n_features * LOG_2_PI)
-
-    def gradient(self, z: Tensor) -> Tensor:
-        return -z
 
     def sample(self, shape: tuple[int, int], like: Tensor, generator: torch.Generator | None = None) -> Tensor:
         return normal_noise((*shape, self.n_features), like, generator)
@@ -233,10 +223,6 @@ class Beside(nn.Module):
 
     def log_prob(self, z: Tensor) -> Tensor:
         return self.base.log_prob(z[..., self.columns]) + self.rest.log_prob(z[..., self.others])
-
-    def gradient(self, z: Tensor) -> Tensor:
-        own = cast(Noise, self.base).gradient(z[..., self.columns])
-        return self.rest.gradient(z).index_copy(-1, self.columns, own)
 
     def sample(self, shape: tuple[int, int], like: Tensor, generator: torch.Generator | None = None) -> Tensor:
         z = torch.empty(*shape, self.n_features, dtype=like.dtype, device=like.device)

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -43,8 +42,8 @@ class Conditioner(nn.Module):
     near the data that changes little, and far outside it keeps the network's answer, and so the log-density, from
     running away with the input.
 
-    Features come first and rows last, ``(n_members, n_features, n_rows)``, so that every operation runs along
-    contiguous rows. Gradients are written by hand, since recording every operation costs more than most of them.
+    Features come first and rows last, ``(n_members, n_features, n_rows)``, and gradients are written by hand, as in
+    every transform.
 
     Parameters
     ----------
@@ -95,22 +94,25 @@ class Conditioner(nn.Module):
         gradient = ACTIVATIONS[self.activation].gradient
         of_weights, of_biases = [], []
         for i, (_, weight) in reversed(list(enumerate(self._layers))):
-            of_weights.append(torch.bmm(tape.inputs[i], grad.mT).mT)  # so, as outputs outnumber inputs, is fastest
+            of_weights.append(torch.bmm(tape.inputs[i], grad.mT).mT)  # fastest so where outputs outnumber inputs
             of_biases.append(grad.sum(-1, keepdim=True))
             grad = torch.bmm(grad.mT, weight).mT if i and _side_by_side(grad) else torch.bmm(weight.mT, grad)
             if i:
                 grad = gradient(grad, tape.sums[i - 1], tape.inputs[i])
         return grad * tape.r.pow(3), [*reversed(of_weights), *reversed(of_biases)]
 
-    @cached_property
+    @property
     def _layers(self) -> list[tuple[Tensor, Tensor]]:
-        """Biases and weights; to ask a module for its parameters takes longer than a product."""
-        return list(zip(self.biases, self.weights, strict=True))
+        """Biases and weights, from the dictionaries themselves, since to index a list of parameters takes long."""
+        return list(zip(self.biases._parameters.values(), self.weights._parameters.values(), strict=True))  # type: ignore[arg-type]
 
 
 def _side_by_side(h: Tensor) -> bool:
-    """Whether hidden numbers of a row should lie together in memory, which one network in single precision likes."""
-    return len(h) == 1 and h.dtype == torch.float32
+    """Whether the hidden numbers of a row should lie together in memory: for one network in single precision on a CPU.
+
+    Its products are faster then, most with two threads.
+    """
+    return len(h) == 1 and h.dtype == torch.float32 and h.device.type == "cpu"
 
 
 def _uniform(shape: tuple[int, int, int], generator: torch.Generator | None) -> nn.Parameter:

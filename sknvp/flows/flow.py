@@ -1,15 +1,15 @@
 """A flow: a transform that carries data to a base distribution's noise."""
 
 from itertools import chain
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from .base import Base, Noise
+from .base import Base
 from .transform import Transform
 
 CHUNK_NUMBERS = 2**18  # what one layer may put out at once: little enough to stay near the processor
+CHUNK_NUMBERS_OF_BASE = 2**20  # the same for a base distribution, whose rows are wide and operations few
 
 
 class Flow(nn.Module):
@@ -42,18 +42,22 @@ class Flow(nn.Module):
         log_prob: Tensor = self.base.log_prob(z) + log_det
         return log_prob
 
-    @torch.no_grad()
     def gradients(self, x: Tensor, weights: Tensor, context: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
-        """Each member's sum of weighted log-densities, shape (n_members,), and its gradients in the parameters.
+        """Each member's sum of weighted log-densities, shape (n_members,), and its gradients in `parameters`.
 
-        ``x`` has shape (n_members, n_rows, n_features) and ``weights`` (n_members, n_rows). Autograd would find the
-        same from `log_prob`, more slowly.
+        ``x`` has shape (n_members, n_rows, n_features) and ``weights`` (n_members, n_rows). Autograd finds the same
+        from `log_prob`, more slowly; here it sees the base distribution alone. In training mode batch normalisation
+        moves its statistics.
         """
-        z, log_det, tape = self.transform.record(x.mT.contiguous(), None if context is None else context.mT, False)
-        z, base = z.mT, cast(Noise, self.base)
-        log_prob = base.log_prob(z) + log_det
-        _, _, of_parameters = self.transform.gradients(tape, (weights.unsqueeze(-1) * base.gradient(z)).mT, weights)
-        return (weights * log_prob).sum(-1), of_parameters
+        with torch.no_grad():
+            z, log_det, tape = self.transform.record(x.mT.contiguous(), None if context is None else context.mT, False)
+        with torch.enable_grad():
+            z = z.mT.detach().requires_grad_()
+            log_prob = self.base.log_prob(z)
+        (grad,) = torch.autograd.grad(log_prob, z, weights)
+        with torch.no_grad():
+            _, _, of_parameters = self.transform.gradients(tape, grad.mT, weights)
+            return (weights * (log_prob + log_det)).sum(-1), of_parameters
 
     def sample(self, n_rows: int, context: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
         """``n_rows`` rows from every member, shape (n_members, n_rows, n_features)."""
@@ -68,8 +72,9 @@ class Flow(nn.Module):
     @property
     def chunk_size(self) -> int:
         """How many rows should pass through at once, so that memory does not grow with their number."""
-        widest = max(self.base.width, *(part.shape[1] for part in self.parameters()), 1)
-        return max(1, CHUNK_NUMBERS // (self.n_members * widest))
+        widest = max([1, *(part.shape[1] for part in self.parameters())])
+        n_rows = min(CHUNK_NUMBERS // widest, CHUNK_NUMBERS_OF_BASE // max(1, self.base.width))
+        return max(1, n_rows // self.n_members)
 
     def _per_member(self, x: Tensor | None) -> Tensor | None:
         return x if x is None or x.ndim == 3 else x.expand(self.n_members, *x.shape)

@@ -11,9 +11,9 @@ from .transform import Transform
 class BatchNorm(Transform):
     """``z = (x - mean) / sqrt(variance + EPSILON)`` with the running statistics of the batches seen in training.
 
-    While the module is in training mode, ``forward`` first moves the statistics towards those of the batch: a share
-    ``MOMENTUM`` of the old plus the rest of the new, through which the gradient runs. Else, and in ``inverse``, they
-    are constants.
+    While the module is in training mode, the forward direction first moves the statistics towards those of the batch:
+    a share ``MOMENTUM`` of the old plus the rest of the new, through which the gradient runs. Else, and in ``inverse``,
+    they are constants.
     The log-determinant is ``-0.5 sum(log(variance + EPSILON))``.
 
     Parameters

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.autograd.functional import jacobian
 
-from sknvp.flows import AffineCoupling, SplineCoupling
+from sknvp.flows import AffineCoupling, Chain, SplineCoupling
 
 from .builders import TRANSFORMS, coupling, randn, shaken, whole_flow
 
@@ -90,8 +90,29 @@ def test_no_rows(make):
         assert log_det.shape == (2, 0)
 
 
+def test_with_and_without_gradients_the_answers_agree(make):
+    transform, x = make(2, 3), randn(2, 5, 3)
+    for direction in (transform, transform.inverse):
+        recorded = direction(x.clone().requires_grad_())
+        with torch.no_grad():
+            torch.testing.assert_close(direction(x), recorded, rtol=0, atol=0)
+
+
+def test_new_parameters_are_heeded(make):
+    transform, x = make(2, 3), randn(2, 5, 3)
+    transform(x)
+    twin = copy.deepcopy(transform)
+    parameters = {name for name, _ in transform.named_parameters()}
+    twin.load_state_dict({n: 2 * p if n in parameters else p for n, p in transform.state_dict().items()}, assign=True)
+    with torch.no_grad():
+        for part in transform.parameters():
+            part *= 2
+    torch.testing.assert_close(twin(x), transform(x), rtol=0, atol=0)
+
+
 def test_copies_and_pickles_are_equal(make):
     transform, x = make(2, 3), randn(2, 5, 3)
+    transform(x)
     for twin in (copy.deepcopy(transform), pickle.loads(pickle.dumps(transform))):
         for ours, theirs in zip(transform(x), twin(x), strict=True):
             torch.testing.assert_close(theirs, ours, rtol=0, atol=0)
@@ -109,6 +130,26 @@ def test_context_conditions_and_keeps_the_contract(kind):
     inputs = (x.requires_grad_(), context.requires_grad_(), *transform.parameters())
     for direction in (transform, transform.inverse):
         assert torch.autograd.gradcheck(lambda x, context, *parts, run=direction: run(x, context), inputs)
+
+
+def test_a_chain_takes_a_transform_once():
+    layer = coupling(AffineCoupling, 1, 2)
+    with pytest.raises(ValueError, match="must differ"):
+        Chain(layer, layer)
+
+
+def test_gradients_run_through_contexts_and_moving_statistics():
+    flow = shaken(whole_flow(2, 3, n_layers=3, n_context=2, batch_norm=True)).train()
+    inputs = (randn(2, 5, 3).requires_grad_(), randn(2, 5, 2, seed=1).requires_grad_(), *flow.parameters())
+
+    start = {name: tensor.clone() for name, tensor in flow.named_buffers()}
+
+    def run(x, context, *parts):
+        for name, tensor in start.items():  # which every pass moves
+            flow.get_buffer(name).copy_(tensor)
+        return flow.transform(x, context)
+
+    assert torch.autograd.gradcheck(run, inputs)
 
 
 @given(

@@ -238,7 +238,7 @@ def test_networks_see_far_inputs_at_a_bounded_distance():
 def test_chunks_shrink_as_flows_widen(n_members):
     narrow, wide = whole_flow(n_members, 2).chunk_size, whole_flow(n_members, 2, hidden=(512,)).chunk_size
     assert narrow == pytest.approx(64 * wide, rel=0.01)
-    assert wide * 512 * n_members <= 2**20
+    assert wide * 512 * n_members <= CHUNK_NUMBERS
 
 
 def test_chunks_heed_what_networks_put_out():

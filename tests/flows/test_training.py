@@ -80,6 +80,13 @@ def test_gradients_are_those_that_autograd_finds(settings):
     torch.testing.assert_close(gradients, list(torch.autograd.grad(total.sum(), list(running.parameters()))))
 
 
+def test_losses_agree_with_and_without_gradients():
+    flow, x = shaken(whole_flow(2, 3)), randn(30, 3)
+    goal = objective(flow, x, torch.linspace(0.5, 2, 30, dtype=x.dtype), n_valid=10)
+    batch = next(goal.batches())
+    torch.testing.assert_close(goal.gradients(*batch)[0], goal.loss(*batch))
+
+
 def test_flattening_makes_views_and_changes_nothing():
     flow = shaken(whole_flow(3, 4))
     x = randn(6, 4)
