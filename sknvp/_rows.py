@@ -94,10 +94,11 @@ def validation_rows(
 
 
 def _groups_of_equal_rows(X: NDArray[Any]) -> NDArray[np.intp]:
-    """For each row the rank of its value among the distinct rows, in lexicographic order."""
-    order = np.lexsort(X.T)
-    ordered = X[order]
-    starts_group = np.r_[False, (ordered[1:] != ordered[:-1]).any(1)]
-    groups = np.empty(len(X), dtype=np.intp)
-    groups[order] = np.cumsum(starts_group)
+    """For each row the rank of its value among the distinct rows, in lexicographic order from the last column."""
+    groups = np.zeros(len(X), dtype=np.intp)
+    for column in X.T[::-1]:
+        rank = np.unique(column, return_inverse=True)[1]
+        groups = np.unique(groups * len(X) + rank, return_inverse=True)[1]
+        if groups.max() == len(X) - 1:  # all distinct already
+            break
     return groups
