@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,14 +15,15 @@ from sklearn.utils.validation import validate_data
 from torch import Tensor
 
 from . import _parameters as rule
+from ._callbacks import CallbackSupportMixin, Task
 from ._rows import location_and_scale, validation_rows
 from ._state import build_flow, loaded_flow, saved_flow, usable_device
 from .flows import Flow
 from .flows.conditioner import ACTIVATIONS
 from .flows.masks import MASKS
-from .flows.objectives import NegativeLogLikelihood
+from .flows.objectives import NegativeLogLikelihood, heavy_tail
 from .flows.recipes import COUPLINGS
-from .flows.training import History, train
+from .flows.training import CHECK_STEPS, History, advance, train
 
 ARCHITECTURE = (
     "n_layers",
@@ -34,10 +36,11 @@ ARCHITECTURE = (
     "n_estimators",
 )
 MAX_STEPS = 3000  # gradient steps, at most, where max_iter is "auto"
+REACH = 1e4  # standard deviations
 FLOATS = (np.float64, np.float32)  # the dtypes that computation follows; anything else becomes the first
 
 
-class FlowEstimator(BaseEstimator):  # type: ignore[misc]
+class FlowEstimator(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
     """An estimator with a Real NVP flow inside: the fitted `_flow`, and `_recipe`, how to build it again.
 
     Its pickles carry NumPy arrays and plain values alone, so that one written where there is a GPU opens where there
@@ -89,6 +92,8 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
     _flow: Flow
     _recipe: dict[str, Any]
     _architecture: dict[str, Any]
+    _moments: dict[str, NDArray[Any]]
+    loss_curve_: list[float]
     _split_seed: int
 
     def _check_parameters(self) -> torch.device:
@@ -114,37 +119,93 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
         return self.warm_start and hasattr(self, "_flow")
 
     def _fit_flow(
-        self, X: NDArray[Any], weights: NDArray[np.float64], rng: np.random.RandomState, device: torch.device
+        self,
+        X: NDArray[Any],
+        weights: NDArray[np.float64],
+        rng: np.random.RandomState,
+        device: torch.device,
+        task: Task,
     ) -> NDArray[np.bool_]:
         """Set the recipe, the flow and all that training tells, from rows of positive weight.
 
         Returns which rows each member was validated on, shape (n_members, n_rows).
         """
         generator = torch.Generator().manual_seed(int(rng.randint(2**31 - 1)))
-        flow = self._starting_flow(X, weights, rng, generator, device)
+        flow = self._starting_flow(X, weights, rng, generator, device, self._continues)
         validation = self._validation_rows(X, weights, flow.n_members)
-        objective = NegativeLogLikelihood(
-            flow,
-            to_tensor(X, flow.like),
-            to_tensor(weights, flow.like),
-            torch.tensor(validation, device=device),
-            batch_size=int(self.batch_size),
-            generator=generator,
-        )
+        objective = self._objective(flow, X, weights, validation, generator)
+        max_steps = MAX_STEPS if self.max_iter == "auto" else int(self.max_iter) * objective.n_batches
+        looks = task.part("train", -(-max_steps // CHECK_STEPS)).begin()
         history = train(
             flow,
             objective,
             learning_rate=float(self.learning_rate_init),
             alpha=float(self.alpha),
-            max_steps=MAX_STEPS if self.max_iter == "auto" else int(self.max_iter) * objective.n_batches,
+            max_steps=max_steps,
             n_iter_no_change=self.n_iter_no_change,
             tol=self.tol,
-            on_check=_report if self.verbose else None,
+            on_check=partial(self._look, flow, looks),
         )
-        self._flow = flow
+        looks.end()
+        self._flow, self._moments = flow, {}
         self.n_iter_ = -(-history.n_steps // objective.n_batches)
         self._keep(history)
         return validation
+
+    def _look(self, flow: Flow, looks: Task, history: History) -> bool:
+        """Tell of training, by printing and to callbacks; whether one of these asks to stop."""
+        if self.verbose:
+            _report(history)
+        return looks.part("look").begin().end(fitted=lambda: self._as_fitted(flow))
+
+    def _as_fitted(self, flow: Flow) -> dict[str, Any]:
+        """The attributes of an estimator that is fitted as far as the flow is trained."""
+        raise NotImplementedError
+
+    def _advance_flow(
+        self, X: NDArray[Any], weights: NDArray[np.float64], rng: np.random.RandomState, device: torch.device
+    ) -> None:
+        """Train the flow, or a new one, for one epoch on rows of positive weight, all of them for every member."""
+        generator = torch.Generator().manual_seed(int(rng.randint(2**31 - 1)))
+        continues = hasattr(self, "_flow")
+        flow = self._starting_flow(X, weights, rng, generator, device, continues)
+        objective = self._objective(flow, X, weights, np.zeros((flow.n_members, len(X)), dtype=bool), generator)
+        moments = {name: torch.tensor(array, device=device) for name, array in getattr(self, "_moments", {}).items()}
+        loss = advance(
+            flow,
+            objective,
+            learning_rate=float(self.learning_rate_init),
+            alpha=float(self.alpha),
+            n_steps=objective.n_batches,
+            moments=moments,
+        )
+        self._flow, self._moments = flow, {name: value.cpu().numpy().copy() for name, value in moments.items()}
+        if not continues:
+            self._keep(History(interrupted=True))
+            self.n_iter_ = 0
+        self.n_iter_ += 1
+        self.loss_curve_ = [*self.loss_curve_, loss]
+        if self.verbose:
+            print(f"Epoch {self.n_iter_}, loss = {loss:.8f}")
+
+    def _objective(
+        self,
+        flow: Flow,
+        X: NDArray[Any],
+        weights: NDArray[np.float64],
+        validation: NDArray[np.bool_],
+        generator: torch.Generator,
+    ) -> NegativeLogLikelihood:
+        x, tail = _within_reach(X, weights, flow.like)
+        return NegativeLogLikelihood(
+            flow,
+            x,
+            to_tensor(weights, flow.like),
+            tail,
+            torch.tensor(validation, device=flow.like.device),
+            batch_size=int(self.batch_size),
+            generator=generator,
+        )
 
     def _starting_flow(
         self,
@@ -153,6 +214,7 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
         rng: np.random.RandomState,
         generator: torch.Generator,
         device: torch.device,
+        continues: bool,
     ) -> Flow:
         """A copy of the flow fitted before if that is to go on, else a new one."""
         if self.batch_norm and np.ptp(weights):
@@ -160,7 +222,7 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
                 "batch_norm must be False if sample_weight tells rows apart, since the statistics of a batch heed no "
                 f"weights; got {self.batch_norm!r} and weights that differ."
             )
-        if self._continues:
+        if continues:
             self._check_architecture()
             self._recipe = {**self._recipe, "dtype": X.dtype.name}
             return loaded_flow(self._recipe, saved_flow(self._flow), device)
@@ -248,6 +310,17 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
 def to_tensor(array: NDArray[Any], like: Tensor) -> Tensor:
     """A copy as a tensor of that dtype and device; the array may be read-only or strided in any way."""
     return torch.tensor(np.ascontiguousarray(array), dtype=like.dtype, device=like.device)
+
+
+def _within_reach(X: NDArray[Any], weights: NDArray[np.float64], like: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows to train on, and their `heavy_tail`; one beyond `REACH`, which teaches a flow nothing, is put there.
+
+    So numbers stay far from overflow.
+    """
+    loc, scale, _ = location_and_scale(X, weights)
+    with np.errstate(over="ignore"):
+        x = to_tensor(np.clip(X, loc - REACH * scale, loc + REACH * scale), like)
+    return x, heavy_tail(x, to_tensor(loc, like), to_tensor(scale, like))
 
 
 def _report(history: History) -> None:

@@ -7,14 +7,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array, check_consistent_length
 
+OUTLYING = 10.0  # see `_limits`
+
 
 def in_chunks(n_rows: int, size: int) -> Iterator[slice]:
     """Slices of at most `size` rows that cover all of them."""
     return (slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size))
 
 
-def check_weights(sample_weight: ArrayLike | None, X: NDArray[Any]) -> NDArray[np.float64]:
-    """Weights of the rows as float64, at most one; ones for None. Not negative, and at least two of them positive."""
+def check_weights(sample_weight: ArrayLike | None, X: NDArray[Any], n_least: int = 2) -> NDArray[np.float64]:
+    """Weights of the rows as float64, at most one; ones for None. Not negative, and so many at least positive."""
     if sample_weight is None:
         return np.ones(len(X))
     given = np.asarray(sample_weight)
@@ -26,10 +28,11 @@ def check_weights(sample_weight: ArrayLike | None, X: NDArray[Any]) -> NDArray[n
         raise ValueError(
             f"sample_weight must not be negative, got {weights.min()}. A row that is not to count can have weight zero."
         )
-    if (weights > 0).sum() < 2:
+    n_positive = int((weights > 0).sum())
+    if n_positive < n_least:
         raise ValueError(
-            f"sample_weight must leave at least two rows of weight above zero, got {(weights > 0).sum()}. "
-            "Pass None to count every row once."
+            f"sample_weight must leave at least {n_least} row{'s' * (n_least > 1)} of weight above zero, got "
+            f"{n_positive}. Pass None to count every row once."
         )
     weights = weights / weights.max()  # only ratios matter, and these cannot overflow
     return weights
@@ -39,6 +42,8 @@ def location_and_scale(
     X: NDArray[Any], weights: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
     """Weighted mean and standard deviation of each column, and which columns vary; a constant one has scale one.
+
+    Gross outliers count as if they lay at `_limits`, or a single one would make all other rows look equal.
 
     Differences to the first row are taken before anything is summed, so that neither a large offset nor large or
     small units cost digits. A column that varies by no more than rounding errors counts as constant.
@@ -53,11 +58,27 @@ def location_and_scale(
             f"{np.flatnonzero(~np.isfinite(span))[0]}. Divide that column by a constant."
         )
     varies = span > 4 * np.finfo(X.dtype).eps * np.abs(first)
-    span[~varies] = 1.0
+    differences = np.clip(differences, *_limits(differences, weights))
+    span = np.where(varies, np.abs(differences).max(0), 1.0)
     differences /= span
     mean = np.average(differences, axis=0, weights=weights)
     std = np.sqrt(np.average((differences - mean) ** 2, axis=0, weights=weights))
     return first + mean * span, np.where(varies, std * span, 1.0), varies
+
+
+def _limits(X: NDArray[Any], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Bounds of each column, shape (2, n_features), that only gross outliers pass.
+
+    They lie `OUTLYING` times the distance between the outer twentieths of the rows beyond these, and are infinite where
+    that distance is zero.
+    """
+    order = np.argsort(X, axis=0)
+    cumulative = np.cumsum(weights[order], axis=0)
+    places = [(cumulative < q * cumulative[-1] * (1 - 1e-9)).sum(0) for q in (0.05, 0.95)]
+    low, high = (np.take_along_axis(X, np.take_along_axis(order, place[None], 0), 0)[0] for place in places)
+    with np.errstate(over="ignore"):
+        margin = np.where(high > low, OUTLYING * (high - low), np.inf)
+        return np.stack([low - margin, high + margin])
 
 
 def validation_rows(

@@ -27,6 +27,7 @@ N_ROWS = 10_000  # that experts are fitted to at most
 N_QUERIES = 1_000  # held-out rows that choose the bandwidth
 TAIL_SHARE = 0.01  # of the t-distribution when mixtures or kernels are compared
 LEAST_WEIGHT = 0.01  # an expert with less is left out, since it costs time and adds little, ...
+REACH = 1e4  # standard deviations
 TAIL_WEIGHT = 1e-3  # ... but the t-distribution always has as much as this
 
 Recipe = dict[str, Any]
@@ -62,8 +63,8 @@ class Table(NamedTuple):
 
     @property
     def z(self) -> Tensor:
-        """The columns that vary, standardised."""
-        return ((self.x - self.frame["loc"]) / self.frame["scale"])[:, self.frame["columns"]]
+        """The columns that vary, standardised, with what lies beyond `REACH` put there."""
+        return ((self.x - self.frame["loc"]) / self.frame["scale"])[:, self.frame["columns"]].clamp(-REACH, REACH)
 
     @property
     def training(self) -> Tensor:

@@ -13,10 +13,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from . import _parameters as rule
 from ._base import FlowEstimator, to_tensor
+from ._callbacks import Task, with_callbacks
 from ._rows import check_weights, in_chunks
 from ._stacking import Table, stack
 from ._state import build_expert, usual_modes
-from .flows import Ensemble
+from .flows import Ensemble, Flow
 
 
 class RealNVPDensity(DensityMixin, FlowEstimator):  # type: ignore[misc]
@@ -215,6 +216,7 @@ class RealNVPDensity(DensityMixin, FlowEstimator):  # type: ignore[misc]
         self.random_state = random_state
         self.verbose = verbose
 
+    @with_callbacks
     def fit(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Fit the flows to rows.
 
@@ -246,15 +248,62 @@ class RealNVPDensity(DensityMixin, FlowEstimator):  # type: ignore[misc]
         ConvergenceWarning
             If training had not settled after ``max_iter`` epochs, a number of them being given.
         """
+        task = Task.whole_fit(self, 2)
         with self._unchanged_on_error():
+            task.begin(X)
             device = self._check_parameters()
             rows = self._check_rows(X, reset=not self._continues, n_least=2)
             weights = check_weights(sample_weight, rows)
             counts = weights > 0
             rng = check_random_state(self.random_state)
             with usual_modes():
-                validation = self._fit_flow(rows[counts], weights[counts], rng, device)
+                validation = self._fit_flow(rows[counts], weights[counts], rng, device, task)
+                stacking = task.part("stack").begin()
                 self._fit_experts(rows[counts], weights[counts], validation, rng)
+                stacking.end()
+            task.end(X)
+        return self
+
+    def partial_fit(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
+        """Train the flows for one epoch on rows, which may be a part of a stream.
+
+        A first call starts new flows, standardised by the rows that it gets: pass enough of them, or `fit` to the first
+        thousands. Later calls keep location, scale and constant columns, and the optimiser's state, which pickles carry
+        along. No rows are held out. What stands beside the flows since `fit` stays, with its weights; without a
+        `fit` there is nothing.
+
+        If anything raises, Ctrl-C included, what was fitted before stays as it was.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows; at least two in the first call, finite, without missing values.
+        y : Ignored
+            Not used, present for API consistency by convention.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How often each row counts, not negative, relative to the others of this call.
+
+        Returns
+        -------
+        self : RealNVPDensity
+            The estimator, trained further.
+
+        Raises
+        ------
+        ValueError
+            If a parameter, ``X`` or ``sample_weight`` breaks its rule, or a parameter of the architecture has changed.
+        """
+        with self._unchanged_on_error():
+            device = self._check_parameters()
+            first = not hasattr(self, "_flow")
+            rows = self._check_rows(X, reset=first, n_least=1 + first)
+            weights = check_weights(sample_weight, rows, n_least=1 + first)
+            counts = weights > 0
+            with usual_modes():
+                self._advance_flow(rows[counts], weights[counts], check_random_state(self.random_state), device)
+                if first:
+                    self._experts, self._log_weights = [], np.zeros(1)
+                self._weigh()
         return self
 
     def _fit_experts(
@@ -270,6 +319,10 @@ class RealNVPDensity(DensityMixin, FlowEstimator):  # type: ignore[misc]
                     self._experts, self._log_weights = stack(self._flow, table, rng)
             except KeyboardInterrupt:
                 warnings.warn("Stacking interrupted by user; the flows stay alone.", stacklevel=3)
+        self._weigh()
+
+    def _weigh(self) -> None:
+        """Put flows and experts together."""
         kinds = ["flows", *(expert["kind"] for expert in self._experts)]
         self.stacking_weights_ = dict(zip(kinds, np.exp(self._log_weights).tolist(), strict=True))
         self._density = self._ensemble()
@@ -279,6 +332,9 @@ class RealNVPDensity(DensityMixin, FlowEstimator):  # type: ignore[misc]
         device = self._flow.like.device
         experts = [build_expert(recipe).to(device) for recipe in self._experts]
         return Ensemble([self._flow, *experts], torch.tensor(self._log_weights, device=device))
+
+    def _as_fitted(self, flow: Flow) -> dict[str, Any]:
+        return {"_flow": flow, "_density": Ensemble([flow], torch.zeros(1, device=flow.like.device))}
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in super().__getstate__().items() if name != "_density"}

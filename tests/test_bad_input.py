@@ -72,8 +72,8 @@ BAD_ROWS = {
 
 BAD_WEIGHTS = {
     "negative": (np.r_[-1.0, np.ones(399)], "sample_weight must not be negative, got -1.0"),
-    "all zero": (np.zeros(400), "sample_weight must leave at least two rows of weight above zero, got 0"),
-    "all zero but one": (np.r_[1.0, np.zeros(399)], "at least two rows"),
+    "all zero": (np.zeros(400), "sample_weight must leave at least 2 rows of weight above zero, got 0"),
+    "all zero but one": (np.r_[1.0, np.zeros(399)], "at least 2 rows"),
     "a number": (2.0, r"sample_weight must have shape \(n_samples,\), got \(\)"),
     "too short": (np.ones(399), "inconsistent numbers of samples"),
     "two-dimensional": (np.ones((400, 2)), "sample_weight must have shape"),

@@ -30,7 +30,7 @@ class Base(Protocol):
 
 
 class StandardNormal(nn.Module):
-    """Independent normals of mean zero and variance one.
+    """Independent normals of mean zero and variance one. Log-densities are float64.
 
     Parameters
     ----------
@@ -47,7 +47,8 @@ class StandardNormal(nn.Module):
         return self.n_features
 
     def log_prob(self, z: Tensor) -> Tensor:
-        return -0.5 * (z.square().sum(-1) + self.n_features * LOG_2_PI)
+        square = z.double().square().sum(-1)  # single precision overflows at 1e19
+        return -0.5 * (square + self.n_features * LOG_2_PI)
 
     def sample(self, shape: tuple[int, int], like: Tensor, generator: torch.Generator | None = None) -> Tensor:
         return normal_noise((*shape, self.n_features), like, generator)

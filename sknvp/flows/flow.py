@@ -42,22 +42,29 @@ class Flow(nn.Module):
         log_prob: Tensor = self.base.log_prob(z) + log_det
         return log_prob
 
-    def gradients(self, x: Tensor, weights: Tensor, context: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
+    def gradients(
+        self, x: Tensor, weights: Tensor, context: Tensor | None = None, tail: Tensor | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
         """Each member's sum of weighted log-densities, shape (n_members,), and its gradients in `parameters`.
 
-        ``x`` has shape (n_members, n_rows, n_features) and ``weights`` (n_members, n_rows). Autograd finds the same
-        from `log_prob`, more slowly; here it sees the base distribution alone. In training mode batch normalisation
-        moves its statistics.
+        ``x`` has shape (n_members, n_rows, n_features) and ``weights`` (n_members, n_rows). With a ``tail`` of that
+        shape, logarithms of another density, they are those of the two densities' sum. Autograd finds the same from
+        `log_prob`, more slowly; here it sees the base distribution alone. In training mode batch normalisation moves
+        its statistics.
         """
         with torch.no_grad():
             z, log_det, tape = self.transform.record(x.mT.contiguous(), None if context is None else context.mT, False)
         with torch.enable_grad():
             z = z.mT.detach().requires_grad_()
             log_prob = self.base.log_prob(z)
-        (grad,) = torch.autograd.grad(log_prob, z, weights)
+        total = log_prob.detach() + log_det
+        value = (weights * (total if tail is None else torch.logaddexp(total, tail))).sum(-1)
+        if tail is not None:
+            weights = weights * torch.sigmoid(total - tail)
+        (grad,) = torch.autograd.grad(log_prob, z, weights.to(log_prob.dtype))
         with torch.no_grad():
-            _, _, of_parameters = self.transform.gradients(tape, grad.mT, weights)
-            return (weights * (log_prob + log_det)).sum(-1), of_parameters
+            _, _, of_parameters = self.transform.gradients(tape, grad.mT, weights.to(grad.dtype))
+        return value, of_parameters
 
     def sample(self, n_rows: int, context: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
         """``n_rows`` rows from every member, shape (n_members, n_rows, n_features)."""

@@ -1,17 +1,25 @@
 """What training minimises: one loss per member, on batches and on validation rows."""
 
+import math
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
+from .base import StudentT
+from .elementwise import Standardize
 from .flow import Flow
 
 N_VALID = 1000  # rows that a member is validated on at most
+TAIL_WEIGHT = 1e-3  # of the t-distribution beside a flow in training
+DEGREES_OF_FREEDOM = 4  # of the t-distribution
 
 
 class NegativeLogLikelihood:
     """Mean negative log-likelihood a row, in nats, weighted; every member has its own training and validation rows.
+
+    A `heavy_tail` stands beside the flow, so that no single outlier decides the mean or the gradient: a row that the
+    flow finds far less likely pulls on it no more.
 
     Parameters
     ----------
@@ -21,6 +29,8 @@ class NegativeLogLikelihood:
         The data.
     weights : Tensor of shape (n_rows,)
         Positive weights of the rows.
+    tail : Tensor of shape (n_rows,)
+        Logarithms of what is added to the density of each row.
     validation : Tensor of shape (n_members, n_rows), dtype bool
         The rows that a member is validated on; it trains on the others. All False: no validation.
     batch_size : int
@@ -30,10 +40,18 @@ class NegativeLogLikelihood:
     """
 
     def __init__(
-        self, flow: Flow, x: Tensor, weights: Tensor, validation: Tensor, batch_size: int, generator: torch.Generator
+        self,
+        flow: Flow,
+        x: Tensor,
+        weights: Tensor,
+        tail: Tensor,
+        validation: Tensor,
+        batch_size: int,
+        generator: torch.Generator,
     ) -> None:
         self.flow = flow
         self.x = x
+        self.tail = tail
         self.train_rows, self.train_weights = _ragged(~validation, weights, len(weights), generator)
         self.valid_rows, self.valid_weights = _ragged(validation, weights, N_VALID, generator)
         self.batch_size = batch_size
@@ -55,11 +73,12 @@ class NegativeLogLikelihood:
 
     def loss(self, rows: Tensor, weights: Tensor) -> Tensor:
         """Loss of each member on its own rows, shape (n_members,)."""
-        return -(weights * self.flow.log_prob(self.x[rows])).mean(-1)
+        log_prob = torch.logaddexp(self.flow.log_prob(self.x[rows]), self.tail[rows])
+        return -(weights * log_prob).mean(-1)
 
     def gradients(self, rows: Tensor, weights: Tensor) -> tuple[Tensor, list[Tensor]]:
         """That loss, and its gradients in the parameters of the flow."""
-        return self.flow.gradients(self.x[rows], weights / -rows.shape[1])
+        return self.flow.gradients(self.x[rows], weights / -rows.shape[1], tail=self.tail[rows])
 
     @torch.no_grad()
     def validate(self) -> Tensor | None:
@@ -72,6 +91,12 @@ class NegativeLogLikelihood:
         )
         parts = [self.loss(rows, weights) * (rows.shape[1] / n_rows) for rows, weights in chunks]
         return torch.stack(parts).sum(0)
+
+
+def heavy_tail(x: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+    """Log-density of each row under a t-distribution, times its small weight, shape (n_rows,)."""
+    flow = Flow(Standardize(loc, scale), StudentT(x.shape[1], DEGREES_OF_FREEDOM))
+    return flow.log_prob(x)[0] + math.log(TAIL_WEIGHT)
 
 
 def _ragged(chosen: Tensor, weights: Tensor, at_most: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -43,7 +43,7 @@ class History:
     validation_losses: list[float] = field(default_factory=list)
     best_validation_loss: float | None = None
     converged: bool = False
-    interrupted: bool = False
+    interrupted: bool = False  # by the user or by `on_check`
 
 
 def train(
@@ -55,7 +55,7 @@ def train(
     max_steps: int,
     n_iter_no_change: int,
     tol: float,
-    on_check: Callable[[History], None] | None = None,
+    on_check: Callable[[History], bool] | None = None,
 ) -> History:
     """Train all members of a flow at once, in place.
 
@@ -65,28 +65,38 @@ def train(
     each member goes on, and ends, with the weights that did best so far, its untrained ones included; without, the
     last weights stay.
 
-    A KeyboardInterrupt ends training early and keeps what there is.
+    A member whose loss since the last look is not finite gets back the weights before it, with a warning and a lower
+    learning rate for all. Training ends early, and keeps what there is, if ``on_check``, called at every look, says
+    so, and by a KeyboardInterrupt.
     """
     flat = flatten(flow)
     history = History(converged=not flat.numel())
     losses = objective.validate()
-    best = None if losses is None else Best([flat, *statistics(flow)], losses)
+    learned = [flat, *statistics(flow)]
+    best = None if losses is None else Best(learned, losses)
+    last = Best(learned, torch.zeros(len(flat)))
     optimizer = torch.optim.AdamW([flat], lr=learning_rate, weight_decay=alpha, fused=True)
     watch, batches = Watch(tol, n_iter_no_change), objective.batches()
     try:
-        while history.n_steps < max_steps and not history.converged:
+        while not (history.n_steps >= max_steps or history.converged or history.interrupted):
             n_steps = min(CHECK_STEPS, max_steps - history.n_steps)
             left = 1 - history.n_steps / max_steps
             optimizer.param_groups[0]["lr"] = learning_rate * RATE_FACTOR**watch.n_stalls * left
-            flow.train()
-            history.losses.append(_descend(flat, objective, islice(batches, n_steps), optimizer))
-            flow.eval()
+            losses = _descend(flow, flat, objective, islice(batches, n_steps), optimizer)
             history.n_steps += n_steps
+            finite = losses.isfinite()
+            if not finite.all():
+                _go_back(last, ~finite, watch)
+                if not finite.any():
+                    continue
+            last.keep()
+            loss = float(losses[finite].mean())
+            history.losses.append(loss)
             if best is not None:
                 history.validation_losses.append(best.update(objective.validate()))
             if on_check is not None:
-                on_check(history)
-            if watch.stalled(history.losses[-1] if best is None else best.mean_loss):
+                history.interrupted = on_check(history)
+            if watch.stalled(loss if best is None else best.mean_loss):
                 history.converged = watch.n_stalls == N_RATES and math.isfinite(watch.best)
                 if best is not None:
                     best.restore()
@@ -98,6 +108,29 @@ def train(
         best.restore()
         history.best_validation_loss = best.mean_loss
     return history
+
+
+def advance(
+    flow: nn.Module,
+    objective: Objective,
+    *,
+    learning_rate: float,
+    alpha: float,
+    n_steps: int,
+    moments: dict[str, Tensor],
+) -> float:
+    """Train a flow for so many steps, in place, and return the mean loss.
+
+    ``moments`` are those of Adam, by which training goes on as if it had never stopped; empty at first, changed here.
+    """
+    flat = flatten(flow)
+    if not flat.numel():
+        return 0.0
+    optimizer = torch.optim.AdamW([flat], lr=learning_rate, weight_decay=alpha, fused=True)
+    optimizer.state[flat].update({k: v if k == "step" else v.to(flat) for k, v in moments.items()})
+    losses = _descend(flow, flat, objective, islice(objective.batches(), n_steps), optimizer)
+    moments.update(optimizer.state[flat])
+    return float(losses.mean())
 
 
 def flatten(module: nn.Module) -> nn.Parameter:
@@ -112,13 +145,15 @@ def flatten(module: nn.Module) -> nn.Parameter:
 
 
 def _descend(
+    flow: nn.Module,
     flat: nn.Parameter,
     objective: Objective,
     batches: Iterable[tuple[Any, ...]],
     optimizer: torch.optim.Optimizer,
-) -> float:
-    """A step down the gradient for each batch; returns the mean loss."""
+) -> Tensor:
+    """A step down the gradient for each batch; returns the mean loss of each member."""
     losses = []
+    flow.train()
     for batch in batches:
         loss, gradients = objective.gradients(*batch)
         gradient = torch.cat([part.flatten(1) for part in gradients], 1)
@@ -127,7 +162,19 @@ def _descend(
         flat.grad = gradient.mul_((MAX_GRADIENT_NORM / norm).clamp(max=1.0))
         optimizer.step()
         losses.append(loss)
-    return float(torch.stack(losses).mean())
+    flow.eval()
+    return torch.stack(losses).mean(0)
+
+
+def _go_back(last: "Best", members: Tensor, watch: "Watch") -> None:
+    """Undo some members' steps since the last look, and lower the learning rate."""
+    last.restore(members)
+    watch.n_stalls = min(watch.n_stalls + 1, N_RATES - 1)
+    warnings.warn(
+        "The loss was not finite; training went back to the weights before and goes on with a smaller learning rate.",
+        RuntimeWarning,
+        stacklevel=5,
+    )
 
 
 class Best:
@@ -151,6 +198,12 @@ class Best:
         return float(self.losses.mean())
 
     @torch.no_grad()
+    def keep(self) -> None:
+        """Keep the present weights of all members."""
+        for kept, tensor in zip(self.kept, self.learned, strict=True):
+            kept.copy_(tensor)
+
+    @torch.no_grad()
     def update(self, losses: Tensor | None) -> float:
         """Keep the present weights of the members whose loss is their lowest; return the mean of the losses given."""
         assert losses is not None
@@ -161,9 +214,10 @@ class Best:
         return float(losses.mean())
 
     @torch.no_grad()
-    def restore(self) -> None:
+    def restore(self, members: Tensor | slice = slice(None)) -> None:
+        """Put back what was kept of some members."""
         for kept, tensor in zip(self.kept, self.learned, strict=True):
-            tensor.copy_(kept)
+            tensor[members] = kept[members]
 
 
 class Watch:

@@ -17,6 +17,7 @@ from .builders import generator, randn, shaken, whole_flow
 # every step is looked at, but for the tests that say otherwise
 pytestmark = pytest.mark.usefixtures("look_at_every_step")
 
+NO_TAIL = torch.tensor(-torch.inf, dtype=torch.float64)
 SETTINGS = {"learning_rate": 1e-2, "alpha": 0.0, "max_steps": 100, "n_iter_no_change": 5, "tol": 1e-4}
 
 
@@ -29,7 +30,7 @@ def objective(flow, x, weights=None, n_valid=0, batch_size=1000):
     validation = torch.zeros(flow.n_members, len(x), dtype=torch.bool)
     validation[:, :n_valid] = True
     weights = torch.ones(len(x), dtype=x.dtype) if weights is None else weights
-    return NegativeLogLikelihood(flow, x, weights, validation, batch_size, generator())
+    return NegativeLogLikelihood(flow, x, weights, NO_TAIL.expand(len(x)), validation, batch_size, generator())
 
 
 def loss_by_hand(flow, x):
@@ -152,7 +153,7 @@ def test_every_training_row_comes_once_an_epoch():
     validation = torch.zeros(2, 10, dtype=torch.bool)
     validation[0, :3] = validation[1, 5:6] = True  # of different numbers: the shorter is filled up by weight zero
     weights = torch.arange(1.0, 11, dtype=torch.float64)
-    goal = NegativeLogLikelihood(flow, randn(10, 1), weights, validation, 4, generator())
+    goal = NegativeLogLikelihood(flow, randn(10, 1), weights, NO_TAIL.expand(10), validation, 4, generator())
     batches = list(itertools.islice(goal.batches(), goal.n_batches))
     assert {rows.shape for rows, _ in batches} == {(2, 3)}
     for m in range(2):
@@ -169,7 +170,8 @@ def test_many_validation_rows_are_sampled_from_each_members_own(monkeypatch):
     validation = torch.zeros(2, 1000, dtype=torch.bool)
     validation[0, :900] = validation[1, 500:505] = True
     weights = torch.linspace(1, 2, 1000, dtype=torch.float64)
-    goal = NegativeLogLikelihood(whole_flow(2, 2), randn(1000, 2), weights, validation, 100, generator())
+    flow, no_tail = whole_flow(2, 2), NO_TAIL.expand(1000)
+    goal = NegativeLogLikelihood(flow, randn(1000, 2), weights, no_tail, validation, 100, generator())
     for m, n in enumerate((20, 5)):
         own = goal.valid_rows[m, goal.valid_weights[m] > 0]
         assert len(own.unique()) == len(own) == n
@@ -234,14 +236,46 @@ def test_gradients_are_clipped_member_by_member():
     torch.testing.assert_close(flow.value, huge.value, rtol=0, atol=0)
 
 
-def test_a_gradient_that_is_not_finite_moves_nothing():
-    flow = Recorder([1.0, float("nan")])
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+def test_a_loss_that_is_not_finite_is_undone(monkeypatch):
+    """The member that stumbles stands where it last stood well; all go on, with smaller steps."""
+    monkeypatch.setattr("sknvp.flows.training.CHECK_STEPS", 5)
+
+    class Stumbles(Recorder):
+        def gradients(self):
+            loss, gradients = super().gradients()
+            return loss * torch.tensor([1.0, torch.nan if len(self.seen) == 8 else 1.0]), gradients
+
+    flow = Stumbles([1.0, 1.0])
+    with pytest.warns(RuntimeWarning, match="loss was not finite"):
+        history = train(flow, flow, learning_rate=0.1, alpha=0.0, max_steps=1000, n_iter_no_change=999, tol=0.0)
+    at = torch.stack(flow.seen)
+    assert at[10, 1] == at[5, 1]
+    assert at[10, 0] < at[9, 0] < at[5, 0]
+    steps = at.diff(dim=0)[:, 0]
+    assert steps[11] / steps[3] == pytest.approx(0.3, rel=0.05)
+    assert len(history.losses) == 200
+    assert all(map(math.isfinite, history.losses))
+
+
+def test_losses_that_are_never_finite_end_where_they_began():
+    flow = Recorder([float("nan")])
+    with pytest.warns(RuntimeWarning, match="loss was not finite"):
         history = train(flow, flow, learning_rate=0.1, alpha=0.0, max_steps=50, n_iter_no_change=2, tol=0.0)
-    assert flow.value[0] != 0
-    assert flow.value[1] == 0
+    assert flow.value.item() == 0
+    assert not history.losses
     assert not history.converged
+
+
+def test_what_only_the_tail_explains_pulls_on_nothing():
+    """Against autograd on the logarithm of the sum of both densities."""
+    flow, x, weights = shaken(whole_flow(2, 3)), randn(2, 9, 3), randn(2, 9, seed=1).abs()
+    tail = 4 * randn(2, 9, seed=3) - 5
+    total = (weights * torch.logaddexp(flow.log_prob(x), tail)).sum(-1)
+    sums, gradients = flow.gradients(x, weights, tail=tail)
+    torch.testing.assert_close(sums, total)
+    torch.testing.assert_close(gradients, list(torch.autograd.grad(total.sum(), list(flow.parameters()))))
+    _, nothing = flow.gradients(x, weights, tail=tail + 1e6)
+    assert all((part == 0).all() for part in nothing)
 
 
 def test_weights_decay_by_alpha_times_the_learning_rate_which_falls_to_the_end():
