@@ -14,6 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import validate_data
 from torch import Tensor
 
+from . import __version__
 from . import _parameters as rule
 from ._callbacks import CallbackSupportMixin, Task
 from ._rows import location_and_scale, validation_rows
@@ -36,6 +37,7 @@ ARCHITECTURE = (
     "n_estimators",
 )
 MAX_STEPS = 3000  # gradient steps, at most, where max_iter is "auto"
+FORMAT = 1  # of pickles; to be raised whenever a fitted estimator's state gets another meaning
 REACH = 1e4  # standard deviations
 FLOATS = (np.float64, np.float32)  # the dtypes that computation follows; anything else becomes the first
 
@@ -184,7 +186,7 @@ class FlowEstimator(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             self._keep(History(interrupted=True))
             self.n_iter_ = 0
         self.n_iter_ += 1
-        self.loss_curve_ = [*self.loss_curve_, loss]
+        self.loss_curve_ = [*self.loss_curve_, loss] if np.isfinite(loss) else self.loss_curve_
         if self.verbose:
             print(f"Epoch {self.n_iter_}, loss = {loss:.8f}")
 
@@ -299,12 +301,20 @@ class FlowEstimator(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
-        return {**state, "_flow": saved_flow(state["_flow"])} if "_flow" in state else state
+        if "_flow" in state:
+            state = {**state, "_flow": saved_flow(state["_flow"]), "_written": {"format": FORMAT, "by": __version__}}
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        written = state.get("_written", {"format": FORMAT})
+        if written["format"] != FORMAT:
+            raise ValueError(
+                f"The pickled {type(self).__name__} must have format {FORMAT}, which sknvp {__version__} reads, got "
+                f"format {written['format']}, written by sknvp {written['by']}. Open it with that version, or fit anew."
+            )
         if "_flow" in state:
             state = {**state, "_flow": loaded_flow(state["_recipe"], state["_flow"])}
-        super().__setstate__(state)
+        super().__setstate__({name: value for name, value in state.items() if name != "_written"})
 
 
 def to_tensor(array: NDArray[Any], like: Tensor) -> Tensor:

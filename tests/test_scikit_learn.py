@@ -107,6 +107,14 @@ def test_a_pickle_opens_in_a_fresh_interpreter_and_holds_no_torch(tmp_path):
     assert float(done.stdout) == estimator.score_samples([[0.0, 1.0]])[0]
 
 
+def test_a_pickle_of_another_format_is_refused(monkeypatch):
+    pickled = pickle.dumps(small(max_iter=3).fit(moons()))
+    monkeypatch.setattr("sknvp._base.FORMAT", 99)
+    with pytest.raises(ValueError, match=r"must have format 99, .* got format 1, written by sknvp 0\..*fit anew"):
+        pickle.loads(pickled)
+    assert pickle.loads(pickle.dumps(small())).n_layers == 4
+
+
 @pytest.mark.parametrize("make", [small, stacked])
 def test_random_state_decides_every_bit(make):
     a, b, c = (make(max_iter=3, random_state=seed).fit(moons()).score_samples(moons()) for seed in (0, 0, 1))

@@ -75,7 +75,7 @@ def train(
     learned = [flat, *statistics(flow)]
     best = None if losses is None else Best(learned, losses)
     last = Best(learned, torch.zeros(len(flat)))
-    optimizer = torch.optim.AdamW([flat], lr=learning_rate, weight_decay=alpha, fused=True)
+    optimizer = _adam(flat, learning_rate, alpha)
     watch, batches = Watch(tol, n_iter_no_change), objective.batches()
     try:
         while not (history.n_steps >= max_steps or history.converged or history.interrupted):
@@ -126,11 +126,25 @@ def advance(
     flat = flatten(flow)
     if not flat.numel():
         return 0.0
-    optimizer = torch.optim.AdamW([flat], lr=learning_rate, weight_decay=alpha, fused=True)
+    optimizer = _adam(flat, learning_rate, alpha)
     optimizer.state[flat].update({k: v if k == "step" else v.to(flat) for k, v in moments.items()})
+    last = Best([flat, *statistics(flow)], torch.zeros(len(flat)))
     losses = _descend(flow, flat, objective, islice(objective.batches(), n_steps), optimizer)
-    moments.update(optimizer.state[flat])
+    if losses.isfinite().all():
+        moments.update(optimizer.state[flat])
+    else:
+        last.restore()
+        warnings.warn(
+            "The loss was not finite, so these rows were not learned from. Lower learning_rate_init.",
+            RuntimeWarning,
+            stacklevel=4,
+        )
     return float(losses.mean())
+
+
+def _adam(flat: nn.Parameter, learning_rate: float, alpha: float) -> torch.optim.Optimizer:
+    """Adam with decoupled weight decay, which must not overshoot zero."""
+    return torch.optim.AdamW([flat], lr=learning_rate, weight_decay=min(alpha, 1 / learning_rate), fused=True)
 
 
 def flatten(module: nn.Module) -> nn.Parameter:
