@@ -19,7 +19,7 @@ from . import _parameters as rule
 from ._callbacks import CallbackSupportMixin, Task
 from ._rows import location_and_scale, validation_rows
 from ._state import build_flow, loaded_flow, saved_flow, usable_device
-from .flows import Flow
+from .flows import Flow, StandardNormal
 from .flows.conditioner import ACTIVATIONS
 from .flows.masks import MASKS
 from .flows.objectives import NegativeLogLikelihood, heavy_tail
@@ -198,7 +198,7 @@ class FlowEstimator(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         validation: NDArray[np.bool_],
         generator: torch.Generator,
     ) -> NegativeLogLikelihood:
-        x, tail = _within_reach(X, weights, flow.like)
+        x, tail = _within_reach(X, weights, self._recipe, flow.like)
         return NegativeLogLikelihood(
             flow,
             x,
@@ -322,15 +322,21 @@ def to_tensor(array: NDArray[Any], like: Tensor) -> Tensor:
     return torch.tensor(np.ascontiguousarray(array), dtype=like.dtype, device=like.device)
 
 
-def _within_reach(X: NDArray[Any], weights: NDArray[np.float64], like: Tensor) -> tuple[Tensor, Tensor]:
+def _within_reach(
+    X: NDArray[Any], weights: NDArray[np.float64], recipe: dict[str, Any], like: Tensor
+) -> tuple[Tensor, Tensor]:
     """Rows to train on, and their `heavy_tail`; one beyond `REACH`, which teaches a flow nothing, is put there.
 
-    So numbers stay far from overflow.
+    So numbers stay far from overflow. Columns that the flow leaves alone count in the tail as they do in the flow.
     """
     loc, scale, _ = location_and_scale(X, weights)
     with np.errstate(over="ignore"):
         x = to_tensor(np.clip(X, loc - REACH * scale, loc + REACH * scale), like)
-    return x, heavy_tail(x, to_tensor(loc, like), to_tensor(scale, like))
+    columns = recipe["columns"]
+    tail = heavy_tail(x[:, columns], to_tensor(loc[columns], like), to_tensor(scale[columns], like))
+    others = np.setdiff1d(np.arange(X.shape[1]), columns)
+    z = (X[:, others] - recipe["loc"][others]) / recipe["scale"][others]
+    return x, tail + StandardNormal(len(others)).log_prob(to_tensor(z, like))
 
 
 def _report(history: History) -> None:

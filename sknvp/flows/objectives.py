@@ -95,6 +95,8 @@ class NegativeLogLikelihood:
 
 def heavy_tail(x: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
     """Log-density of each row under a t-distribution, times its small weight, shape (n_rows,)."""
+    if not x.shape[1]:
+        return x.new_zeros(len(x))
     flow = Flow(Standardize(loc, scale), StudentT(x.shape[1], DEGREES_OF_FREEDOM))
     return flow.log_prob(x)[0] + math.log(TAIL_WEIGHT)
 
