@@ -181,3 +181,14 @@ def test_rows_far_outside_score_low_and_finite(make, n_features):
     log_density = density.score_samples(far)
     assert np.isfinite(log_density).all()
     assert (np.diff(log_density) < 0).all()
+
+
+@pytest.mark.parametrize("outlier", [-999.0, 1e6, 1e15, 1e200])
+@pytest.mark.parametrize("make", [small, stacked])
+def test_a_gross_outlier_leaves_the_other_rows_their_density(make, outlier):
+    """In training and standardisation: the others lose little more than the outlier's share of the mass."""
+    X, rows = moons(), moons(200, seed=1)
+    alone, spoilt = make().fit(X), make().fit(np.r_[X, [[outlier, outlier]]])
+    assert spoilt.score_samples(rows).mean() > alone.score_samples(rows).mean() - 0.1
+    assert np.isfinite(spoilt.score_samples([[outlier, outlier], [-1e300, 1e300]])).all()
+    assert np.isfinite(spoilt.sample(100, random_state=0)).all()

@@ -110,3 +110,26 @@ def test_chunks_cover_every_row_once(n_rows):
     chunks = list(in_chunks(n_rows, 100))
     assert [i for chunk in chunks for i in range(chunk.start, chunk.stop)] == list(range(n_rows))
     assert all(chunk.stop - chunk.start <= 100 for chunk in chunks)
+
+
+def test_only_gross_outliers_count_less_in_location_and_scale():
+    X = normal_rows(200, 3)
+    weights = np.random.default_rng(0).integers(0, 4, 200).astype(float) + 0.5
+    loc, scale, _ = location_and_scale(X, weights)
+    np.testing.assert_allclose(loc, np.average(X, axis=0, weights=weights))
+    np.testing.assert_allclose(scale**2, np.average((X - loc) ** 2, axis=0, weights=weights))
+    X[7] = 1e9
+    farther = X.copy()
+    farther[7] = 1e250
+    spoilt, more = location_and_scale(X, weights), location_and_scale(farther, weights)
+    np.testing.assert_allclose(spoilt[:2], more[:2])
+    assert (spoilt[1] < 4 * scale).all()
+    np.testing.assert_allclose(location_and_scale(np.repeat(X, 3, 0), np.repeat(weights, 3) / 3)[:2], spoilt[:2])
+
+
+def test_a_column_of_ties_has_no_outliers():
+    """Where the outer twentieths agree, nothing tells what is far."""
+    column = np.r_[np.zeros(97), 1.0, 2.0, 1e6][:, None]
+    loc, scale, varies = location_and_scale(column, np.ones(100))
+    np.testing.assert_allclose([loc[0], scale[0]], [column.mean(), column.std()])
+    assert varies.all()
