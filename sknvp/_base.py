@@ -17,7 +17,7 @@ from torch import Tensor
 from . import __version__
 from . import _parameters as rule
 from ._callbacks import CallbackSupportMixin, Task
-from ._rows import location_and_scale, validation_rows
+from ._rows import distinct, location_and_scale, validation_rows
 from ._state import build_flow, loaded_flow, saved_flow, usable_device
 from .flows import Flow, StandardNormal
 from .flows.conditioner import ACTIVATIONS
@@ -119,6 +119,12 @@ class FlowEstimator(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
     def _continues(self) -> bool:
         """Whether `fit` goes on from an earlier one."""
         return self.warm_start and hasattr(self, "_flow")
+
+    def _as_trained_on(self, X: NDArray[Any], weights: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[np.float64]]:
+        """The distinct rows and their weights; all rows with batch normalisation, which heeds no weights."""
+        if self.batch_norm:
+            return X[weights > 0], weights[weights > 0]
+        return distinct(X, weights)
 
     def _fit_flow(
         self,
@@ -291,7 +297,7 @@ class FlowEstimator(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
                 "max_iter or learning_rate_init; if it never settles, look for columns that are discrete or determine "
                 "each other.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
     def _check_rows(self, X: ArrayLike, *, reset: bool, n_least: int = 1) -> NDArray[Any]:

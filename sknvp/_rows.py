@@ -34,8 +34,23 @@ def check_weights(sample_weight: ArrayLike | None, X: NDArray[Any], n_least: int
             f"sample_weight must leave at least {n_least} row{'s' * (n_least > 1)} of weight above zero, got "
             f"{n_positive}. Pass None to count every row once."
         )
-    weights = weights / weights.max()  # only ratios matter, and these cannot overflow
-    return weights
+    return _bounded(weights)
+
+
+def distinct(X: NDArray[Any], weights: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """The distinct rows of positive weight, in an order of their own, and the sum of the weights of each.
+
+    So neither the order of the rows nor whether one is repeated or has more weight can make a difference.
+    """
+    X, weights = X[weights > 0], weights[weights > 0]
+    groups = _groups_of_equal_rows(X)
+    return X[np.unique(groups, return_index=True)[1]], _bounded(np.asarray(np.bincount(groups, weights), dtype=np.float64))
+
+
+def _bounded(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The weights times the power of two by which none exceeds one: only ratios matter, and they stay exact."""
+    bounded: NDArray[np.float64] = np.ldexp(weights, -np.frexp(weights.max())[1])
+    return bounded
 
 
 def location_and_scale(

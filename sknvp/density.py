@@ -114,11 +114,13 @@ class RealNVPDensity(DensityMixin, FlowEstimator):  # type: ignore[misc]
     feature_names_in_ : ndarray of shape (n_features,)
         Names of the columns seen during `fit`, if all are strings.
     loc_, scale_ : ndarray of shape (n_features,)
-        What was subtracted from the columns, and what they were divided by.
+        What was subtracted from the columns, and what they were divided by: mean and standard deviation, with gross
+        outliers drawn in to ten times the distance between the outer twentieths of the column beyond these.
     n_iter_ : int
-        Number of epochs begun.
+        Number of epochs begun, or of calls of `partial_fit`.
     loss_curve_ : list of float
-        Mean negative log-likelihood a row of every 25 batches, averaged over the flows.
+        Mean negative log-likelihood a row of every 25 batches, or of every call of `partial_fit`, averaged over the
+        flows.
     validation_scores_ : list of float or None
         Mean log-likelihood a row of the validation rows (1,000 of them at most) after every 25 batches, averaged over
         the flows; None without ``early_stopping``.
@@ -136,7 +138,14 @@ class RealNVPDensity(DensityMixin, FlowEstimator):  # type: ignore[misc]
     Notes
     -----
     Computation follows the dtype of ``X``: a float32 array is modelled in float32, all else in float64.
-    Log-densities are float64.
+    Log-densities are float64, finite for every finite row: none is below -1e300.
+
+    Losses and validation scores are those of a flow with a thousandth of a t-distribution added to its density, so that
+    a row which no flow can explain neither decides the gradient nor when to stop.
+
+    scikit-learn 1.9 and later can call callbacks: ``density.set_callbacks(ProgressBar())`` before `fit`. They hear of
+    the tasks "fit", in it "train" and "stack", and in "train" of a "look" at every 25 batches, at whose end they may
+    stop training.
 
     References
     ----------
@@ -231,7 +240,8 @@ class RealNVPDensity(DensityMixin, FlowEstimator):  # type: ignore[misc]
         y : Ignored
             Not used, present for API consistency by convention.
         sample_weight : array-like of shape (n_samples,), default=None
-            How often each row counts, not negative. A row of weight zero is as if absent.
+            How often each row counts, not negative. A row of weight zero is as if absent, one of weight two as if it
+            were there twice, without ``batch_norm`` in every bit of the fit.
 
         Returns
         -------
@@ -253,13 +263,12 @@ class RealNVPDensity(DensityMixin, FlowEstimator):  # type: ignore[misc]
             task.begin(X)
             device = self._check_parameters()
             rows = self._check_rows(X, reset=not self._continues, n_least=2)
-            weights = check_weights(sample_weight, rows)
-            counts = weights > 0
+            rows, weights = self._as_trained_on(rows, check_weights(sample_weight, rows))
             rng = check_random_state(self.random_state)
             with usual_modes():
-                validation = self._fit_flow(rows[counts], weights[counts], rng, device, task)
+                validation = self._fit_flow(rows, weights, rng, device, task)
                 stacking = task.part("stack").begin()
-                self._fit_experts(rows[counts], weights[counts], validation, rng)
+                self._fit_experts(rows, weights, validation, rng)
                 stacking.end()
             task.end(X)
         return self
@@ -297,10 +306,9 @@ class RealNVPDensity(DensityMixin, FlowEstimator):  # type: ignore[misc]
             device = self._check_parameters()
             first = not hasattr(self, "_flow")
             rows = self._check_rows(X, reset=first, n_least=1 + first)
-            weights = check_weights(sample_weight, rows, n_least=1 + first)
-            counts = weights > 0
+            rows, weights = self._as_trained_on(rows, check_weights(sample_weight, rows, n_least=1 + first))
             with usual_modes():
-                self._advance_flow(rows[counts], weights[counts], check_random_state(self.random_state), device)
+                self._advance_flow(rows, weights, check_random_state(self.random_state), device)
                 if first:
                     self._experts, self._log_weights = [], np.zeros(1)
                 self._weigh()
@@ -318,7 +326,7 @@ class RealNVPDensity(DensityMixin, FlowEstimator):  # type: ignore[misc]
                 if table.validation.any():
                     self._experts, self._log_weights = stack(self._flow, table, rng)
             except KeyboardInterrupt:
-                warnings.warn("Stacking interrupted by user; the flows stay alone.", stacklevel=3)
+                warnings.warn("Stacking interrupted by user; the flows stay alone.", stacklevel=4)
         self._weigh()
 
     def _weigh(self) -> None:

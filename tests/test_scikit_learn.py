@@ -319,8 +319,9 @@ def test_curves_and_convergence():
 
 @pytest.mark.filterwarnings("default::sklearn.exceptions.ConvergenceWarning")
 def test_too_few_epochs_warn():
-    with pytest.warns(ConvergenceWarning, match="max_iter=2"):
+    with pytest.warns(ConvergenceWarning, match="max_iter=2") as caught:
         small(max_iter=2).fit(moons())
+    assert caught[0].filename == __file__
 
 
 def test_warm_start_continues():
