@@ -44,7 +44,8 @@ def distinct(X: NDArray[Any], weights: NDArray[np.float64]) -> tuple[NDArray[Any
     """
     X, weights = X[weights > 0], weights[weights > 0]
     groups = _groups_of_equal_rows(X)
-    return X[np.unique(groups, return_index=True)[1]], _bounded(np.asarray(np.bincount(groups, weights), dtype=np.float64))
+    sums: NDArray[Any] = np.bincount(groups, weights)
+    return X[np.unique(groups, return_index=True)[1]], _bounded(sums)
 
 
 def _bounded(weights: NDArray[np.float64]) -> NDArray[np.float64]:
