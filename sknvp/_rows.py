@@ -77,7 +77,7 @@ def validation_rows(
     row given twice; those heavier than the fraction are never held out. Nothing but the order of the values within each
     column decides, so that the choice depends neither on the order of the rows nor on the units of the columns.
     """
-    groups = _groups_of_equal_rows(X)
+    groups = groups_of_equal_rows(X)
     share = np.bincount(groups, weights) / weights.sum()
     if len(share) == 1:
         return np.zeros((n_members, len(X)), dtype=bool)
@@ -93,7 +93,7 @@ def validation_rows(
     return chosen[:, groups]
 
 
-def _groups_of_equal_rows(X: NDArray[Any]) -> NDArray[np.intp]:
+def groups_of_equal_rows(X: NDArray[Any]) -> NDArray[np.intp]:
     """For each row the rank of its value among the distinct rows, in lexicographic order from the last column."""
     groups = np.zeros(len(X), dtype=np.intp)
     for column in X.T[::-1]:
