@@ -4,15 +4,32 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["DensityDisplay", "RealNVPDensity", "flows"]
+__all__ = [
+    "DensityClassifier",
+    "DensityDisplay",
+    "RealNVPDensity",
+    "RealNVPOutlierDetector",
+    "RealNVPTransformer",
+    "flows",
+]
 __version__ = version("sknvp")
 
 if TYPE_CHECKING:
     from . import flows
+    from .classifier import DensityClassifier
     from .density import RealNVPDensity
+    from .outlier import RealNVPOutlierDetector
     from .plotting import DensityDisplay
+    from .transformer import RealNVPTransformer
 else:
-    _MODULES = {"DensityDisplay": ".plotting", "RealNVPDensity": ".density", "flows": ".flows"}
+    _MODULES = {
+        "DensityClassifier": ".classifier",
+        "DensityDisplay": ".plotting",
+        "RealNVPDensity": ".density",
+        "RealNVPOutlierDetector": ".outlier",
+        "RealNVPTransformer": ".transformer",
+        "flows": ".flows",
+    }
 
     def __getattr__(name: str) -> Any:
         """Import what is public when it is first asked for, since torch takes a second or more to load."""

@@ -37,6 +37,10 @@ def fraction() -> Rule:
     return Rule(lambda v: _is_real(v) and 0 < v < 1, "a number strictly between 0 and 1")
 
 
+def at_most(maximum: float) -> Rule:
+    return Rule(lambda v: _is_real(v) and 0 < v <= maximum, f"a number greater than 0 and at most {maximum}")
+
+
 def boolean() -> Rule:
     return Rule(lambda v: isinstance(v, (bool, np.bool_)), "True or False")
 

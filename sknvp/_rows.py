@@ -43,7 +43,7 @@ def distinct(X: NDArray[Any], weights: NDArray[np.float64]) -> tuple[NDArray[Any
     So neither the order of the rows nor whether one is repeated or has more weight can make a difference.
     """
     X, weights = X[weights > 0], weights[weights > 0]
-    groups = _groups_of_equal_rows(X)
+    groups = groups_of_equal_rows(X)
     sums: NDArray[Any] = np.bincount(groups, weights)
     return X[np.unique(groups, return_index=True)[1]], _bounded(sums)
 
@@ -114,7 +114,7 @@ def validation_rows(
     row given twice; those heavier than the fraction are never held out. Nothing but the order of the values within each
     column decides, so that the choice depends neither on the order of the rows nor on the units of the columns.
     """
-    groups = _groups_of_equal_rows(X)
+    groups = groups_of_equal_rows(X)
     share = np.bincount(groups, weights) / weights.sum()
     if len(share) == 1:
         return np.zeros((n_members, len(X)), dtype=bool)
@@ -130,7 +130,7 @@ def validation_rows(
     return chosen[:, groups]
 
 
-def _groups_of_equal_rows(X: NDArray[Any]) -> NDArray[np.intp]:
+def groups_of_equal_rows(X: NDArray[Any]) -> NDArray[np.intp]:
     """For each row the rank of its value among the distinct rows, in lexicographic order from the last column."""
     groups = np.zeros(len(X), dtype=np.intp)
     for column in X.T[::-1]:

@@ -367,7 +367,10 @@ class RealNVPDensity(DensityMixin, FlowEstimator):  # type: ignore[misc]
             In nats, in the units of the ``X`` that was fitted.
         """
         check_is_fitted(self)
-        rows = self._check_rows(X, reset=False)
+        return self._log_density(self._check_rows(X, reset=False))
+
+    def _log_density(self, rows: NDArray[Any]) -> NDArray[np.float64]:
+        """Log-density of rows that have been checked, in chunks."""
         log_density = np.empty(len(rows))
         with torch.no_grad():
             for chunk in in_chunks(len(rows), self._density.chunk_size):

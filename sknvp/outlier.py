@@ -1,0 +1,242 @@
+"""Outliers by density: rows less likely than a threshold."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import OutlierMixin
+
+from . import _parameters as rule
+from ._rows import check_weights, groups_of_equal_rows
+from .density import RealNVPDensity
+
+AUTO_SHARE = 0.05  # of the density's own rows that fall below the threshold where contamination is "auto"
+N_DRAWN = 10_000  # rows drawn to find that threshold
+
+
+class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc]
+    """Outliers: rows whose density, by Real NVP flows and the experts beside them, is below a threshold.
+
+    A row is an outlier where ``log p(x) < offset_``, with p the density of :class:`RealNVPDensity`. Methods and their
+    meaning follow :class:`sklearn.ensemble.IsolationForest`; beside them stand `score` and `sample` of the density, so
+    that a search over parameters takes the likeliest detector and needs no labels.
+
+    Parameters
+    ----------
+    contamination : "auto" or float in (0, 0.5], default="auto"
+        Where the threshold lies. A number is the share of the training rows, by weight, that are to be outliers; it is
+        met exactly, or where ties or too few rows forbid that, as nearly as it can be from below. "auto" asks the
+        density instead: one in twenty of the rows drawn from it is an outlier, so that the inliers are the smallest
+        region that holds 95 percent of it [1]_. Take a number to sort the rows you have, "auto" to watch for new ones;
+        see the notes.
+    n_layers, hidden_layer_sizes, activation, coupling, mask, batch_norm, standardize, n_estimators, stacking, alpha, \
+batch_size, learning_rate_init, max_iter, early_stopping, validation_fraction, n_iter_no_change, tol, warm_start, \
+device, random_state, verbose
+        As in :class:`RealNVPDensity`.
+
+    Attributes
+    ----------
+    offset_ : float
+        The threshold, in nats: `decision_function` is `score_samples` less this.
+    **attributes
+        Those of :class:`RealNVPDensity`.
+
+    See Also
+    --------
+    RealNVPDensity : The density alone.
+    sklearn.ensemble.IsolationForest : Outliers by how soon random splits part them from the rest.
+
+    Notes
+    -----
+    The density has seen its training rows and finds them likelier than others, in small tables of many columns by far.
+    A threshold set on them may then call half of all new rows outliers, where "auto" calls about one in twenty so; and
+    "auto" may find few outliers among the training rows.
+
+    References
+    ----------
+    .. [1] R. J. Hyndman, "Computing and Graphing Highest Density Regions", The American Statistician 50(2), 1996.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_moons
+    >>> from sknvp import RealNVPOutlierDetector
+    >>> X, _ = make_moons(200, noise=0.1, random_state=0)
+    >>> detector = RealNVPOutlierDetector(contamination=0.05, n_estimators=1, random_state=0).fit(X)
+    >>> detector.predict([[0.0, 1.0], [0.5, 3.0]])
+    array([ 1, -1])
+    >>> int((detector.predict(X) == -1).sum())
+    10
+    """
+
+    contamination: str | float
+    offset_: float
+
+    _rules: ClassVar[dict[str, rule.Rule]] = {
+        **RealNVPDensity._rules,
+        "contamination": rule.either(rule.one_of("auto"), rule.at_most(0.5)),
+    }
+
+    def __init__(
+        self,
+        *,
+        contamination: str | float = "auto",
+        n_layers: int = 6,
+        hidden_layer_sizes: int | Sequence[int] = (32, 32),
+        activation: str = "silu",
+        coupling: str = "spline",
+        mask: str | ArrayLike = "random",
+        batch_norm: bool = False,
+        standardize: bool = True,
+        n_estimators: int = 4,
+        stacking: bool = True,
+        alpha: float = 0.1,
+        batch_size: int = 128,
+        learning_rate_init: float = 0.01,
+        max_iter: int | str = "auto",
+        early_stopping: bool = True,
+        validation_fraction: float = 0.25,
+        n_iter_no_change: int = 6,
+        tol: float = 1e-3,
+        warm_start: bool = False,
+        device: str = "cpu",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool | int = False,
+    ) -> None:
+        super().__init__(
+            n_layers=n_layers,
+            hidden_layer_sizes=hidden_layer_sizes,
+            activation=activation,
+            coupling=coupling,
+            mask=mask,
+            batch_norm=batch_norm,
+            standardize=standardize,
+            n_estimators=n_estimators,
+            stacking=stacking,
+            alpha=alpha,
+            batch_size=batch_size,
+            learning_rate_init=learning_rate_init,
+            max_iter=max_iter,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            tol=tol,
+            warm_start=warm_start,
+            device=device,
+            random_state=random_state,
+            verbose=verbose,
+        )
+        self.contamination = contamination
+
+    def fit(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
+        """Fit the density to rows, then set the threshold.
+
+        If anything raises, what was fitted before stays as it was.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows; at least two, finite, without missing values.
+        y : Ignored
+            Not used, present for API consistency by convention.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How often each row counts, not negative, for the density and for ``contamination``. A row of weight zero is
+            as if absent.
+
+        Returns
+        -------
+        self : RealNVPOutlierDetector
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter, ``X`` or ``sample_weight`` breaks its rule.
+        """
+        with self._unchanged_on_error():
+            super().fit(X, y, sample_weight)
+            return self._set_threshold(X, sample_weight)
+
+    def partial_fit(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
+        """Train the flows for one epoch on rows, then set the threshold anew.
+
+        See :meth:`RealNVPDensity.partial_fit`. A ``contamination`` that is a number counts the rows of this call alone.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows; at least two in the first call, finite, without missing values.
+        y : Ignored
+            Not used, present for API consistency by convention.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How often each row counts, not negative.
+
+        Returns
+        -------
+        self : RealNVPOutlierDetector
+            The estimator, trained further.
+        """
+        with self._unchanged_on_error():
+            super().partial_fit(X, y, sample_weight)
+            return self._set_threshold(X, sample_weight)
+
+    def _set_threshold(self, X: ArrayLike, sample_weight: ArrayLike | None) -> Self:
+        if isinstance(self.contamination, str):
+            drawn = self.sample(N_DRAWN, random_state=self._split_seed)
+            self.offset_ = threshold(self._log_density(drawn), np.ones(N_DRAWN), AUTO_SHARE)
+        else:
+            self.offset_ = threshold(*self._scores_and_weights(X, sample_weight), self.contamination)
+        return self
+
+    def _scores_and_weights(
+        self, X: ArrayLike, sample_weight: ArrayLike | None
+    ) -> tuple[NDArray[np.float64], NDArray[Any]]:
+        """Log-density and weight of each distinct row, since the scores of equal rows can differ in the last bit."""
+        rows = self._check_rows(X, reset=False)
+        groups = groups_of_equal_rows(rows)
+        first = np.unique(groups, return_index=True)[1]
+        return self._log_density(rows)[first], np.bincount(groups, check_weights(sample_weight, rows, n_least=1))
+
+    def decision_function(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Log-density above the threshold.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        decision : ndarray of shape (n_samples,), dtype float64
+            `score_samples` less ``offset_``, in nats; negative for outliers.
+        """
+        log_density = self.score_samples(X)
+        return log_density - self.offset_
+
+    def predict(self, X: ArrayLike) -> NDArray[np.intp]:
+        """Which rows are outliers.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        is_inlier : ndarray of shape (n_samples,)
+            1 for inliers and -1 for outliers, whose `decision_function` is negative.
+        """
+        return np.where(self.decision_function(X) < 0, -1, 1)
+
+
+def threshold(scores: NDArray[np.float64], weights: NDArray[Any], share: float) -> float:
+    """The weighted quantile of the scores: at most this share of the weight lies below it, and no more could.
+
+    It stands half-way between the last score below and the next one up, so that rounding errors move no row across,
+    and is the lowest score if even that weighs more than the share.
+    """
+    counts = weights > 0
+    levels, group = np.unique(scores[counts], return_inverse=True)
+    up_to = np.cumsum(np.bincount(group, weights[counts]))
+    n_below = int((up_to <= share * (1 + 1e-9) * up_to[-1]).sum())
+    return float(levels[max(n_below - 1, 0) : n_below + 1].mean())

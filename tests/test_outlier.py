@@ -1,0 +1,183 @@
+"""The outlier detector: its threshold against brute force, and the grammar of scikit-learn's own."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.base import is_outlier_detector
+from sklearn.model_selection import GridSearchCV
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from sknvp import RealNVPDensity, RealNVPOutlierDetector
+from sknvp.outlier import threshold
+
+from .small import full_batch, moons, normal_rows, small, stacked
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+def detector(make=small, **settings):
+    """A detector with the settings of a small density."""
+    contamination = settings.pop("contamination", "auto")
+    return RealNVPOutlierDetector(contamination=contamination, **make(**settings).get_params())
+
+
+@parametrize_with_checks(
+    [
+        detector(full_batch, max_iter=5, contamination=0.2),
+        detector(stacked, max_iter=5),
+    ]
+)
+@pytest.mark.filterwarnings("ignore")
+def test_scikit_learns_checks(estimator, check):
+    check(estimator)
+
+
+def test_the_parameters_are_the_densitys_and_contamination():
+    assert RealNVPOutlierDetector().get_params() == {**RealNVPDensity().get_params(), "contamination": "auto"}
+    assert is_outlier_detector(RealNVPOutlierDetector())
+    sizes = [8, 8]
+    assert RealNVPOutlierDetector(hidden_layer_sizes=sizes).hidden_layer_sizes is sizes
+
+
+def test_the_density_is_real_nvp_densitys():
+    ours, theirs = detector(stacked).fit(moons()), stacked().fit(moons())
+    np.testing.assert_array_equal(ours.score_samples(moons()), theirs.score_samples(moons()))
+    assert ours.score(moons()) == theirs.score(moons())
+
+
+@pytest.mark.parametrize("contamination", [0.001, 0.0999, 0.1, 0.3, 1 / 3, 0.5])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_contamination_is_met_exactly_on_the_training_rows(contamination, dtype):
+    for n in (300, 301):
+        X = moons(n).astype(dtype)
+        labels = detector(contamination=contamination, max_iter=20).fit_predict(X)
+        assert (labels == -1).sum() == int(contamination * n + 1e-9)
+
+
+def test_predict_and_decision_function_agree():
+    fitted = detector(contamination=0.1).fit(moons())
+    rows = np.r_[moons(), normal_rows(200, 2) * 3]
+    decision = fitted.decision_function(rows)
+    np.testing.assert_array_equal(decision, fitted.score_samples(rows) - fitted.offset_)
+    np.testing.assert_array_equal(fitted.predict(rows), np.where(decision < 0, -1, 1))
+    assert type(fitted.offset_) is float
+    assert fitted.predict([[1e30, 1e30]]).tolist() == [-1]
+
+
+@pytest.mark.parametrize("make", [small, stacked])
+def test_auto_calls_one_in_twenty_of_the_densitys_own_rows_outliers(make):
+    """Within five standard errors of both the rows that set the threshold and those that try it."""
+    fitted = detector(make).fit(moons())
+    drawn = fitted.sample(20_000, random_state=1)
+    error = np.sqrt(0.05 * 0.95 * (1 / 20_000 + 1 / 10_000))
+    assert (fitted.predict(drawn) == -1).mean() == pytest.approx(0.05, abs=5 * error)
+
+
+def test_auto_calls_few_new_rows_outliers_and_strange_ones_all():
+    fitted = detector(stacked, max_iter=100).fit(moons(1000))
+    assert (fitted.predict(moons(1000, seed=1)) == -1).mean() < 0.12
+    assert (fitted.predict(moons(1000, seed=1) + 5) == -1).all()
+
+
+@pytest.mark.parametrize("contamination", ["auto", 0.13])
+def test_a_weight_is_a_repetition(contamination):
+    """In the threshold as in the density; zero weight is absence, of a gross outlier too."""
+    X = np.r_[moons(60), [[50.0, 50.0]]]
+    counts = np.r_[np.arange(60) % 4, 0]
+    weighted = detector(full_batch, contamination=contamination).fit(X, sample_weight=counts)
+    repeated = detector(full_batch, contamination=contamination).fit(np.repeat(X, counts, axis=0))
+    assert weighted.offset_ == pytest.approx(repeated.offset_, rel=1e-6)
+    np.testing.assert_array_equal(weighted.predict(X), repeated.predict(X))
+
+
+@given(
+    st.lists(st.tuples(st.integers(-5, 5), st.integers(0, 4)), min_size=2).filter(lambda rows: any(w for _, w in rows)),
+    st.floats(0.01, 0.5),
+    st.sampled_from([1.0, 1 / 3, 1e-200]),
+)
+def test_the_threshold_is_that_of_the_repeated_rows(pairs, share, unit):
+    """By counting: as many rows below as the share allows, and half-way up to the next."""
+    scores, counts = np.array(pairs).T
+    rows = np.sort(np.repeat(scores, counts))
+    below = [r for r in rows if (rows <= r).sum() <= share * len(rows) * (1 + 1e-9)]
+    rest = rows[len(below) :]
+    expected = (below[-1] + rest[0]) / 2 if below else rest[0]
+    assert threshold(scores.astype(float), counts * unit, share) == expected
+
+
+def test_the_threshold_is_a_quantile():
+    """Where the share is a whole number of rows NumPy's averaged inverted distribution function gives the same."""
+    scores, counts = np.random.default_rng(0).standard_normal(500), np.random.default_rng(1).integers(0, 5, 500)
+    counts[0] += -counts.sum() % 10
+    expected = np.quantile(np.sort(scores), 0.1, method="averaged_inverted_cdf")
+    assert threshold(scores, np.ones(500), 0.1) == expected
+    repeated = np.repeat(scores, counts)
+    n_below = (repeated < threshold(scores, counts, 0.1)).sum()
+    assert 0 <= 0.1 * len(repeated) - n_below < counts.max()
+
+
+def test_equal_rows_stay_on_one_side_of_the_threshold():
+    """Though the last bits of their scores can differ with their place in the table."""
+    X = np.tile(normal_rows(301, 5), (7, 1))
+    labels = detector(contamination=0.25, max_iter=2).fit_predict(X).reshape(7, 301)
+    assert (labels == labels[0]).all()
+    assert (labels[0] == -1).sum() == 75
+
+
+def test_data_frames_weights_and_searches_pass_through():
+    table = pd.DataFrame(moons(), columns=["width", "height"])
+    for contamination in ("auto", 0.1):
+        labels = detector(contamination=contamination, max_iter=5).fit_predict(table, sample_weight=np.ones(400))
+        assert set(labels) <= {-1, 1}
+    search = GridSearchCV(detector(max_iter=5), {"n_layers": [2, 4]}, cv=2).fit(table)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+@pytest.mark.parametrize("contamination", ["none", 0, 0.51, -0.1, True, None, np.nan])
+def test_a_contamination_out_of_range_is_refused_and_changes_nothing(contamination):
+    fitted = detector(max_iter=2).fit(moons())
+    before = fitted.decision_function(moons())
+    with pytest.raises(
+        ValueError, match=r"contamination must be one of 'auto' or a number greater than 0 and at most 0.5"
+    ):
+        fitted.set_params(contamination=contamination).fit(moons())
+    np.testing.assert_array_equal(fitted.decision_function(moons()), before)
+
+
+def test_a_fit_that_fails_at_the_threshold_changes_nothing(monkeypatch):
+    fitted = detector(max_iter=2).fit(moons())
+    before, offset = fitted.score_samples(moons()), fitted.offset_
+
+    def fail(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RealNVPOutlierDetector, "sample", fail)
+    with pytest.raises(KeyboardInterrupt):
+        fitted.fit(moons(300))
+    np.testing.assert_array_equal(fitted.score_samples(moons()), before)
+    assert fitted.offset_ == offset
+
+
+def test_pickles_decide_alike_and_a_seed_decides_every_bit():
+    fitted = detector(stacked).fit(moons())
+    twin = pickle.loads(pickle.dumps(fitted))
+    again = detector(stacked).fit(moons())
+    for other in (twin, again):
+        np.testing.assert_array_equal(other.decision_function(moons()), fitted.decision_function(moons()))
+    assert detector(stacked, random_state=1).fit(moons()).offset_ != fitted.offset_
+
+
+def test_the_threshold_follows_a_stream():
+    for contamination in (0.1, "auto"):
+        streamed = detector(contamination=contamination)
+        for start in range(0, 400, 100):
+            rows = moons()[start : start + 100]
+            before = getattr(streamed, "offset_", None)
+            streamed.partial_fit(rows)
+            assert streamed.offset_ != before
+        if contamination == 0.1:
+            assert (streamed.predict(rows) == -1).sum() == 10
