@@ -4,15 +4,21 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["DensityDisplay", "RealNVPDensity", "flows"]
+__all__ = ["DensityDisplay", "PlanarFlowDensity", "RealNVPDensity", "flows"]
 __version__ = version("sknvp")
 
 if TYPE_CHECKING:
     from . import flows
     from .density import RealNVPDensity
+    from .planar import PlanarFlowDensity
     from .plotting import DensityDisplay
 else:
-    _MODULES = {"DensityDisplay": ".plotting", "RealNVPDensity": ".density", "flows": ".flows"}
+    _MODULES = {
+        "DensityDisplay": ".plotting",
+        "PlanarFlowDensity": ".planar",
+        "RealNVPDensity": ".density",
+        "flows": ".flows",
+    }
 
     def __getattr__(name: str) -> Any:
         """Import what is public when it is first asked for, since torch takes a second or more to load."""

@@ -176,7 +176,7 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
         return validation_rows(X, weights, n_members, self.validation_fraction, np.random.RandomState(self._split_seed))
 
     def _new_recipe(self, X: NDArray[Any], weights: NDArray[np.float64], generator: torch.Generator) -> dict[str, Any]:
-        """Arguments of `real_nvp` for these rows, as NumPy arrays and plain values, and the dtype."""
+        """The recipe's kind and arguments for these rows, as NumPy arrays and plain values, and the dtype."""
         n_features = X.shape[1]
         loc, scale, varies = location_and_scale(X, weights)
         if not self.standardize:
@@ -188,6 +188,7 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
             own = rule.check_mask(self.mask, (self.n_layers, n_features))[:, columns]
             masks = np.repeat(own[None], self.n_estimators, axis=0)
         return {
+            "kind": "real_nvp",
             "loc": loc,
             "scale": scale,
             "columns": columns,
@@ -201,7 +202,7 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _present_architecture(self) -> dict[str, Any]:
         """The settings that a fitted flow cannot change any more, as plain values."""
-        values = {name: getattr(self, name) for name in ARCHITECTURE}
+        values = {name: getattr(self, name) for name in ARCHITECTURE if name in self._rules}
         return {name: v if isinstance(v, str) else np.asarray(v).tolist() for name, v in values.items()}
 
     def _check_architecture(self) -> None:
