@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 __all__ = [
     "DensityClassifier",
     "DensityDisplay",
+    "PlanarFlowDensity",
     "RealNVPDensity",
     "RealNVPOutlierDetector",
     "RealNVPTransformer",
@@ -19,12 +20,14 @@ if TYPE_CHECKING:
     from .classifier import DensityClassifier
     from .density import RealNVPDensity
     from .outlier import RealNVPOutlierDetector
+    from .planar import PlanarFlowDensity
     from .plotting import DensityDisplay
     from .transformer import RealNVPTransformer
 else:
     _MODULES = {
         "DensityClassifier": ".classifier",
         "DensityDisplay": ".plotting",
+        "PlanarFlowDensity": ".planar",
         "RealNVPDensity": ".density",
         "RealNVPOutlierDetector": ".outlier",
         "RealNVPTransformer": ".transformer",

@@ -246,7 +246,7 @@ class FlowEstimator(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         return validation_rows(X, weights, n_members, self.validation_fraction, np.random.RandomState(self._split_seed))
 
     def _new_recipe(self, X: NDArray[Any], weights: NDArray[np.float64], generator: torch.Generator) -> dict[str, Any]:
-        """Arguments of `real_nvp` for these rows, as NumPy arrays and plain values, and the dtype."""
+        """The recipe's kind and arguments for these rows, as NumPy arrays and plain values, and the dtype."""
         n_features = X.shape[1]
         loc, scale, varies = location_and_scale(X, weights)
         if not self.standardize:
@@ -258,6 +258,7 @@ class FlowEstimator(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             own = rule.check_mask(self.mask, (self.n_layers, n_features))[:, columns]
             masks = np.repeat(own[None], self.n_estimators, axis=0)
         return {
+            "kind": "real_nvp",
             "loc": loc,
             "scale": scale,
             "columns": columns,
@@ -271,7 +272,7 @@ class FlowEstimator(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
 
     def _present_architecture(self) -> dict[str, Any]:
         """The settings that a fitted flow cannot change any more, as plain values."""
-        values = {name: getattr(self, name) for name in ARCHITECTURE}
+        values = {name: getattr(self, name) for name in ARCHITECTURE if name in self._rules}
         return {name: v if isinstance(v, str) else np.asarray(v).tolist() for name, v in values.items()}
 
     def _check_architecture(self) -> None:
@@ -297,7 +298,7 @@ class FlowEstimator(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
                 "max_iter or learning_rate_init; if it never settles, look for columns that are discrete or determine "
                 "each other.",
                 ConvergenceWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
 
     def _check_rows(self, X: ArrayLike, *, reset: bool, n_least: int = 1) -> NDArray[Any]:

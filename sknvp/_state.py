@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from .flows import Flow, real_nvp
+from .flows import Flow
 from .flows.normalization import statistics
-from .flows.recipes import EXPERTS
+from .flows.recipes import EXPERTS, FLOWS
 
 
 @contextmanager
@@ -21,10 +21,11 @@ def usual_modes() -> Iterator[None]:
 
 
 def build_flow(recipe: dict[str, Any], device: torch.device, generator: torch.Generator) -> Flow:
-    """The flow that a recipe describes: the arguments of `real_nvp`, with arrays for tensors, and the dtype's name."""
+    """The flow that a recipe describes: its kind, that kind's arguments with arrays for tensors, the dtype's name."""
     settings: dict[str, Any] = {k: torch.tensor(v) if isinstance(v, np.ndarray) else v for k, v in recipe.items()}
     dtype: torch.dtype = getattr(torch, settings.pop("dtype"))
-    return real_nvp(**settings, generator=generator).to(dtype=dtype, device=device).eval()
+    recipe_of_kind = FLOWS[settings.pop("kind")]
+    return recipe_of_kind(**settings, generator=generator).to(dtype=dtype, device=device).eval()
 
 
 def build_expert(recipe: dict[str, Any]) -> Flow:

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import OutlierMixin
 
 from . import _parameters as rule
+from ._callbacks import with_callbacks
 from ._rows import check_weights, groups_of_equal_rows
 from .density import RealNVPDensity
 
@@ -128,6 +129,7 @@ device, random_state, verbose
         )
         self.contamination = contamination
 
+    @with_callbacks
     def fit(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Fit the density to rows, then set the threshold.
 
@@ -154,7 +156,7 @@ device, random_state, verbose
             If a parameter, ``X`` or ``sample_weight`` breaks its rule.
         """
         with self._unchanged_on_error():
-            super().fit(X, y, sample_weight)
+            self._fit(X, sample_weight)
             return self._set_threshold(X, sample_weight)
 
     def partial_fit(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
@@ -177,7 +179,7 @@ device, random_state, verbose
             The estimator, trained further.
         """
         with self._unchanged_on_error():
-            super().partial_fit(X, y, sample_weight)
+            self._partial_fit(X, sample_weight)
             return self._set_threshold(X, sample_weight)
 
     def _set_threshold(self, X: ArrayLike, sample_weight: ArrayLike | None) -> Self:

@@ -12,7 +12,8 @@ from .ensemble import Ensemble
 from .flow import Flow
 from .linear import LULinear, Permute, Whiten
 from .normalization import BatchNorm
-from .recipes import real_nvp
+from .planar import Planar
+from .recipes import planar_flow, real_nvp
 from .transform import Chain, Inverse, Select, Transform
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Kernels",
     "LULinear",
     "Permute",
+    "Planar",
     "Select",
     "SplineCoupling",
     "StandardNormal",
@@ -36,5 +38,6 @@ __all__ = [
     "StudentT",
     "Transform",
     "Whiten",
+    "planar_flow",
     "real_nvp",
 ]

@@ -12,6 +12,7 @@ from .elementwise import Standardize
 from .flow import Flow
 from .linear import LULinear, Permute, Whiten
 from .normalization import BatchNorm
+from .planar import Planar
 from .transform import Chain, Select, Transform
 
 COUPLINGS: dict[str, type[Coupling]] = {"affine": AffineCoupling, "spline": SplineCoupling}
@@ -72,6 +73,20 @@ def real_nvp(
 
     body = Chain(*_couplings(masks, make_coupling, between))
     return _flow(loc, scale, columns, body, StandardNormal(len(columns)), n_members=len(masks))
+
+
+def planar_flow(
+    loc: Tensor,
+    scale: Tensor,
+    columns: Tensor,
+    *,
+    n_layers: int,
+    n_members: int = 1,
+    generator: torch.Generator | None = None,
+) -> Flow:
+    """A planar flow per member: standardise, then planar layers on the columns that vary; see `real_nvp` for those."""
+    body = Chain(*(Planar(n_members, len(columns), generator) for _ in range(n_layers)))
+    return _flow(loc, scale, columns, body, StandardNormal(len(columns)), n_members)
 
 
 def gaussian_mixture(
@@ -138,6 +153,7 @@ def _rearrange(order: Tensor, wanted: Tensor) -> list[Transform]:
     return [] if torch.equal(order, wanted) else [Permute(torch.argsort(order, -1).gather(-1, wanted))]
 
 
+FLOWS: dict[str, Callable[..., Flow]] = {"planar_flow": planar_flow, "real_nvp": real_nvp}
 EXPERTS: dict[str, Callable[..., Flow]] = {
     "gaussian_mixture": gaussian_mixture,
     "kernels": kernels,

@@ -103,7 +103,7 @@ def train(
     except KeyboardInterrupt:
         flow.eval()
         history.interrupted = True
-        warnings.warn("Training interrupted by user; what was learned so far is kept.", stacklevel=5)
+        warnings.warn("Training interrupted by user; what was learned so far is kept.", stacklevel=6)
     if best is not None:
         best.restore()
         history.best_validation_loss = best.mean_loss
@@ -137,7 +137,7 @@ def advance(
         warnings.warn(
             "The loss was not finite, so these rows were not learned from. Lower learning_rate_init.",
             RuntimeWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
     return float(losses.mean())
 
@@ -187,7 +187,7 @@ def _go_back(last: "Best", members: Tensor, watch: "Watch") -> None:
     warnings.warn(
         "The loss was not finite; training went back to the weights before and goes on with a smaller learning rate.",
         RuntimeWarning,
-        stacklevel=6,
+        stacklevel=7,
     )
 
 

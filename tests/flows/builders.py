@@ -11,11 +11,13 @@ from sknvp.flows import (
     Inverse,
     LULinear,
     Permute,
+    Planar,
     Select,
     SplineCoupling,
     Standardize,
     Whiten,
     masks,
+    planar_flow,
     real_nvp,
 )
 
@@ -97,6 +99,21 @@ def batch_norm(n_members, n_features):
     return layer.eval()
 
 
+def planar(n_members, n_features, w, u, b=0.5):
+    """A planar layer with the same w, u and b for all members; numbers stand for columns of them."""
+    layer = Planar(n_members, n_features)
+    with torch.no_grad():
+        for part, value in zip((layer.w, layer.u, layer.b), (w, u, b), strict=True):
+            part.copy_(torch.as_tensor(value, dtype=DTYPE))
+    return layer
+
+
+def planar_layers(n_members, n_features, n_layers=4) -> Flow:
+    loc, scale = torch.zeros(n_features, dtype=DTYPE), torch.ones(n_features, dtype=DTYPE)
+    columns = torch.arange(n_features)
+    return planar_flow(loc, scale, columns, n_layers=n_layers, n_members=n_members, generator=generator())
+
+
 # Each takes n_members and n_features and gives a transform whose contract the tests check.
 TRANSFORMS = {
     "standardize": lambda m, d: Standardize(randn(d), randn(d).exp()),
@@ -122,4 +139,17 @@ TRANSFORMS = {
     "real nvp, alternating": lambda m, d: whole_flow(m, d, mask="alternating").transform,
     "real nvp, first column only": lambda m, d: whole_flow(m, d, columns=[0]).transform,
     "real nvp, half": lambda m, d: whole_flow(m, d, mask="half").transform,
+    "planar": Planar,
+    "planar flow": lambda m, d: planar_layers(m, d).transform,
+}
+
+# The same, with weights that the tests leave as they are.
+WITH_WEIGHTS = {
+    "planar, weights times 20": lambda m, d: shaken(Planar(m, d), size=10),
+    "planar, u along w": lambda m, d: planar(m, d, w=2.0, u=3.0),
+    "planar, u against w": lambda m, d: planar(m, d, w=1.0, u=-1.0),
+    "planar, u far against w": lambda m, d: planar(m, d, w=20.0, u=-20.0),
+    "planar, w zero": lambda m, d: planar(m, d, w=0.0, u=1.0, b=0.0),
+    "planar, u zero": lambda m, d: planar(m, d, w=1.0, u=0.0),
+    "planar, w tiny": lambda m, d: planar(m, d, w=1e-200, u=1.0, b=0.0),
 }

@@ -12,13 +12,15 @@ from torch.autograd.functional import jacobian
 
 from sknvp.flows import AffineCoupling, Chain, SplineCoupling
 
-from .builders import TRANSFORMS, coupling, randn, shaken, whole_flow
+from .builders import TRANSFORMS, WITH_WEIGHTS, coupling, randn, shaken, whole_flow
 
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-9}
 
 
-@pytest.fixture(params=TRANSFORMS, ids=str)
+@pytest.fixture(params=[*TRANSFORMS, *WITH_WEIGHTS], ids=str)
 def make(request):
+    if request.param in WITH_WEIGHTS:
+        return WITH_WEIGHTS[request.param]
     return lambda m, d: shaken(TRANSFORMS[request.param](m, d), size=0.5)
 
 
