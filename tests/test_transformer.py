@@ -45,6 +45,8 @@ def test_the_parameters_are_the_densitys_but_for_two():
     expected = RealNVPDensity().get_params()
     assert [expected.pop(name) for name in ("n_estimators", "stacking")] == [4, True]
     assert RealNVPTransformer().get_params() == expected
+    values = {name: object() for name in expected}
+    assert vars(RealNVPTransformer(**values)) == values
     assert RealNVPTransformer().__sklearn_tags__().estimator_type is None
 
 
