@@ -135,8 +135,8 @@ class RealNVPDensity(DensityEstimator):
     Computation follows the dtype of ``X``: a float32 array is modelled in float32, all else in float64.
     Log-densities are float64, finite for every finite row: none is below -1e300.
 
-    Losses and validation scores are those of a flow with a thousandth of a t-distribution added to its density, so that
-    a row which no flow can explain neither decides the gradient nor when to stop.
+    Losses and validation scores are those of a flow with a trifle of a t-distribution (1e-30 of it) added to its
+    density, so that a row which no flow can explain neither decides the gradient nor when to stop.
 
     scikit-learn 1.9 and later can call callbacks: ``density.set_callbacks(ProgressBar())`` before `fit`. They hear of
     the tasks "fit", in it "train" and "stack", and in "train" of a "look" at every 25 batches, at whose end they may

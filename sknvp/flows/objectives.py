@@ -11,7 +11,7 @@ from .elementwise import Standardize
 from .flow import Flow
 
 N_VALID = 1000  # rows that a member is validated on at most
-TAIL_WEIGHT = 1e-3  # of the t-distribution beside a flow in training
+TAIL_WEIGHT = 1e-30  # of the t-distribution beside a flow in training: gross outliers alone are likelier under it
 DEGREES_OF_FREEDOM = 4  # of the t-distribution
 
 
