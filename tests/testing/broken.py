@@ -375,6 +375,17 @@ class FlatFarAway(Normal):
         return np.maximum(super()._log_density(rows), -1e20)
 
 
+@found_by("check_rows_far_away_in_float32")
+class SquaresOverflowInFloat32(Normal):
+    def fit(self, X, y=None, sample_weight=None):
+        self.dtype_ = np.asarray(X).dtype
+        return super().fit(X, y, sample_weight)
+
+    def _log_density(self, rows):
+        density = super()._log_density(rows)
+        return density.astype(np.float32).astype(np.float64) if self.dtype_ == np.float32 else density
+
+
 @found_by("check_extreme_units")
 class VarianceByADifference(Normal):
     def _learn(self, X, weights):

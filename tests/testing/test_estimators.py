@@ -11,13 +11,13 @@ from sklearn.exceptions import EstimatorCheckFailedWarning
 
 from sknvp.testing import _CHECKS, check_density_estimator, parametrize_with_density_checks
 
-from ..small import full_batch, stacked
+from ..small import full_batch, small, stacked
 from .broken import ScoreIsTheMean
 from .controls import CONTROLS
 from .reference import Normal
 
 
-@parametrize_with_density_checks([full_batch(max_iter=10), stacked(max_iter=5, coupling="spline")])
+@parametrize_with_density_checks([full_batch(max_iter=10), small(max_iter=5), stacked(max_iter=5, coupling="spline")])
 def test_our_density_keeps_every_law(estimator, check):
     check(estimator)
 
