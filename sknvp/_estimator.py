@@ -16,6 +16,8 @@ from ._rows import check_weights, in_chunks
 from ._state import usual_modes
 from .flows import Ensemble, Flow
 
+MOST_DRAWS = 20
+
 
 class DensityEstimator(DensityMixin, FlowEstimator):  # type: ignore[misc]
     """A density behind scikit-learn's methods: the flow, and whatever a subclass puts beside it in `_ensemble`."""
@@ -198,6 +200,11 @@ class DensityEstimator(DensityMixin, FlowEstimator):  # type: ignore[misc]
         -------
         X : ndarray of shape (n_samples, n_features)
             Independent rows, of the dtype that was fitted.
+
+        Raises
+        ------
+        ValueError
+            If ``n_samples`` breaks its rule, or the flows have diverged in training and draw no finite rows.
         """
         check_is_fitted(self)
         rule.check("n_samples", n_samples, rule.integer(1))
@@ -206,5 +213,18 @@ class DensityEstimator(DensityMixin, FlowEstimator):  # type: ignore[misc]
         X = np.empty((n_samples, self.n_features_in_), dtype=self._recipe["dtype"])
         with torch.no_grad():
             for chunk in in_chunks(n_samples, self._density.chunk_size):
-                X[chunk] = self._density.sample(chunk.stop - chunk.start, generator).cpu().numpy()
+                X[chunk] = self._drawn(chunk.stop - chunk.start, generator)
         return X
+
+    def _drawn(self, n_rows: int, generator: torch.Generator) -> NDArray[Any]:
+        """Finite rows; one that overflowed, as flows that have diverged give, is drawn again."""
+        rows: NDArray[Any] = self._density.sample(n_rows, generator).cpu().numpy()
+        for _ in range(MOST_DRAWS):
+            overflowed = ~np.isfinite(rows).all(1)
+            if not overflowed.any():
+                return rows
+            rows[overflowed] = self._density.sample(int(overflowed.sum()), generator).cpu().numpy()
+        raise ValueError(
+            "learning_rate_init must be small enough for training not to diverge, got a flow that puts rows beyond all "
+            f"numbers with {self.learning_rate_init!r}. Fit with a smaller one, or with early_stopping=True."
+        )

@@ -104,8 +104,12 @@ def try_out(seed):
             estimator.partial_fit(X[: max(1, len(X) // 2)])
         scores = estimator.score_samples(queries(rng, X))
         assert np.isfinite(scores).all(), f"scores {scores}"
-        drawn = estimator.sample(5, random_state=0)
-        assert not np.isnan(drawn).any(), f"samples {drawn}"
+        try:
+            assert np.isfinite(estimator.sample(5, random_state=0)).all()
+        except ValueError as error:
+            if "diverge" not in str(error) or parameters["learning_rate_init"] < 1:
+                raise
+            return True
         assert np.isfinite(estimator.loss_curve_).all()
     return False
 
