@@ -35,8 +35,8 @@ random_state, verbose
 
     Attributes
     ----------
-    **attributes
-        Those of :class:`RealNVPDensity`.
+    n_features_in_, loc_, scale_, n_iter_, ...
+        As in :class:`RealNVPDensity`.
 
     See Also
     --------
