@@ -29,7 +29,7 @@ class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc
         Where the threshold lies. A number is the share of the training rows, by weight, that are to be outliers; it is
         met exactly, or where ties or too few rows forbid that, as nearly as it can be from below. "auto" asks the
         density instead: one in twenty of the rows drawn from it is an outlier, so that the inliers are the smallest
-        region that holds 95 percent of it [1]_. Take a number to sort the rows you have, "auto" to watch for new ones;
+        region that holds 95 percent of it. Take a number to sort the rows you have, "auto" to watch for new ones;
         see the notes.
     n_layers, hidden_layer_sizes, activation, coupling, mask, batch_norm, standardize, n_estimators, stacking, alpha, \
 batch_size, learning_rate_init, max_iter, early_stopping, validation_fraction, n_iter_no_change, tol, warm_start, \
@@ -56,7 +56,7 @@ device, random_state, verbose
 
     References
     ----------
-    .. [1] R. J. Hyndman, "Computing and Graphing Highest Density Regions", The American Statistician 50(2), 1996.
+    Hyndman, "Computing and Graphing Highest Density Regions", The American Statistician 50(2), 1996.
 
     Examples
     --------

@@ -14,7 +14,7 @@ from ._rows import location_and_scale
 class PlanarFlowDensity(DensityEstimator):
     """Density of a table of numbers, by planar flows.
 
-    A planar flow [1]_ maps the rows, standardised, to normal noise through layers that each move them along one
+    A planar flow maps the rows, standardised, to normal noise through layers that each move them along one
     direction, as far as their place across one plane says. With 2 d + 1 parameters a layer it is the smallest of flows:
     32 layers of two columns have 160. Here data go to noise by the layer's own formula, so that training and scoring
     need nothing else, and noise goes to data by its inverse, exact to rounding, through one increasing scalar equation
@@ -48,8 +48,7 @@ class PlanarFlowDensity(DensityEstimator):
 
     References
     ----------
-    .. [1] D. Rezende and S. Mohamed, "Variational Inference with Normalizing Flows", ICML 2015.
-       https://arxiv.org/abs/1505.05770
+    Rezende and Mohamed, "Variational Inference with Normalizing Flows", ICML 2015, https://arxiv.org/abs/1505.05770
 
     Examples
     --------
