@@ -4,7 +4,7 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["DensityDisplay", "PlanarFlowDensity", "RealNVPDensity", "flows"]
+__all__ = ["DensityDisplay", "PlanarFlowDensity", "RealNVPDensity", "VariationalRealNVP", "flows"]
 __version__ = version("sknvp")
 
 if TYPE_CHECKING:
@@ -12,11 +12,13 @@ if TYPE_CHECKING:
     from .density import RealNVPDensity
     from .planar import PlanarFlowDensity
     from .plotting import DensityDisplay
+    from .variational import VariationalRealNVP
 else:
     _MODULES = {
         "DensityDisplay": ".plotting",
         "PlanarFlowDensity": ".planar",
         "RealNVPDensity": ".density",
+        "VariationalRealNVP": ".variational",
         "flows": ".flows",
     }
 

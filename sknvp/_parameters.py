@@ -37,6 +37,10 @@ def fraction() -> Rule:
     return Rule(lambda v: _is_real(v) and 0 < v < 1, "a number strictly between 0 and 1")
 
 
+def share() -> Rule:
+    return Rule(lambda v: _is_real(v) and 0 <= v < 1, "a number of at least 0 and less than 1")
+
+
 def boolean() -> Rule:
     return Rule(lambda v: isinstance(v, (bool, np.bool_)), "True or False")
 
