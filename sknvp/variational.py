@@ -9,6 +9,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
+
 from . import _parameters as rule
 from ._base import FlowEstimator, _report
 from ._importance import MOST_TRUSTED, effective_share, log_mean, pareto_k
@@ -39,8 +40,11 @@ class VariationalRealNVP(DensityEstimator):
     ----------
     n_layers : int, default=8
         Number of coupling layers of each flow.
-    hidden_layer_sizes, activation, coupling, mask
+    hidden_layer_sizes, activation, mask
         As in `RealNVPDensity`.
+    coupling : {"affine", "spline"}, default="affine"
+        What a coupling does to a column. Splines bend columns within five times ``scale`` around ``loc`` alone, so that
+        tails beyond are lost, but split into separate modes far better.
     n_estimators : int, default=4
         Number of flows whose densities are averaged.
     loc, scale : float or array-like of shape (n_features,), default=0.0 and 1.0
@@ -50,15 +54,14 @@ class VariationalRealNVP(DensityEstimator):
         The support of each column, -inf and inf where there is no end to it, as in :class:`scipy.optimize.Bounds`. The
         flows then model ``z = log(x - low)``, ``z = -log(high - x)`` or ``z = log((x - low) / (high - x))``; the
         Jacobian is part of every log-density. None: all columns are unbounded.
-    annealing : float, default=0.5
-        Share of ``max_iter`` in which the target rises, evenly in its logarithm, from the normal distribution at the
-        start to what it is. Zero: it is itself from the first step, which suits targets with a single mode.
+    annealing : float, default=0.8
+        Share of ``max_iter`` in which the target rises from the normal distribution at the start to what it is, along
+        ``t log p + (1 - t) log q_0``. Zero: it is itself from the first step, which suits targets with a single mode.
     batch_size : int, default=128
-        Number of draws of each flow in a step, so that a step evaluates the log-density at ``n_estimators * batch_size``
-        rows.
-    learning_rate_init : float, default=0.01
+        Number of draws of each flow in a step, which evaluates the log-density at ``n_estimators * batch_size`` rows.
+    learning_rate_init : float, default=0.005
         The learning rate at the start, which falls linearly to zero at ``max_iter``.
-    max_iter : int, default=2000
+    max_iter : int, default=3000
         Largest number of gradient steps.
     n_iter_no_change, tol
         After the annealing the objective is looked at every 25 steps. When ``n_iter_no_change`` looks have found no
@@ -77,8 +80,8 @@ class VariationalRealNVP(DensityEstimator):
     n_iter_ : int
         Number of gradient steps taken.
     elbo_curve_ : list of float
-        The lower bound of the log-evidence, ``E_q[log p(x) - log q(x)]``, over the draws of every 25 steps, averaged over
-        the flows. The target in it is the whole one during the annealing too.
+        The lower bound of the log-evidence, ``E_q[log p(x) - log q(x)]``, over the draws of every 25 steps, averaged
+        over the flows. The target in it is the whole one during the annealing too.
     log_evidence_ : float
         Logarithm of the integral of the target, in nats, by importance sampling with 10,000 draws.
     log_evidence_std_err_ : float
@@ -124,6 +127,7 @@ class VariationalRealNVP(DensityEstimator):
     scale: ArrayLike
     bounds: tuple[ArrayLike, ArrayLike] | None
     annealing: float
+    max_iter: int
 
     _rules: ClassVar[dict[str, rule.Rule]] = {
         name: FlowEstimator._rules[name]
@@ -142,16 +146,16 @@ class VariationalRealNVP(DensityEstimator):
         n_layers: int = 8,
         hidden_layer_sizes: int | Sequence[int] = (32, 32),
         activation: str = "silu",
-        coupling: str = "spline",
+        coupling: str = "affine",
         mask: str | ArrayLike = "random",
         n_estimators: int = 4,
         loc: ArrayLike = 0.0,
         scale: ArrayLike = 1.0,
         bounds: tuple[ArrayLike, ArrayLike] | None = None,
-        annealing: float = 0.5,
+        annealing: float = 0.8,
         batch_size: int = 128,
-        learning_rate_init: float = 0.01,
-        max_iter: int = 2000,
+        learning_rate_init: float = 0.005,
+        max_iter: int = 3000,
         n_iter_no_change: int = 6,
         tol: float = 1e-3,
         device: str = "cpu",
@@ -185,11 +189,11 @@ class VariationalRealNVP(DensityEstimator):
         Parameters
         ----------
         log_density : callable
-            The logarithm of the target, up to a constant. Either a function of a float64 tensor of shape (n, n_features)
-            that gives one of shape (n,), made of torch's operations, to be differentiated by autograd; or a function of
-            an array of that shape that gives a tuple (value, gradient) of arrays of shapes (n,) and (n, n_features). It
-            is tried with a tensor first. It may be minus infinity where the density is zero, although `bounds` are
-            better than that.
+            The logarithm of the target, up to a constant. Either a function of a float64 tensor of shape
+            (n, n_features) that gives one of shape (n,), made of torch's operations, to be differentiated by autograd;
+            or a function of an array of that shape that gives a tuple (value, gradient) of arrays of shapes (n,) and
+            (n, n_features). It is tried with a tensor first. It may be minus infinity where the density is zero,
+            although ``bounds`` are better than that.
         n_features : int
             Number of columns.
 
@@ -207,8 +211,8 @@ class VariationalRealNVP(DensityEstimator):
         Warns
         -----
         UserWarning
-            If Pareto's k is above 0.7, so that the approximation is far off somewhere; if the log-density is NaN or plus
-            infinity anywhere, or minus infinity at one in a hundred of the last draws.
+            If Pareto's k is above 0.7, so that the approximation is far off somewhere; if the log-density is NaN or
+            plus infinity anywhere, or minus infinity at more than a hundredth of the last draws.
         """
         with self._unchanged_on_error():
             device = self._check_parameters()
@@ -309,27 +313,21 @@ class VariationalRealNVP(DensityEstimator):
         """Say what is wrong with the target, or else with the fit."""
         n_outside = int(np.isneginf(self._log_weights).sum())
         if target.n_bad:
-            warnings.warn(
-                f"log_density was NaN or plus infinity at {target.n_bad} of {target.n_rows} draws, such as {target.bad}; "
-                "they were left out. If that is outside of its support, pass bounds.",
-                UserWarning,
-                stacklevel=3,
+            _say(
+                f"log_density was NaN or plus infinity at {target.n_bad} of {target.n_rows} draws, such as "
+                f"{target.bad}; they were left out. If that is outside of its support, pass bounds."
             )
         elif n_outside > MANY * N_DRAWS:
-            warnings.warn(
+            _say(
                 f"log_density was minus infinity at {n_outside} of {N_DRAWS} draws from the fitted flows. If its "
-                "support is bounded, pass bounds.",
-                UserWarning,
-                stacklevel=3,
+                "support is bounded, pass bounds."
             )
         if self.pareto_k_ > MOST_TRUSTED:
-            warnings.warn(
-                f"The flows are far from log_density somewhere: the importance weights have Pareto k = "
-                f"{self.pareto_k_:.2f}, above {MOST_TRUSTED}. Trust neither log_evidence_ nor effective_sample_size_ nor "
-                "resample. Raise max_iter or n_layers, choose loc and scale such that the first draws cover the target, "
-                "pass bounds if it has any, and see that its integral is finite.",
-                UserWarning,
-                stacklevel=3,
+            _say(
+                "The flows are far from log_density somewhere: the importance weights have Pareto k = "
+                f"{self.pareto_k_:.2f}, above {MOST_TRUSTED}. Trust neither log_evidence_ nor effective_sample_size_ "
+                "nor resample. Raise max_iter or n_layers, choose loc and scale such that the first draws cover the "
+                "target, pass bounds if it has any, and see that its integral is finite."
             )
 
     def resample(self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None) -> NDArray[Any]:
@@ -364,3 +362,8 @@ def _per_column(name: str, values: ArrayLike, n_features: int) -> NDArray[np.flo
         return np.broadcast_to(np.asarray(values, dtype=np.float64), n_features).copy()
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} must be numbers of shape () or ({n_features},), got {values!r}.") from error
+
+
+def _say(message: str) -> None:
+    """Warn whoever called `fit`."""
+    warnings.warn(message, UserWarning, stacklevel=4)

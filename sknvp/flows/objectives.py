@@ -96,9 +96,10 @@ class ReverseKL:
     parameters in ``log q`` held still ("sticking the landing" [1]_): the score that they leave out is zero on average,
     and without it they vanish, draw by draw, where q is p.
 
-    For the first steps the target is not p but a bridge to it, ``log p_t = t log p + (1 - t) log q_0``, with t rising
-    evenly to one and q_0 the flow as it starts, so that separate modes are found. Losses are always of p itself. Draws
-    at which p or its gradient is not finite are left out.
+    For the first steps the target is not p but a bridge to it, ``log p_t = t log p + (1 - t) log q_0``, with q_0 the
+    flow as it starts, so that separate modes are found. The cube root of t rises evenly to one: slowly while modes
+    part, since once they have, little mass passes between them. Losses are always of p itself. Draws at which p or its
+    gradient is not finite are left out.
 
     Parameters
     ----------
@@ -141,7 +142,8 @@ class ReverseKL:
         """Noise of shape (n_members, n_draws, n_features), and t."""
         shape = self.flow.n_members, self.n_draws
         for step in count(1):
-            yield self.flow.base.sample(shape, self.flow.like, self.generator), min(1.0, step / (self.n_annealing + 1))
+            t = min(1.0, step / (self.n_annealing + 1)) ** 3
+            yield self.flow.base.sample(shape, self.flow.like, self.generator), t
 
     @torch.no_grad()
     def gradients(self, z: Tensor, t: float) -> tuple[Tensor, list[Tensor]]:
