@@ -41,6 +41,13 @@ def test_a_normal_proposal_too_narrow_by_half_is_found_out():
         assert (pareto_k(stats.norm.logpdf(x) - stats.norm(0, s).logpdf(x)) < 0.7) == trusted
 
 
+def test_few_weights_draw_pareto_k_towards_a_half():
+    """As ten draws more of that shape would."""
+    log_weights = np.sort(-1.5 * np.log(np.random.default_rng(0).uniform(size=25)))
+    alone = _pareto_shape(np.exp(log_weights[-5:]) - np.exp(log_weights[-6]))
+    assert pareto_k(log_weights) == pytest.approx((5 * alone + 10 * 0.5) / 15)
+
+
 def test_pareto_k_at_its_extremes():
     assert pareto_k(np.zeros(1000)) == -np.inf
     assert pareto_k(np.full(1000, -np.inf)) == np.inf

@@ -109,6 +109,7 @@ BOUNDED = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:The flows are far from log_density")
 @pytest.mark.parametrize("name", BOUNDED)
 def test_bounds_keep_to_the_support_with_their_jacobian(name):
     distribution, bounds, log_p, evidence = BOUNDED[name]
