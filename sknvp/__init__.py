@@ -11,6 +11,7 @@ __all__ = [
     "RealNVPDensity",
     "RealNVPOutlierDetector",
     "RealNVPTransformer",
+    "VariationalRealNVP",
     "flows",
 ]
 __version__ = version("sknvp")
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from .planar import PlanarFlowDensity
     from .plotting import DensityDisplay
     from .transformer import RealNVPTransformer
+    from .variational import VariationalRealNVP
 else:
     _MODULES = {
         "DensityClassifier": ".classifier",
@@ -31,6 +33,7 @@ else:
         "RealNVPDensity": ".density",
         "RealNVPOutlierDetector": ".outlier",
         "RealNVPTransformer": ".transformer",
+        "VariationalRealNVP": ".variational",
         "flows": ".flows",
     }
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from . import __version__
 from . import _parameters as rule
-from ._callbacks import CallbackSupportMixin, Task
+from ._callbacks import Task
 from ._rows import distinct, location_and_scale, validation_rows
 from ._state import build_flow, loaded_flow, saved_flow, usable_device
 from .flows import Flow, StandardNormal
@@ -42,7 +42,7 @@ REACH = 1e4  # standard deviations
 FLOATS = (np.float64, np.float32)  # the dtypes that computation follows; anything else becomes the first
 
 
-class FlowEstimator(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
+class FlowEstimator(BaseEstimator):  # type: ignore[misc]
     """An estimator with a Real NVP flow inside: the fitted `_flow`, and `_recipe`, how to build it again.
 
     Its pickles carry NumPy arrays and plain values alone, so that one written where there is a GPU opens where there
@@ -163,7 +163,7 @@ class FlowEstimator(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
     def _look(self, flow: Flow, looks: Task, history: History) -> bool:
         """Tell of training, by printing and to callbacks; whether one of these asks to stop."""
         if self.verbose:
-            _report(history)
+            report(history)
         return looks.part("look").begin().end(fitted=lambda: self._as_fitted(flow))
 
     def _as_fitted(self, flow: Flow) -> dict[str, Any]:
@@ -346,8 +346,9 @@ def _within_reach(
     return x, tail + StandardNormal(len(others)).log_prob(to_tensor(z, like))
 
 
-def _report(history: History) -> None:
-    """Print a look at the loss as scikit-learn's `MLPRegressor` does."""
+def report(history: History) -> bool:
+    """Print a look at the loss as scikit-learn's `MLPRegressor` does; never a reason to stop."""
     print(f"Step {history.n_steps}, loss = {history.losses[-1]:.8f}")
     if history.validation_losses:
         print(f"Validation score: {-history.validation_losses[-1]:f}")
+    return False

@@ -41,6 +41,10 @@ def at_most(maximum: float) -> Rule:
     return Rule(lambda v: _is_real(v) and 0 < v <= maximum, f"a number greater than 0 and at most {maximum}")
 
 
+def share() -> Rule:
+    return Rule(lambda v: _is_real(v) and 0 <= v < 1, "a number of at least 0 and less than 1")
+
+
 def boolean() -> Rule:
     return Rule(lambda v: isinstance(v, (bool, np.bool_)), "True or False")
 

@@ -32,7 +32,13 @@ class PlanarFlowDensity(DensityEstimator):
         Whether to subtract each column's mean and divide by its standard deviation first.
     n_estimators : int, default=4
         Number of flows whose densities are averaged.
-    alpha, batch_size, learning_rate_init, max_iter, early_stopping, validation_fraction, n_iter_no_change, tol
+    alpha : float, default=0.0
+        Strength of the decoupled L2 penalty, which flattens the planes.
+    learning_rate_init : float, default=0.03
+        The learning rate at the start.
+    n_iter_no_change : int, default=10
+        Looks without an improvement until the learning rate is lowered.
+    batch_size, max_iter, early_stopping, validation_fraction, tol
         The course of training, as in `RealNVPDensity`.
     warm_start, device, random_state, verbose
         As in `RealNVPDensity`.
@@ -55,7 +61,7 @@ class PlanarFlowDensity(DensityEstimator):
     >>> from sklearn.datasets import make_circles
     >>> from sknvp import PlanarFlowDensity
     >>> X, _ = make_circles(400, noise=0.05, factor=0.5, random_state=0)
-    >>> density = PlanarFlowDensity(max_iter=100, n_estimators=1, random_state=0).fit(X)
+    >>> density = PlanarFlowDensity(n_estimators=1, random_state=0).fit(X)
     >>> on_a_circle, outside = density.score_samples([[1.0, 0.0], [1.0, 1.0]])
     >>> bool(on_a_circle > outside)
     True
@@ -77,13 +83,13 @@ class PlanarFlowDensity(DensityEstimator):
         n_layers: int = 32,
         standardize: bool = True,
         n_estimators: int = 4,
-        alpha: float = 0.1,
+        alpha: float = 0.0,
         batch_size: int = 128,
-        learning_rate_init: float = 0.01,
+        learning_rate_init: float = 0.03,
         max_iter: int | str = "auto",
         early_stopping: bool = True,
         validation_fraction: float = 0.25,
-        n_iter_no_change: int = 6,
+        n_iter_no_change: int = 10,
         tol: float = 1e-3,
         warm_start: bool = False,
         device: str = "cpu",

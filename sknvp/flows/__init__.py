@@ -7,19 +7,20 @@ Tensors only; scikit-learn lives one floor up. Everything learned carries a lead
 from .base import Beside, GaussianMixture, Kernels, StandardNormal, StudentT
 from .conditioner import Conditioner
 from .coupling import AffineCoupling, Coupling, SplineCoupling
-from .elementwise import Standardize
+from .elementwise import Bounded, Standardize
 from .ensemble import Ensemble
 from .flow import Flow
 from .linear import LULinear, Permute, Whiten
 from .normalization import BatchNorm
 from .planar import Planar
-from .recipes import planar_flow, real_nvp
+from .recipes import bounded_real_nvp, planar_flow, real_nvp
 from .transform import Chain, Inverse, Select, Transform
 
 __all__ = [
     "AffineCoupling",
     "BatchNorm",
     "Beside",
+    "Bounded",
     "Chain",
     "Conditioner",
     "Coupling",
@@ -38,6 +39,7 @@ __all__ = [
     "StudentT",
     "Transform",
     "Whiten",
+    "bounded_real_nvp",
     "planar_flow",
     "real_nvp",
 ]

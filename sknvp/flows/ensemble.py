@@ -9,8 +9,6 @@ from torch import Tensor, nn
 from .base import draw
 from .flow import Flow
 
-LEAST = -1e300  # nats, where every density underflows: a sum of such is finite still
-
 
 class Ensemble(nn.Module):
     """A mixture of densities: ``p(x) = sum_f w_f mean_m p_fm(x)`` over flows f and their members m.
@@ -31,9 +29,9 @@ class Ensemble(nn.Module):
         self.register_buffer("log_weights", log_weights)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Log-density in nats of each row, shape (n_rows, n_features) -> (n_rows,), float64, at least `LEAST`."""
+        """Log-density in nats of each row, shape (n_rows, n_features) -> (n_rows,), float64."""
         parts = [log_mean(flow, x) + log_weight for flow, log_weight in self._parts()]
-        return torch.logsumexp(torch.stack(parts), 0).clamp(min=LEAST)
+        return torch.logsumexp(torch.stack(parts), 0)
 
     def sample(self, n_rows: int, generator: torch.Generator | None = None) -> Tensor:
         """``n_rows`` independent rows, shape (n_rows, n_features), each from a member drawn at random."""

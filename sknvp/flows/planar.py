@@ -64,6 +64,7 @@ class Planar(Transform):
     def __init__(self, n_members: int, n_features: int, generator: torch.Generator | None = None) -> None:
         super().__init__()
         w, points = torch.randn(2, n_members, n_features, 1, dtype=torch.float64, generator=generator)
+        w *= 2  # steep enough to tell rows of unit variance apart
         self.w = nn.Parameter(w)
         self.u = nn.Parameter(torch.zeros_like(w))
         self.b = nn.Parameter(-(w * points).sum(1, keepdim=True))

@@ -1,6 +1,7 @@
 """Settings to flows: the one place where a name becomes a part."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -8,7 +9,7 @@ from torch import Tensor
 from .base import Base, Beside, GaussianMixture, Kernels, StandardNormal, StudentT
 from .conditioner import Conditioner
 from .coupling import AffineCoupling, Coupling, SplineCoupling
-from .elementwise import Standardize
+from .elementwise import Bounded, Standardize
 from .flow import Flow
 from .linear import LULinear, Permute, Whiten
 from .normalization import BatchNorm
@@ -73,6 +74,12 @@ def real_nvp(
 
     body = Chain(*_couplings(masks, make_coupling, between))
     return _flow(loc, scale, columns, body, StandardNormal(len(columns)), n_members=len(masks))
+
+
+def bounded_real_nvp(low: Tensor, high: Tensor, **settings: Any) -> Flow:
+    """`real_nvp`, of those settings, behind a `Bounded`: its location and scale are those of columns without bounds."""
+    flow = real_nvp(**settings)
+    return Flow(Chain(Bounded(low, high), flow.transform), flow.base, flow.n_members)
 
 
 def planar_flow(
@@ -153,7 +160,11 @@ def _rearrange(order: Tensor, wanted: Tensor) -> list[Transform]:
     return [] if torch.equal(order, wanted) else [Permute(torch.argsort(order, -1).gather(-1, wanted))]
 
 
-FLOWS: dict[str, Callable[..., Flow]] = {"planar_flow": planar_flow, "real_nvp": real_nvp}
+FLOWS: dict[str, Callable[..., Flow]] = {
+    "bounded_real_nvp": bounded_real_nvp,
+    "planar_flow": planar_flow,
+    "real_nvp": real_nvp,
+}
 EXPERTS: dict[str, Callable[..., Flow]] = {
     "gaussian_mixture": gaussian_mixture,
     "kernels": kernels,

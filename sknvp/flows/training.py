@@ -55,15 +55,16 @@ def train(
     max_steps: int,
     n_iter_no_change: int,
     tol: float,
+    n_sure: int = 0,
     on_check: Callable[[History], bool] | None = None,
 ) -> History:
     """Train all members of a flow at once, in place.
 
     Adam with decoupled weight decay `alpha`, the gradient of each member clipped by its norm. Every `CHECK_STEPS`
     steps a loss is looked at: that of validation if there is any, else of training. When it has not fallen by `tol`
-    in `n_iter_no_change` looks the learning rate is lowered, and after `N_RATES` rates training ends. With validation
-    each member goes on, and ends, with the weights that did best so far, its untrained ones included; without, the
-    last weights stay.
+    in `n_iter_no_change` looks the learning rate is lowered, and after `N_RATES` rates training ends; looks during the
+    first `n_sure` steps do not count. With validation each member goes on, and ends, with the weights that did best so
+    far, its untrained ones included; without, the last weights stay.
 
     A member whose loss since the last look is not finite gets back the weights before it, with a warning and a lower
     learning rate for all. Training ends early, and keeps what there is, if ``on_check``, called at every look, says
@@ -96,7 +97,7 @@ def train(
                 history.validation_losses.append(best.update(objective.validate()))
             if on_check is not None:
                 history.interrupted = on_check(history)
-            if watch.stalled(loss if best is None else best.mean_loss):
+            if history.n_steps > n_sure and watch.stalled(loss if best is None else best.mean_loss):
                 history.converged = watch.n_stalls == N_RATES and math.isfinite(watch.best)
                 if best is not None:
                     best.restore()

@@ -1,10 +1,13 @@
 """Transforms and flows with random weights, for the tests to try laws on."""
 
+import math
+
 import torch
 
 from sknvp.flows import (
     AffineCoupling,
     BatchNorm,
+    Bounded,
     Chain,
     Conditioner,
     Flow,
@@ -91,6 +94,13 @@ def whitening(n_members, n_features):
     return Whiten(randn(n_members, n_features), upper + torch.diag_embed(randn(n_members, n_features, seed=1).exp()))
 
 
+def bounded(n_features):
+    """Columns in turn bounded on both sides, below, above and not at all; near enough to the bounds to bend."""
+    low, high = torch.tensor([[-20, -15, -math.inf, -math.inf], [25, math.inf, 20, math.inf]], dtype=DTYPE)
+    turn = torch.arange(n_features) % 4
+    return Bounded(low[turn], high[turn])
+
+
 def batch_norm(n_members, n_features):
     """As it is after training on some batches."""
     layer = BatchNorm(n_members, n_features)
@@ -117,6 +127,7 @@ def planar_layers(n_members, n_features, n_layers=4) -> Flow:
 # Each takes n_members and n_features and gives a transform whose contract the tests check.
 TRANSFORMS = {
     "standardize": lambda m, d: Standardize(randn(d), randn(d).exp()),
+    "bounded": lambda m, d: bounded(d),
     "permute": permutation,
     "LU linear": LULinear,
     "whiten, one a member": whitening,

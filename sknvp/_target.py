@@ -1,0 +1,105 @@
+"""A user's log-density: which kind of function it is, and what it gives, checked."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Evaluate = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+KINDS = (
+    "log_density must take a torch tensor of shape (n, n_features) and return one of shape (n,), or take a NumPy array "
+    "and return a tuple (value, gradient) of arrays of shapes (n,) and (n, n_features)"
+)
+
+
+class Target:
+    """``log p`` and its gradient, for rows of shape (..., n_features), with a tally of where it was no number.
+
+    Parameters
+    ----------
+    log_density : callable
+        Of tensors, to be differentiated by autograd, or of arrays with its gradient.
+    x : Tensor of shape (n_rows, n_features)
+        Rows to try it on, which tell the two kinds apart.
+
+    Raises
+    ------
+    ValueError
+        If it is neither kind, or finite at none of the rows.
+    """
+
+    def __init__(self, log_density: Callable[[Any], Any], x: Tensor) -> None:
+        if not callable(log_density):
+            raise ValueError(
+                f"log_density must be a function, got {log_density!r} of type {type(log_density).__name__}."
+            )
+        self.n_rows = self.n_bad = 0
+        self.bad: list[float] = []  # a row of them
+        self.evaluate = _kind(log_density, x)
+        log_p, gradient = self(x)
+        if not (log_p.isfinite() & gradient.isfinite().all(-1)).any():
+            raise ValueError(
+                f"log_density and its gradient must be finite somewhere, got none of {len(x)} first draws, such as "
+                f"{log_p[0].item()} at {x[0].tolist()}. Choose loc and scale such that it is, and bounds if it has any."
+            )
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        rows = x.reshape(-1, x.shape[-1])
+        log_p, gradient = self.evaluate(rows)
+        bad = log_p.isnan() | (log_p == torch.inf)
+        if bad.any():
+            self.bad = rows[bad][0].tolist()
+            self.n_bad += int(bad.sum())
+        self.n_rows += len(rows)
+        return log_p.view(x.shape[:-1]), gradient.view(x.shape)
+
+
+def _kind(log_density: Callable[[Any], Any], x: Tensor) -> Evaluate:
+    """Tried with a tensor that wants gradients, then with an array: which of the two it answers in kind."""
+    failure: Exception | None = None
+    try:
+        if isinstance(log_density(x.clone().requires_grad_()), Tensor):
+            return lambda x: _by_autograd(log_density, x)
+    except Exception as error:
+        failure = error
+    try:
+        result = log_density(x.cpu().numpy().copy())
+    except Exception as error:
+        failure = failure or error
+        raise ValueError(f"{KINDS}; it raised {type(failure).__name__}: {failure}") from failure
+    if isinstance(result, (tuple, list)) and len(result) == 2:
+        return lambda x: _of_arrays(log_density, x)
+    got = f"with a tensor it raised {type(failure).__name__}: {failure}; " if failure else ""
+    raise ValueError(f"{KINDS}; {got}with an array it returned {type(result).__name__}.") from failure
+
+
+def _by_autograd(log_density: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
+    with torch.enable_grad():
+        x = x.detach().clone().requires_grad_()
+        value = log_density(x)
+        _check_shape("a tensor", value, (len(x),))
+        gradient = torch.autograd.grad(value.sum(), x, allow_unused=True)[0] if value.requires_grad else None
+    if gradient is None:
+        raise ValueError(
+            "log_density must be differentiable, got a tensor that does not depend on its argument by torch's "
+            "operations. Use these throughout, or return a tuple (value, gradient) of NumPy arrays."
+        )
+    return value.detach().to(x), gradient
+
+
+def _of_arrays(log_density: Callable[[Any], Any], x: Tensor) -> tuple[Tensor, Tensor]:
+    value, gradient = (np.asarray(part, dtype=np.float64) for part in log_density(x.cpu().numpy().copy()))
+    _check_shape("values", value, (len(x),))
+    _check_shape("gradients", gradient, tuple(x.shape))
+    return torch.tensor(value).to(x), torch.tensor(gradient).to(x)
+
+
+def _check_shape(what: str, value: Any, shape: tuple[int, ...]) -> None:
+    if tuple(value.shape) != shape:
+        raise ValueError(
+            f"log_density must return {what} of shape {shape} for {shape[0]} rows, got shape {tuple(value.shape)}. Sum "
+            "over the columns alone."
+        )

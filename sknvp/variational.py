@@ -1,0 +1,369 @@
+"""Variational inference with Real NVP flows."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from . import _parameters as rule
+from ._base import FlowEstimator, report
+from ._importance import MOST_TRUSTED, effective_share, log_mean, pareto_k
+from ._scoring import ScoringEstimator
+from ._state import build_flow, usual_modes
+from ._target import Target
+from .flows.masks import MASKS
+from .flows.objectives import ReverseKL
+from .flows.training import train
+
+N_DRAWS = 10_000  # for the importance weights
+N_TRIAL = 100  # first draws, on which a log-density is tried
+MANY = 0.01  # share of draws outside the support of the log-density that calls for bounds
+
+
+class VariationalRealNVP(ScoringEstimator):
+    """An unnormalised log-density, approximated by Real NVP flows.
+
+    The flows q are trained to have the smallest Kullback-Leibler divergence ``E_q[log q(x) - log p(x)]`` to the target,
+    for which its logarithm and the gradient of that suffice; the normalising constant comes out by importance sampling.
+    Training passes over a bridge of densities from a normal distribution to the target, so that separate modes are
+    found if that first distribution reaches them: see ``loc`` and ``scale``.
+
+    ``n_estimators`` flows are trained at once and their densities averaged, so that a mode which some of them lose is
+    still there.
+
+    Parameters
+    ----------
+    n_layers : int, default=8
+        Number of coupling layers of each flow.
+    hidden_layer_sizes, activation, mask
+        As in `RealNVPDensity`.
+    coupling : {"affine", "spline"}, default="affine"
+        What a coupling does to a column. Splines bend columns within five times ``scale`` around ``loc`` alone, so that
+        tails beyond are lost, but split into separate modes far better.
+    n_estimators : int, default=4
+        Number of flows whose densities are averaged.
+    loc, scale : float or array-like of shape (n_features,), default=0.0 and 1.0
+        Mean and standard deviation of the normal distribution that flows start as. Widths count: a mode far outside
+        will not be found. For a column with bounds they are in the units of ``z``, see ``bounds``.
+    bounds : None or tuple (low, high) of floats or array-likes of shape (n_features,), default=None
+        The support of each column, -inf and inf where there is no end to it, as in :class:`scipy.optimize.Bounds`. The
+        flows then model ``z = log(x - low)``, ``z = -log(high - x)`` or ``z = log((x - low) / (high - x))``; the
+        Jacobian is part of every log-density. None: all columns are unbounded.
+    annealing : float, default=0.8
+        Share of ``max_iter`` in which the target rises from the normal distribution at the start to what it is, along
+        ``t log p + (1 - t) log q_0``. Zero: it is itself from the first step, which suits targets with a single mode.
+    batch_size : int, default=128
+        Number of draws of each flow in a step, which evaluates the log-density at ``n_estimators * batch_size`` rows.
+    learning_rate_init : float, default=0.005
+        The learning rate at the start, which falls linearly to zero at ``max_iter``.
+    max_iter : int, default=3000
+        Largest number of gradient steps.
+    n_iter_no_change, tol
+        After the annealing the objective is looked at every 25 steps. When ``n_iter_no_change`` looks have found no
+        improvement of ``tol`` nats, the learning rate is multiplied by 0.3; the third time, training ends.
+    device : str, default="cpu"
+        The torch device to train the flows on; tensors that the log-density gets are there.
+    random_state : int, RandomState instance or None, default=None
+        Determines random masks, initial weights and all draws.
+    verbose : bool or int, default=False
+        Whether to print the loss, the negative of the evidence's lower bound, at every look.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        Number of columns.
+    n_iter_ : int
+        Number of gradient steps taken.
+    elbo_curve_ : list of float
+        The lower bound of the log-evidence, ``E_q[log p(x) - log q(x)]``, over the draws of every 25 steps, averaged
+        over the flows. The target in it is the whole one during the annealing too.
+    log_evidence_ : float
+        Logarithm of the integral of the target, in nats, by importance sampling with 10,000 draws.
+    log_evidence_std_err_ : float
+        Its standard error.
+    effective_sample_size_ : float
+        Kish's effective sample size of those draws as a share of their number, above zero and at most one.
+    pareto_k_ : float
+        Shape of the tail of the importance weights [3]_. Above 0.7 nothing that rests on them can be trusted.
+
+    See Also
+    --------
+    RealNVPDensity : A density from rows.
+
+    Notes
+    -----
+    What a flow has never drawn it cannot know: a mode far from every draw leaves neither the effective sample size nor
+    Pareto's k a trace. Computation is in float64. The log-density itself is not kept, nor pickled.
+
+    References
+    ----------
+    .. [1] D. Rezende and S. Mohamed, "Variational Inference with Normalizing Flows", ICML 2015.
+       https://arxiv.org/abs/1505.05770
+    .. [2] G. Roeder, Y. Wu and D. Duvenaud, "Sticking the Landing: Simple, Lower-Variance Gradient Estimators for
+       Variational Inference", NeurIPS 2017. https://arxiv.org/abs/1703.09194
+    .. [3] A. Vehtari, D. Simpson, A. Gelman, Y. Yao and J. Gabry, "Pareto Smoothed Importance Sampling", Journal of
+       Machine Learning Research 25, 2024. https://arxiv.org/abs/1507.02646
+
+    Examples
+    --------
+    >>> from sknvp import VariationalRealNVP
+    >>> def log_density(x):  # a banana, whose integral is 2 pi
+    ...     return -(x[:, 0] ** 2 + (x[:, 1] - x[:, 0] ** 2) ** 2) / 2
+    >>> fit = VariationalRealNVP(n_layers=4, n_estimators=1, max_iter=300, random_state=0).fit(log_density, 2)
+    >>> fit.sample(3, random_state=0).shape
+    (3, 2)
+    >>> round(fit.log_evidence_, 1)  # log(2 pi) = 1.84
+    1.8
+    """
+
+    batch_norm = False
+
+    loc: ArrayLike
+    scale: ArrayLike
+    bounds: tuple[ArrayLike, ArrayLike] | None
+    annealing: float
+    max_iter: int
+
+    _rules: ClassVar[dict[str, rule.Rule]] = {
+        name: FlowEstimator._rules[name]
+        for name in (
+            *("n_layers", "hidden_layer_sizes", "activation", "coupling", "mask", "n_estimators", "batch_size"),
+            *("learning_rate_init", "n_iter_no_change", "tol", "verbose"),
+        )
+    } | {"max_iter": rule.integer(1), "annealing": rule.share()}
+
+    _draws: NDArray[np.float64]
+    _log_weights: NDArray[np.float64]
+
+    def __init__(
+        self,
+        *,
+        n_layers: int = 8,
+        hidden_layer_sizes: int | Sequence[int] = (32, 32),
+        activation: str = "silu",
+        coupling: str = "affine",
+        mask: str | ArrayLike = "random",
+        n_estimators: int = 4,
+        loc: ArrayLike = 0.0,
+        scale: ArrayLike = 1.0,
+        bounds: tuple[ArrayLike, ArrayLike] | None = None,
+        annealing: float = 0.8,
+        batch_size: int = 128,
+        learning_rate_init: float = 0.005,
+        max_iter: int = 3000,
+        n_iter_no_change: int = 6,
+        tol: float = 1e-3,
+        device: str = "cpu",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool | int = False,
+    ) -> None:
+        self.n_layers = n_layers
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.coupling = coupling
+        self.mask = mask
+        self.n_estimators = n_estimators
+        self.loc = loc
+        self.scale = scale
+        self.bounds = bounds
+        self.annealing = annealing
+        self.batch_size = batch_size
+        self.learning_rate_init = learning_rate_init
+        self.max_iter = max_iter
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, log_density: Callable[[Any], Any], n_features: int) -> Self:
+        """Fit the flows to a log-density.
+
+        If anything raises, what was fitted before stays as it was. Ctrl-C ends training early.
+
+        Parameters
+        ----------
+        log_density : callable
+            The logarithm of the target, up to a constant. Either a function of a float64 tensor of shape
+            (n, n_features) that gives one of shape (n,), made of torch's operations, to be differentiated by autograd;
+            or a function of an array of that shape that gives a tuple (value, gradient) of arrays of shapes (n,) and
+            (n, n_features). It is tried with a tensor first. It may be minus infinity where the density is zero,
+            although ``bounds`` are better than that.
+        n_features : int
+            Number of columns.
+
+        Returns
+        -------
+        self : VariationalRealNVP
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter breaks its rule, or if the log-density is of neither kind, gives other shapes, cannot be
+            differentiated, or is finite at none of the first draws.
+
+        Warns
+        -----
+        UserWarning
+            If Pareto's k is above 0.7, so that the approximation is far off somewhere; if the log-density is NaN or
+            plus infinity anywhere, or minus infinity at more than a hundredth of the last draws.
+        """
+        with self._unchanged_on_error():
+            device = self._check_parameters()
+            rule.check("n_features", n_features, rule.integer(1))
+            rng = check_random_state(self.random_state)
+            with usual_modes():
+                target = self._fit_target(log_density, int(n_features), rng, device)
+                self._weigh(target, rng)
+            self._warn(target)
+        return self
+
+    def _fit_target(
+        self,
+        log_density: Callable[[Any], Any],
+        n_features: int,
+        rng: np.random.RandomState,
+        device: torch.device,
+    ) -> Target:
+        """Set the recipe, the trained flow and what training tells."""
+        generator = torch.Generator().manual_seed(int(rng.randint(2**31 - 1)))
+        self._recipe = self._recipe_of(n_features, generator)
+        start = build_flow({**self._recipe, "masks": self._recipe["masks"][:, :0]}, device, generator)
+        target = Target(log_density, start.sample(N_TRIAL, generator=generator)[0])
+        flow = build_flow(self._recipe, device, generator)
+        n_annealing = int(self.annealing * self.max_iter)
+        history = train(
+            flow,
+            ReverseKL(flow, target, start, int(self.batch_size), n_annealing, generator),
+            learning_rate=float(self.learning_rate_init),
+            alpha=0.0,
+            max_steps=int(self.max_iter),
+            n_iter_no_change=self.n_iter_no_change,
+            tol=self.tol,
+            n_sure=n_annealing,
+            on_check=report if self.verbose else None,
+        )
+        self._flow = flow
+        self._density = self._ensemble()
+        self.n_features_in_ = n_features
+        self.n_iter_ = history.n_steps
+        self.elbo_curve_ = [-loss for loss in history.losses]
+        return target
+
+    def _recipe_of(self, n_features: int, generator: torch.Generator) -> dict[str, Any]:
+        """The recipe's kind and arguments, as NumPy arrays and plain values, and the dtype."""
+        if isinstance(self.mask, str):
+            masks = MASKS[self.mask](self.n_estimators, self.n_layers, n_features, generator).numpy()
+        else:
+            own = rule.check_mask(self.mask, (self.n_layers, n_features))
+            masks = np.repeat(own[None], self.n_estimators, axis=0)
+        recipe = {
+            "kind": "real_nvp",
+            "loc": _per_column("loc", self.loc, n_features),
+            "scale": _per_column("scale", self.scale, n_features),
+            "columns": np.arange(n_features),
+            "masks": masks,
+            "hidden_layer_sizes": np.atleast_1d(self.hidden_layer_sizes).tolist(),
+            "activation": self.activation,
+            "coupling": self.coupling,
+            "dtype": "float64",
+        }
+        if not (
+            np.isfinite(recipe["loc"]).all() and np.isfinite(recipe["scale"]).all() and (recipe["scale"] > 0).all()
+        ):
+            raise ValueError(
+                f"loc must be finite and scale finite and greater than 0, got {self.loc!r} and {self.scale!r}."
+            )
+        return recipe if self.bounds is None else {**recipe, "kind": "bounded_real_nvp", **self._edges(n_features)}
+
+    def _edges(self, n_features: int) -> dict[str, NDArray[np.float64]]:
+        """The bounds, checked."""
+        if not (isinstance(self.bounds, (tuple, list)) and len(self.bounds) == 2):
+            raise ValueError(f"bounds must be None or a tuple (low, high), got {self.bounds!r}.")
+        low, high = (_per_column("bounds", edge, n_features) for edge in self.bounds)
+        if not (low < high).all():
+            raise ValueError(f"bounds must have low below high in every column, got {self.bounds!r}.")
+        return {"low": low, "high": high}
+
+    def _weigh(self, target: Target, rng: np.random.RandomState) -> None:
+        """Set draws with their importance weights, and what these say about the fit."""
+        self._draws = self.sample(N_DRAWS, rng)
+        x = torch.tensor(self._draws, device=self._flow.like.device)
+        log_p = torch.cat([target(rows)[0] for rows in torch.split(x, max(1000, int(self.batch_size)))])
+        log_weights = log_p.cpu().numpy() - self.score_samples(self._draws)
+        self._log_weights = np.where(np.isfinite(log_weights), log_weights, -np.inf)
+        if not np.isfinite(log_weights).any():
+            raise ValueError(
+                f"log_density must be finite at some of {N_DRAWS} draws from the fitted flows, got none, such as "
+                f"{log_p[0].item()} at {self._draws[0].tolist()}. Choose other loc and scale, or bounds if it has any."
+            )
+        share = effective_share(self._log_weights)
+        self.log_evidence_ = log_mean(self._log_weights)
+        self.log_evidence_std_err_ = float(np.sqrt((1 / share - 1) / N_DRAWS))
+        self.effective_sample_size_ = share
+        self.pareto_k_ = pareto_k(self._log_weights)
+
+    def _warn(self, target: Target) -> None:
+        """Say what is wrong with the target, or else with the fit."""
+        n_outside = int(np.isneginf(self._log_weights).sum())
+        if target.n_bad:
+            _say(
+                f"log_density was NaN or plus infinity at {target.n_bad} of {target.n_rows} draws, such as "
+                f"{target.bad}; they were left out. If that is outside of its support, pass bounds."
+            )
+        elif n_outside > MANY * N_DRAWS:
+            _say(
+                f"log_density was minus infinity at {n_outside} of {N_DRAWS} draws from the fitted flows. If its "
+                "support is bounded, pass bounds."
+            )
+        if self.pareto_k_ > MOST_TRUSTED:
+            _say(
+                "The flows are far from log_density somewhere: the importance weights have Pareto k = "
+                f"{self.pareto_k_:.2f}, above {MOST_TRUSTED}. Trust neither log_evidence_ nor effective_sample_size_ "
+                "nor resample. Raise max_iter or n_layers, choose loc and scale such that the first draws cover the "
+                "target, pass bounds if it has any, and see that its integral is finite."
+            )
+
+    def resample(self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None) -> NDArray[Any]:
+        """Draw rows from the target, up to the error of importance sampling.
+
+        They come, with replacement, from 10,000 draws of the fitted flows, each with a probability proportional to
+        ``p(x) / q(x)``: exact as their number goes to infinity, while `sample` gives draws of the flows as they are.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            How many; best below ``10_000 * effective_sample_size_``, since beyond that rows repeat.
+        random_state : int, RandomState instance or None, default=None
+            Pass an int for the same rows at every call.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            The rows.
+        """
+        check_is_fitted(self)
+        rule.check("n_samples", n_samples, rule.integer(1))
+        weights = np.exp(self._log_weights - self._log_weights.max())
+        rows = check_random_state(random_state).choice(len(weights), n_samples, p=weights / weights.sum())
+        drawn: NDArray[Any] = self._draws[rows]
+        return drawn
+
+
+def _per_column(name: str, values: ArrayLike, n_features: int) -> NDArray[np.float64]:
+    """A number a column."""
+    try:
+        return np.broadcast_to(np.asarray(values, dtype=np.float64), n_features).copy()
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be numbers of shape () or ({n_features},), got {values!r}.") from error
+
+
+def _say(message: str) -> None:
+    """Warn whoever called `fit`."""
+    warnings.warn(message, UserWarning, stacklevel=4)

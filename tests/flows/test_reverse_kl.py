@@ -1,0 +1,119 @@
+"""The reverse Kullback-Leibler divergence: right loss, right gradients, and none where the target is reached."""
+
+import pytest
+import torch
+
+from sknvp.flows import Flow
+from sknvp.flows.objectives import ReverseKL
+from sknvp.flows.training import train
+
+from .builders import generator, randn, shaken, whole_flow
+
+
+def start_of(flow):
+    """The same flow without its couplings."""
+    return Flow(flow.transform.transforms[0], flow.base, flow.n_members)
+
+
+def objective(flow, target, n_draws=64, n_annealing=0):
+    return ReverseKL(flow, target, start_of(flow), n_draws, n_annealing, generator())
+
+
+def skewed(x):
+    """A log-density that no flow here fits, and its gradient by autograd."""
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        value = -0.5 * (x[..., 0] ** 2 + (x[..., 1] - x[..., 0] ** 2) ** 2) + x[..., 2].sin() - x[..., 2] ** 2
+        (slope,) = torch.autograd.grad(value.sum(), x)
+    return value.detach(), slope
+
+
+def log_value(x):
+    return -0.5 * (x[..., 0] ** 2 + (x[..., 1] - x[..., 0] ** 2) ** 2) + x[..., 2].sin() - x[..., 2] ** 2
+
+
+@pytest.mark.parametrize("kind", ["affine", "spline"])
+@pytest.mark.parametrize("t", [1.0, 0.3])
+def test_gradients_are_those_of_the_path_that_autograd_finds(kind, t):
+    """``log q`` with its parameters held still, at draws that move with them."""
+    flow, z = shaken(whole_flow(2, 3, kind, n_layers=3), 0.5), randn(2, 9, 3)
+    loss, gradients = objective(flow, skewed).gradients(z, t)
+    still = shaken(whole_flow(2, 3, kind, n_layers=3), 0.5)
+    x, _ = flow.transform.inverse(z)
+    log_q = still.log_prob(x)
+    bridge = t * log_value(x) + (1 - t) * start_of(flow).log_prob(x)
+    expected = torch.autograd.grad((log_q - bridge).mean(-1).sum(), list(flow.parameters()))
+    torch.testing.assert_close(gradients, list(expected))
+    torch.testing.assert_close(loss, (log_q - log_value(x)).mean(-1).detach())
+
+
+@pytest.mark.parametrize("kind", ["affine", "spline"])
+def test_where_the_target_is_reached_the_gradient_vanishes_draw_by_draw(kind):
+    flow = shaken(whole_flow(2, 3, kind, n_layers=3), 0.5)
+
+    def itself(x):
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            value = flow.log_prob(x) + 7
+            (slope,) = torch.autograd.grad(value.sum(), x)
+        return value.detach(), slope
+
+    loss, gradients = objective(flow, itself).gradients(randn(2, 5, 3), 1.0)
+    torch.testing.assert_close(loss, torch.full((2,), -7.0, dtype=loss.dtype))
+    assert max(part.abs().max() for part in gradients) < 1e-10
+
+
+def test_the_bridge_begins_at_the_flow_itself():
+    """Where t is zero a fresh flow is at its goal; t rises from near there to one, and stays."""
+    flow = whole_flow(2, 3)
+    goal = objective(flow, skewed, n_annealing=10)
+    _, gradients = goal.gradients(randn(2, 5, 3), 0.0)
+    assert max(part.abs().max() for part in gradients) < 1e-12
+    batches = goal.batches()
+    t = [next(batches)[1] for _ in range(15)]
+    assert 0 < t[0] < 0.01
+    assert (torch.tensor(t).diff() >= 0).all()
+    assert t[9] < 1
+    assert t[10:] == [1.0] * 5
+    assert next(objective(flow, skewed).batches())[1] == 1.0
+
+
+def test_draws_where_the_target_is_no_number_are_left_out():
+    flow, z = shaken(whole_flow(2, 3), 0.5), randn(2, 8, 3)
+    x = flow.transform.inverse(z)[0]
+    out = torch.zeros(2, 8, dtype=torch.bool)
+    out[0, :3] = out[1, 5:] = True
+
+    def holed(x):
+        value, slope = skewed(x)
+        return torch.where(out, torch.nan, value), slope
+
+    loss, gradients = objective(flow, holed).gradients(z, 1.0)
+    for member, rows in enumerate((slice(3, 8), slice(0, 5))):
+        few_loss, few = objective(flow, skewed).gradients(z[:, rows], 1.0)
+        torch.testing.assert_close(loss[member], few_loss[member])
+        for part, other in zip(gradients, few, strict=True):
+            torch.testing.assert_close(part[member], other[member])
+    assert x.isfinite().all()
+    loss, gradients = objective(flow, lambda x: (torch.full_like(x[..., 0], torch.nan), x)).gradients(z, 0.5)
+    assert not loss.any()
+    assert not any(part.any() for part in gradients)
+
+
+def test_training_reaches_a_target_and_stops_no_sooner_than_it_may():
+    """A normal distribution of other location and scale, which couplings reach exactly."""
+
+    def target(x):
+        return -0.5 * ((x - 1) / 0.5).square().sum(-1), (1 - x) / 0.25
+
+    flow = whole_flow(2, 2, n_layers=4)
+    flow.transform.transforms[0].scale.fill_(1)
+    goal = objective(flow, target, n_annealing=100)
+    settings = {"learning_rate": 1e-2, "alpha": 0.0, "max_steps": 600, "n_iter_no_change": 2, "tol": 10.0}
+    assert train(flow, goal, **settings, n_sure=300).n_steps == 300 + 25 * (1 + 3 * 2)  # the first look is the best
+    assert goal.validate() is None
+    train(flow, goal, **{**settings, "tol": 1e-4, "n_iter_no_change": 10})
+    loss, _ = goal.gradients(randn(2, 4000, 2), 1.0)
+    torch.testing.assert_close(
+        loss, torch.full_like(loss, -torch.log(torch.tensor(2 * torch.pi * 0.25)).item()), atol=0.01, rtol=0
+    )
