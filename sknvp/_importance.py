@@ -22,14 +22,16 @@ def pareto_k(log_weights: NDArray[np.float64]) -> float:
     """Shape of the generalised Pareto distribution that the largest weights follow.
 
     Weights of shape k have 1 / k moments: beyond 0.5 their variance, beyond 1 their mean is infinite. The shape of the
-    ``min(n / 5, 3 sqrt(n))`` largest is estimated as in [1]_ and drawn towards 0.5 as by ten more of them [2]_. Minus
-    infinity if the largest weights are equal, infinity if too few are positive to tell.
+    ``min(n / 5, 3 sqrt(n))`` largest is estimated as Zhang and Stephens do and then drawn towards 0.5, as by ten more
+    of them, as Vehtari et al. do. Minus infinity if the largest weights are equal, infinity if too few are positive to
+    tell.
 
     References
     ----------
-    .. [1] J. Zhang and M. A. Stephens, "A New and Efficient Estimation Method for the Generalized Pareto Distribution",
-       Technometrics 51, 2009.
-    .. [2] A. Vehtari, D. Simpson, A. Gelman, Y. Yao and J. Gabry, "Pareto Smoothed Importance Sampling", JMLR 25, 2024.
+    J. Zhang and M. A. Stephens, "A New and Efficient Estimation Method for the Generalized Pareto Distribution",
+    Technometrics 51, 2009.
+
+    A. Vehtari, D. Simpson, A. Gelman, Y. Yao and J. Gabry, "Pareto Smoothed Importance Sampling", JMLR 25, 2024.
     """
     n_tail = math.ceil(min(0.2 * len(log_weights), 3 * math.sqrt(len(log_weights))))
     largest = np.sort(log_weights)[-n_tail - 1 :]

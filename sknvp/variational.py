@@ -89,7 +89,8 @@ class VariationalRealNVP(ScoringEstimator):
     effective_sample_size_ : float
         Kish's effective sample size of those draws as a share of their number, above zero and at most one.
     pareto_k_ : float
-        Shape of the tail of the importance weights [3]_. Above 0.7 nothing that rests on them can be trusted.
+        Shape of the tail of the importance weights, as in Pareto smoothed importance sampling. Above 0.7 nothing that
+        rests on them can be trusted.
 
     See Also
     --------
@@ -102,12 +103,14 @@ class VariationalRealNVP(ScoringEstimator):
 
     References
     ----------
-    .. [1] D. Rezende and S. Mohamed, "Variational Inference with Normalizing Flows", ICML 2015.
-       https://arxiv.org/abs/1505.05770
-    .. [2] G. Roeder, Y. Wu and D. Duvenaud, "Sticking the Landing: Simple, Lower-Variance Gradient Estimators for
-       Variational Inference", NeurIPS 2017. https://arxiv.org/abs/1703.09194
-    .. [3] A. Vehtari, D. Simpson, A. Gelman, Y. Yao and J. Gabry, "Pareto Smoothed Importance Sampling", Journal of
-       Machine Learning Research 25, 2024. https://arxiv.org/abs/1507.02646
+    D. Rezende and S. Mohamed, "Variational Inference with Normalizing Flows", ICML 2015.
+    https://arxiv.org/abs/1505.05770
+
+    G. Roeder, Y. Wu and D. Duvenaud, "Sticking the Landing: Simple, Lower-Variance Gradient Estimators for
+    Variational Inference", NeurIPS 2017. https://arxiv.org/abs/1703.09194
+
+    A. Vehtari, D. Simpson, A. Gelman, Y. Yao and J. Gabry, "Pareto Smoothed Importance Sampling", Journal of
+    Machine Learning Research 25, 2024. https://arxiv.org/abs/1507.02646
 
     Examples
     --------

@@ -120,7 +120,7 @@ class ReverseKL:
     """Mean of ``log q(x) - log p(x)`` over draws x of the flow q: their Kullback-Leibler divergence, less p's constant.
 
     Each draw is noise z carried to ``x = T^-1(z)``. The gradients are those of the path through x alone, with the
-    parameters in ``log q`` held still ("sticking the landing" [1]_): the score that they leave out is zero on average,
+    parameters in ``log q`` held still ("sticking the landing"): the score that they leave out is zero on average,
     and without it they vanish, draw by draw, where q is p.
 
     For the first steps the target is not p but a bridge to it, ``log p_t = t log p + (1 - t) log q_0``, with q_0 the
@@ -145,8 +145,8 @@ class ReverseKL:
 
     References
     ----------
-    .. [1] Roeder, Wu and Duvenaud, "Sticking the Landing: Simple, Lower-Variance Gradient Estimators for Variational
-       Inference", NeurIPS 2017, arXiv:1703.09194.
+    Roeder, Wu and Duvenaud, "Sticking the Landing: Simple, Lower-Variance Gradient Estimators for Variational
+    Inference", NeurIPS 2017, arXiv:1703.09194.
     """
 
     def __init__(
