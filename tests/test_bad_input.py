@@ -163,7 +163,7 @@ def test_ctrl_c_keeps_a_usable_fit(monkeypatch):
     def interrupt(history):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sknvp._base._report", interrupt)
+    monkeypatch.setattr("sknvp._base.report", interrupt)
     with pytest.warns(UserWarning, match="interrupted by user"):
         estimator = small(verbose=True).fit(moons())
     assert len(estimator.loss_curve_) == 1
