@@ -5,6 +5,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 __all__ = [
+    "ConditionalRealNVPDensity",
     "DensityClassifier",
     "DensityDisplay",
     "PlanarFlowDensity",
@@ -18,6 +19,7 @@ __version__ = version("sknvp")
 if TYPE_CHECKING:
     from . import flows
     from .classifier import DensityClassifier
+    from .conditional import ConditionalRealNVPDensity
     from .density import RealNVPDensity
     from .outlier import RealNVPOutlierDetector
     from .planar import PlanarFlowDensity
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from .transformer import RealNVPTransformer
 else:
     _MODULES = {
+        "ConditionalRealNVPDensity": ".conditional",
         "DensityClassifier": ".classifier",
         "DensityDisplay": ".plotting",
         "PlanarFlowDensity": ".planar",
