@@ -5,6 +5,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 __all__ = [
+    "ConditionalRealNVPDensity",
     "DensityClassifier",
     "DensityDisplay",
     "PlanarFlowDensity",
@@ -19,6 +20,7 @@ __version__ = version("sknvp")
 if TYPE_CHECKING:
     from . import flows
     from .classifier import DensityClassifier
+    from .conditional import ConditionalRealNVPDensity
     from .density import RealNVPDensity
     from .outlier import RealNVPOutlierDetector
     from .planar import PlanarFlowDensity
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from .variational import VariationalRealNVP
 else:
     _MODULES = {
+        "ConditionalRealNVPDensity": ".conditional",
         "DensityClassifier": ".classifier",
         "DensityDisplay": ".plotting",
         "PlanarFlowDensity": ".planar",

@@ -117,12 +117,20 @@ def _drawn(weights: NDArray[np.float64], n_rows: int, rng: np.random.RandomState
 
 
 def held_out(flow: Flow, table: Table) -> Tensor:
-    """Log of the mean density of each row under the members that did not train on it; NaN where all did."""
-    validation = table.validation
+    """The `cross_fitted` log-density of each row of the table."""
+    return cross_fitted(flow, table.validation, table.x)
+
+
+def cross_fitted(flow: Flow, validation: Tensor, *x: Tensor) -> Tensor:
+    """Log of the mean density of each row under the members that did not train on it; NaN where all did.
+
+    ``x`` are the data and, if the flow is conditioned on one, the context.
+    """
     rows = torch.argsort(~validation, dim=1, stable=True)[:, : int(validation.sum(1).max())]
-    x = table.x.to(flow.like)  # its dtype and device
+    x = tuple(part.to(flow.like) for part in x)  # its dtype and device
     with torch.no_grad():
-        parts = [flow.log_prob(x[chunk]).double().cpu() for chunk in torch.split(rows, flow.chunk_size, 1)]
+        chunks = torch.split(rows, flow.chunk_size, 1)
+        parts = [flow.log_prob(*(part[chunk] for part in x)).double().cpu() for chunk in chunks]
     each = torch.where(validation.gather(1, rows), zero_if_not_finite(torch.cat(parts, 1)), -torch.inf)
     by_row = torch.full(validation.shape, -torch.inf, dtype=torch.float64).scatter(1, rows, each)
     return torch.logsumexp(by_row, 0) - validation.sum(0).log()

@@ -10,7 +10,7 @@ from .coupling import AffineCoupling, Coupling, SplineCoupling
 from .elementwise import Bounded, Standardize
 from .ensemble import Ensemble
 from .flow import Flow
-from .linear import LULinear, Permute, Whiten
+from .linear import LULinear, Permute, Regression, Whiten
 from .normalization import BatchNorm
 from .planar import Planar
 from .recipes import bounded_real_nvp, planar_flow, real_nvp
@@ -32,6 +32,7 @@ __all__ = [
     "LULinear",
     "Permute",
     "Planar",
+    "Regression",
     "Select",
     "SplineCoupling",
     "StandardNormal",

@@ -1,10 +1,11 @@
 """Several flows as one density."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from .base import draw
 from .flow import Flow
@@ -12,6 +13,8 @@ from .flow import Flow
 
 class Ensemble(nn.Module):
     """A mixture of densities: ``p(x) = sum_f w_f mean_m p_fm(x)`` over flows f and their members m.
+
+    All may be conditioned on a ``context`` of shape (n_rows, n_context).
 
     Parameters
     ----------
@@ -28,20 +31,21 @@ class Ensemble(nn.Module):
         self.flows: Iterable[Flow] = nn.ModuleList(flows)  # type: ignore[assignment]
         self.register_buffer("log_weights", log_weights)
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Log-density in nats of each row, shape (n_rows, n_features) -> (n_rows,), float64."""
-        parts = [log_mean(flow, x) + log_weight for flow, log_weight in self._parts()]
+        parts = [log_mean(flow, x, context) + log_weight for flow, log_weight in self.parts()]
         return torch.logsumexp(torch.stack(parts), 0)
 
-    def sample(self, n_rows: int, generator: torch.Generator | None = None) -> Tensor:
+    def sample(self, n_rows: int, generator: torch.Generator | None = None, context: Tensor | None = None) -> Tensor:
         """``n_rows`` independent rows, shape (n_rows, n_features), each from a member drawn at random."""
-        weights = [w.expand(f.n_members) - math.log(f.n_members) for f, w in self._parts()]
+        weights = [w.expand(f.n_members) - math.log(f.n_members) for f, w in self.parts()]
         members = draw(torch.cat(weights).unsqueeze(0), n_rows, generator)[0]
-        counts = torch.split(members.bincount(minlength=sum(map(len, weights))), [len(w) for w in weights])
-        pairs = zip(self.flows, counts, strict=True)
-        x = torch.cat([part.to(self.like) for flow, count in pairs for part in _rows(flow, count, generator)])
-        device = "cpu" if generator is None else generator.device
-        return x[torch.randperm(n_rows, generator=generator, device=device).to(x.device)]
+        x = self.like.new_empty(n_rows, next(iter(self.flows)).base.n_features)
+        for flow in self.flows:
+            for rows, drawn in _draws(flow, members, generator, context):
+                x[rows] = drawn.to(x)
+            members = members - flow.n_members
+        return x
 
     @property
     def like(self) -> Tensor:
@@ -53,13 +57,15 @@ class Ensemble(nn.Module):
         """How many rows should pass through at once, so that memory does not grow with their number."""
         return max(flow.chunk_size for flow in self.flows)
 
-    def _parts(self) -> list[tuple[Flow, Tensor]]:
+    def parts(self) -> list[tuple[Flow, Tensor]]:
+        """The flows, each with its log-weight."""
         return list(zip(self.flows, self.log_weights, strict=True))
 
 
-def log_mean(flow: Flow, x: Tensor) -> Tensor:
+def log_mean(flow: Flow, x: Tensor, context: Tensor | None = None) -> Tensor:
     """Logarithm of the members' mean density, shape (n_rows,), float64; a member that overflows counts as zero."""
-    parts = [flow.log_prob(rows).double() for rows in torch.split(x.to(flow.like), flow.chunk_size)]
+    chunks = [torch.split(t.to(flow.like), flow.chunk_size) for t in (x, context) if t is not None]
+    parts = [flow.log_prob(*rows).double() for rows in zip(*chunks, strict=True)]
     return torch.logsumexp(zero_if_not_finite(torch.cat(parts, 1)), 0) - math.log(flow.n_members)
 
 
@@ -68,11 +74,13 @@ def zero_if_not_finite(log_density: Tensor) -> Tensor:
     return torch.where(log_density.isfinite(), log_density, -math.inf)
 
 
-def _rows(flow: Flow, counts: Tensor, generator: torch.Generator | None) -> list[Tensor]:
-    """So many rows from each member, drawn in chunks."""
-    parts = []
-    while counts.any():
-        drawn = flow.sample(min(int(counts.max()), flow.chunk_size), generator=generator)
-        parts += [each[:count] for each, count in zip(drawn, counts.tolist(), strict=True)]
-        counts = (counts - flow.chunk_size).clamp(min=0)
-    return parts
+def _draws(
+    flow: Flow, members: Tensor, generator: torch.Generator | None, context: Tensor | None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Indices of rows that belong to the same member of the flow, and as many draws from that, in chunks."""
+    own = [(members == member).nonzero().squeeze(1) for member in range(flow.n_members)]
+    for start in range(0, max(map(len, own)), flow.chunk_size):
+        rows = [each[start : start + flow.chunk_size] for each in own]
+        padded = pad_sequence(rows, batch_first=True)
+        x = flow.sample(padded.shape[1], None if context is None else context[padded].to(flow.like), generator)
+        yield from ((each, drawn[: len(each)]) for each, drawn in zip(rows, x, strict=True))

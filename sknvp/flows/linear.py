@@ -93,6 +93,38 @@ class LULinear(Transform):
         return grad_x, None, [grad_weight]
 
 
+class Regression(Transform):
+    """``z = x - B context``: what a fixed linear map of the context leaves of ``x``. The log-determinant is zero.
+
+    Columns of the context count as if they lay within `LIMIT`, so that one far outside the data does not carry ``x``
+    away with it.
+
+    Parameters
+    ----------
+    coefficients : Tensor of shape (n_members, n_features, n_context)
+        B, for a context in standardised units.
+    """
+
+    LIMIT = 10.0
+
+    coefficients: Tensor
+
+    def __init__(self, coefficients: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("coefficients", coefficients)
+
+    def record(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor, Any]:
+        assert context is not None
+        inside = context.clamp(-self.LIMIT, self.LIMIT)
+        shift = torch.matmul(self.coefficients, inside)
+        return x + shift if inverse else x - shift, x.new_zeros(len(x), 1), (inverse, inside == context)
+
+    def gradients(self, tape: Any, grad: Tensor, grad_log_det: Tensor) -> tuple[Tensor, Tensor | None, list[Tensor]]:
+        inverse, inside = tape
+        pull = torch.matmul(self.coefficients.mT, grad) * inside
+        return grad, pull if inverse else -pull, []
+
+
 class Whiten(Transform):
     """``z = (x - mean) @ P`` with a fixed upper triangular P.
 

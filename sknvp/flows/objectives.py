@@ -38,6 +38,11 @@ class NegativeLogLikelihood:
         Rows in a batch; batches are made equally large, so this is their largest size.
     generator : torch.Generator
         Source of the order of the rows.
+
+    Attributes
+    ----------
+    context : Tensor of shape (n_rows, n_context) or None
+        What the density of each row is conditioned on; None to begin with.
     """
 
     def __init__(
@@ -53,6 +58,7 @@ class NegativeLogLikelihood:
         self.flow = flow
         self.x = x
         self.tail = tail
+        self.context: Tensor | None = None
         self.train_rows, self.train_weights = _ragged(~validation, weights, len(weights), generator)
         self.valid_rows, self.valid_weights = _ragged(validation, weights, N_VALID, generator)
         self.batch_size = batch_size
@@ -74,12 +80,12 @@ class NegativeLogLikelihood:
 
     def loss(self, rows: Tensor, weights: Tensor) -> Tensor:
         """Loss of each member on its own rows, shape (n_members,)."""
-        log_prob = torch.logaddexp(self.flow.log_prob(self.x[rows]), self.tail[rows])
+        log_prob = torch.logaddexp(self.flow.log_prob(self.x[rows], self._context(rows)), self.tail[rows])
         return -(weights * log_prob).mean(-1)
 
     def gradients(self, rows: Tensor, weights: Tensor) -> tuple[Tensor, list[Tensor]]:
         """That loss, and its gradients in the parameters of the flow."""
-        return self.flow.gradients(self.x[rows], weights / -rows.shape[1], tail=self.tail[rows])
+        return self.flow.gradients(self.x[rows], weights / -rows.shape[1], self._context(rows), self.tail[rows])
 
     @torch.no_grad()
     def validate(self) -> Tensor | None:
@@ -92,6 +98,9 @@ class NegativeLogLikelihood:
         )
         parts = [self.loss(rows, weights) * (rows.shape[1] / n_rows) for rows, weights in chunks]
         return torch.stack(parts).sum(0)
+
+    def _context(self, rows: Tensor) -> Tensor | None:
+        return None if self.context is None else self.context[rows]
 
 
 def heavy_tail(x: Tensor, loc: Tensor, scale: Tensor) -> Tensor:

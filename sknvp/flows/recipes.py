@@ -11,7 +11,7 @@ from .conditioner import Conditioner
 from .coupling import AffineCoupling, Coupling, SplineCoupling
 from .elementwise import Bounded, Standardize
 from .flow import Flow
-from .linear import LULinear, Permute, Whiten
+from .linear import LULinear, Permute, Regression, Whiten
 from .normalization import BatchNorm
 from .planar import Planar
 from .transform import Chain, Select, Transform
@@ -128,6 +128,21 @@ def student_t(
     return _flow(loc, scale, columns, Whiten(mean, precision_cholesky), base, n_members=len(mean))
 
 
+def linear_regression(
+    loc: Tensor,
+    scale: Tensor,
+    columns: Tensor,
+    coefficients: Tensor,
+    mean: Tensor,
+    precision_cholesky: Tensor,
+    degrees_of_freedom: int,
+) -> Flow:
+    """A multivariate t-distribution per member around a linear map of the context, see `linear.Regression`."""
+    base = StudentT(len(columns), degrees_of_freedom)
+    body = Chain(Regression(coefficients), Whiten(mean, precision_cholesky))
+    return _flow(loc, scale, columns, body, base, n_members=len(mean))
+
+
 def _flow(loc: Tensor, scale: Tensor, columns: Tensor, body: Transform, base: Base, n_members: int) -> Flow:
     """Standardise, then ``body`` and ``base`` on the chosen columns; the others are standard normal."""
     if len(columns) < len(loc):
@@ -168,5 +183,6 @@ FLOWS: dict[str, Callable[..., Flow]] = {
 EXPERTS: dict[str, Callable[..., Flow]] = {
     "gaussian_mixture": gaussian_mixture,
     "kernels": kernels,
+    "linear_regression": linear_regression,
     "student_t": student_t,
 }
