@@ -30,12 +30,12 @@ class ConditionalRealNVPDensity(CallbackSupportMixin, RegressorMixin, FlowEstima
     """Density of one or several targets given the columns of X, by Real NVP flows.
 
     A flow maps the targets of a row to normal noise, by couplings whose networks see the row's other columns too,
-    the context [1]_::
+    the context::
 
         log p(y | x) = log N(f(y; x); 0, I) + log |det df(y; x) / dy|
 
     So the whole distribution of y depends on x: where it lies, how wide it is, its shape, the number of its modes.
-    A single target is bent in every layer by a monotone spline [2]_ that x alone decides. ``n_estimators`` flows are
+    A single target is bent in every layer by a monotone spline that x alone decides. ``n_estimators`` flows are
     trained at once by maximum likelihood, each validated on rows of its own, and their densities averaged.
 
     With ``stacking`` a linear regression with t-distributed noise stands beside the flows, with the weight under which
@@ -68,11 +68,11 @@ class ConditionalRealNVPDensity(CallbackSupportMixin, RegressorMixin, FlowEstima
     ----------
     n_features_in_ : int
         Number of columns of ``X`` seen during `fit`.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the columns of ``X`` seen during `fit`, if all are strings.
     n_outputs_ : int
         Number of targets seen during `fit`.
-    loc_, scale_ : ndarray of shape (n_outputs_,)
+    loc_, scale_ : ndarray of shape (n_outputs,)
         What was subtracted from the targets, and what they were divided by.
     stacking_weights_ : dict of str to float
         The weights of "flows" and "linear_regression" in the density, as far as they take part; they add up to one.
@@ -92,10 +92,10 @@ class ConditionalRealNVPDensity(CallbackSupportMixin, RegressorMixin, FlowEstima
 
     References
     ----------
-    .. [1] C. Winkler, D. Worrall, E. Hoogeboom and M. Welling, "Learning Likelihoods with Conditional Normalizing
-       Flows", 2019. https://arxiv.org/abs/1912.00042
-    .. [2] C. Durkan, A. Bekasov, I. Murray and G. Papamakarios, "Neural Spline Flows", NeurIPS 2019.
-       https://arxiv.org/abs/1906.04032
+    Winkler, Worrall, Hoogeboom and Welling, "Learning Likelihoods with Conditional Normalizing Flows", 2019,
+    https://arxiv.org/abs/1912.00042
+
+    Durkan, Bekasov, Murray and Papamakarios, "Neural Spline Flows", NeurIPS 2019, https://arxiv.org/abs/1906.04032
 
     Examples
     --------
