@@ -106,7 +106,7 @@ class ConditionalRealNVPDensity(CallbackSupportMixin, RegressorMixin, FlowEstima
     >>> rng = np.random.default_rng(0)
     >>> X = rng.uniform(0, 1, (500, 1))
     >>> y = X[:, 0] + (0.1 + X[:, 0]) * rng.normal(size=500)
-    >>> density = ConditionalRealNVPDensity(random_state=0).fit(X, y)
+    >>> density = ConditionalRealNVPDensity(n_estimators=1, random_state=0).fit(X, y)
     >>> low, high = density.predict_quantile([[0.1], [0.9]], [0.05, 0.95]).T
     >>> bool(high[1] - low[1] > 2 * (high[0] - low[0]))
     True

@@ -12,12 +12,13 @@ import pytest
 import torch
 from scipy import integrate, stats
 from sklearn.base import clone, is_regressor
+from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sknvp import ConditionalRealNVPDensity, RealNVPDensity
+from sknvp import ConditionalRealNVPDensity, RealNVPDensity, _regression
 
 from .small import normal_rows
 
@@ -217,6 +218,47 @@ def test_a_line_is_told_by_the_regression():
     assert density.stacking_weights_["linear_regression"] > 0.5
     assert sum(density.stacking_weights_.values()) == pytest.approx(1)
     assert density.score(new, target) / 1000 > stats.norm.logpdf(normal_rows(1000, 1, 3)).mean() - 0.3
+
+
+def test_the_regression_is_ridges_for_each_members_weights():
+    X, y = pairs(60, n_outputs=2)
+    frame = {"loc": np.array([1.0, 2.0]), "scale": np.array([3.0, 9.0]), "columns": np.arange(2)}
+    weights = np.random.default_rng(0).integers(0, 3, (2, 60)).astype(float)
+    recipe = _regression.linear_regression(frame, *map(torch.tensor, (X, y, weights)))
+    z = (y - frame["loc"]) / frame["scale"]
+    for member, w in enumerate(weights):
+        theirs = Ridge(_regression.SHRINKAGE * w.sum()).fit(X, z, sample_weight=w)
+        np.testing.assert_allclose(recipe["coefficients"][member], theirs.coef_)
+        np.testing.assert_allclose(recipe["mean"][member], theirs.intercept_)
+        covariance = np.cov((z - theirs.predict(X)).T, aweights=w, bias=True)
+        precision = recipe["precision_cholesky"][member] @ recipe["precision_cholesky"][member].T
+        np.testing.assert_allclose(np.linalg.inv(precision) * 10 / 8, covariance, rtol=1e-4, atol=1e-4)
+
+
+def test_a_gross_outlier_does_not_tilt_the_regression():
+    X, y = pairs(300)
+    frame = {"loc": np.array([5.0]), "scale": np.array([3.0]), "columns": np.arange(1)}
+    fits = []  # one row repeated, one outlying in X, one in y
+    for row, target in ((X[0], y[0]), ([1e9, 0], 5.0), ([0, 0], 1e9)):
+        given, targets = torch.tensor(np.r_[X, [row]]), torch.tensor(np.r_[y, target]).unsqueeze(1)
+        recipe = _regression.linear_regression(frame, given, targets, torch.ones(1, 301, dtype=torch.float64))
+        fits.append(recipe["coefficients"])
+    for fit in fits[1:]:
+        np.testing.assert_allclose(fit, fits[0], atol=0.25)
+    assert abs(fits[0]).max() > 0.5
+
+
+def test_the_regression_is_compared_by_rows_that_it_has_not_seen(monkeypatch):
+    seen, original = [], _regression.linear_regression
+    monkeypatch.setattr(_regression, "linear_regression", lambda *a: seen.append(a[-1].numpy()) or original(*a))
+    counts = 1.0 + np.arange(80) % 3
+    density = small(max_iter=1).fit(*pairs(80), sample_weight=counts)
+    compared, final = seen
+    assert compared.shape == (2, 80)
+    np.testing.assert_array_equal(np.sort(final[0]), np.sort(counts) / 4)
+    np.testing.assert_array_equal(compared, np.where(compared > 0, final, 0))
+    assert ((compared == 0).sum(1) > 0).all()
+    assert len(density._experts[0]["coefficients"]) == 1
 
 
 @pytest.mark.parametrize("settings", [{"stacking": False}, {"early_stopping": False}], ids=str)
