@@ -12,9 +12,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from . import _parameters as rule
-from ._base import FLOATS, FlowEstimator, to_tensor
+from ._base import FLOATS, to_tensor
 from ._callbacks import CallbackSupportMixin, Task, with_callbacks
 from ._estimator import LEAST
+from ._learning import FlowLearner
 from ._regression import stack_regression
 from ._rows import check_weights, in_chunks, location_and_scale
 from ._state import build_expert, usual_modes
@@ -26,7 +27,7 @@ N_POINTS = 100  # of noise, that `predict` averages over if there is one target,
 N_POINTS_OF_SEVERAL = 512  # ... and if there are several
 
 
-class ConditionalRealNVPDensity(CallbackSupportMixin, RegressorMixin, FlowEstimator):  # type: ignore[misc]
+class ConditionalRealNVPDensity(CallbackSupportMixin, RegressorMixin, FlowLearner):  # type: ignore[misc]
     """Density of one or several targets given the columns of X, by Real NVP flows.
 
     A flow maps the targets of a row to normal noise, by couplings whose networks see the row's other columns too,
@@ -120,7 +121,7 @@ class ConditionalRealNVPDensity(CallbackSupportMixin, RegressorMixin, FlowEstima
     stacking: bool
 
     _rules: ClassVar[dict[str, rule.Rule]] = {
-        **{k: v for k, v in FlowEstimator._rules.items() if k not in ("mask", "batch_norm", "standardize")},
+        **{k: v for k, v in FlowLearner._rules.items() if k not in ("mask", "batch_norm", "standardize")},
         "stacking": rule.boolean(),
     }
 

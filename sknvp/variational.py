@@ -11,8 +11,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from . import _parameters as rule
-from ._base import FlowEstimator, report
+from ._base import FlowEstimator
 from ._importance import MOST_TRUSTED, effective_share, log_mean, pareto_k
+from ._learning import report
 from ._scoring import ScoringEstimator
 from ._state import build_flow, usual_modes
 from ._target import Target
