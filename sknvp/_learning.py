@@ -1,6 +1,5 @@
 """How flows learn from rows: what they start as, what they are trained and validated on, what is kept of training."""
 
-import warnings
 from functools import partial
 from typing import Any
 
@@ -16,6 +15,7 @@ from ._callbacks import Task
 from ._rows import distinct, location_and_scale, validation_rows
 from ._state import build_flow, loaded_flow, saved_flow
 from .flows import Flow, StandardNormal
+from .flows.caller import warn_caller
 from .flows.masks import MASKS
 from .flows.objectives import NegativeLogLikelihood, heavy_tail
 from .flows.training import CHECK_STEPS, History, advance, train
@@ -220,12 +220,11 @@ class FlowLearner(FlowEstimator):
         best = history.best_validation_loss
         self.best_validation_score_ = None if best is None else -best
         if not (history.converged or history.interrupted or self.max_iter == "auto"):
-            warnings.warn(
+            warn_caller(
                 f"Training had not settled after max_iter={self.max_iter} epochs; the density is usable. Raise "
                 "max_iter or learning_rate_init; if it never settles, look for columns that are discrete or determine "
                 "each other.",
                 ConvergenceWarning,
-                stacklevel=6,
             )
 
 
