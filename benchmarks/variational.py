@@ -1,6 +1,6 @@
 """VariationalRealNVP on targets whose answer is known: log-evidence, effective sample size, modes, posterior moments.
 
-    python benchmarks/variational.py [--only banana ...] [--seed 0] [--reference]
+    python benchmarks/variational.py [--only banana ...] [--seeds 3] [--params JSON] [--reference]
 
 Evidence is known in closed form but for the double moon, where it comes by quadrature, and the logistic regression,
 where it comes by importance sampling from a t-distribution around the mode. The posterior moments of the logistic
@@ -133,43 +133,61 @@ TARGETS = {  # log-density, columns, log-evidence (a number, or a function that 
     "eight Gaussians": (eight_gaussians, 2, math.log(16 * math.pi * 0.15**2), {"scale": 2.0, "coupling": "spline"}),
     "logistic regression": (logistic, 31, lambda: json.loads(REFERENCE.read_text())["log_evidence"], {}),
 }
+N_MODES = {"double moon": 2, "eight Gaussians": 8}  # equal ones, around the origin, the first to the right
+
+
+def shares(fit, n_modes):
+    """Share of draws in each mode, times their number: one if all is well."""
+    x = fit.sample(20_000, random_state=0)
+    mode = np.round(np.arctan2(x[:, 1], x[:, 0]) / (2 * math.pi / n_modes)).astype(int) % n_modes
+    return np.bincount(mode, minlength=n_modes) / len(x) * n_modes
+
+
+def run(name, seed, params):
+    """The row of a fit: log-evidence, its standard error, its error in those, sample size, k, modes, seconds."""
+    log_density, n_features, truth, settings = TARGETS[name]
+    truth, start = truth() if callable(truth) else truth, time.perf_counter()
+    fit = VariationalRealNVP(**{"random_state": seed, **settings, **params}).fit(log_density, n_features)
+    seconds = time.perf_counter() - start
+    known = json.loads(REFERENCE.read_text()) if name == "logistic regression" else {"log_evidence_std_err": 0.0}
+    off = (fit.log_evidence_ - truth) / math.hypot(fit.log_evidence_std_err_, known["log_evidence_std_err"])
+    of_modes = shares(fit, N_MODES[name]) if name in N_MODES else np.ones(1)
+    row = [fit.log_evidence_ - truth, fit.log_evidence_std_err_, off, fit.effective_sample_size_, fit.pareto_k_]
+    if "mean" in known:
+        x, mean, std = fit.resample(5_000, random_state=0), np.array(known["mean"]), np.array(known["std"])
+        error, ratio = np.abs(x.mean(0) - mean) / std, np.exp(np.abs(np.log(x.std(0) / std)))
+        print(f"  resampled, against the chain: means off by {error.max():.3f} standard deviations at most,", end=" ")
+        print(f"standard deviations by a factor of {ratio.max():.3f}")
+    return [*row, of_modes.min(), of_modes.max(), seconds]
+
+
+HEADINGS = ["error", "std err", "in se", "ESS", "k", "least", "most", "s"]
+
+
+def show(label, row):
+    cells = [f"{value:8.4f}" if i < 2 else f"{value:8.3f}" for i, value in enumerate(row)]
+    print(f"{label:27s}", *cells, flush=True)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", default=list(TARGETS), choices=TARGETS)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--params", type=json.loads, default={}, help="JSON of constructor parameters")
     parser.add_argument("--reference", action="store_true", help="compute the logistic regression's reference anew")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     if arguments.reference:
         REFERENCE.write_text(json.dumps(reference(), indent=1) + "\n")
-    print(f"{'target':20s} {'evidence':>9s} {'+-':>7s} {'truth':>9s} {'off by':>7s} {'ESS':>5s} {'k':>5s} {'s':>5s}")
+    print(f"{'target, seed':27s}", *(f"{heading:>8s}" for heading in HEADINGS))
     for name in arguments.only:
-        log_density, n_features, truth, settings = TARGETS[name]
-        truth, start = truth() if callable(truth) else truth, time.perf_counter()
-        fit = VariationalRealNVP(**{"random_state": arguments.seed, **settings, **arguments.params})
-        fit.fit(log_density, n_features)
-        known = json.loads(REFERENCE.read_text()) if name == "logistic regression" else {"log_evidence_std_err": 0.0}
-        off = (fit.log_evidence_ - truth) / math.hypot(fit.log_evidence_std_err_, known["log_evidence_std_err"])
-        print(
-            f"{name:20s} {fit.log_evidence_:9.4f} {fit.log_evidence_std_err_:7.4f} {truth:9.4f} {off:5.1f}se "
-            f"{fit.effective_sample_size_:5.3f} {fit.pareto_k_:5.2f} {time.perf_counter() - start:5.0f}",
-            flush=True,
-        )
-        if name == "eight Gaussians":
-            x = fit.sample(20_000, random_state=0)
-            mode = np.round(np.arctan2(x[:, 1], x[:, 0]) / (math.pi / 4)).astype(int) % 8
-            print("  share of samples in each mode, times 8:", np.round(np.bincount(mode, minlength=8) / 2500, 2))
-        if name == "logistic regression":
-            x = fit.resample(5_000, random_state=0)
-            mean, std = np.array(known["mean"]), np.array(known["std"])
-            means, factors = np.abs(x.mean(0) - mean) / std, np.exp(np.abs(np.log(x.std(0) / std)))
-            errors = np.array(known["std_err_of_mean"]) / std
-            print(f"  resampled, against the chain: means off by {means.max():.3f} standard deviations at most,")
-            print(f"  standard deviations by a factor of {factors.max():.3f}; the chain's means +- {errors.max():.4f},")
-            print(f"  its evidence +- {known['log_evidence_std_err']:.4f}")
+        rows = []
+        for seed in range(arguments.seeds):
+            rows.append(run(name, seed, arguments.params))
+            show(f"{name}, {seed}", rows[-1])
+        if arguments.seeds > 1:
+            show(f"{name}, mean", np.mean(rows, 0))
+            show(f"{name}, spread", np.std(rows, 0))
 
 
 if __name__ == "__main__":

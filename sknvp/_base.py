@@ -1,44 +1,25 @@
-"""What the estimators share: a flow from settings, its training, rows to tensors and back, state for pickling."""
+"""What the estimators share: parameters and their rules, rows to tensors, state for pickling."""
 
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import validate_data
 from torch import Tensor
 
 from . import __version__
 from . import _parameters as rule
-from ._callbacks import Task
-from ._rows import distinct, location_and_scale, validation_rows
-from ._state import build_flow, loaded_flow, saved_flow, usable_device
-from .flows import Flow, StandardNormal
+from ._state import loaded_flow, saved_flow, usable_device
+from .flows import Flow
 from .flows.conditioner import ACTIVATIONS
 from .flows.masks import MASKS
-from .flows.objectives import NegativeLogLikelihood, heavy_tail
 from .flows.recipes import COUPLINGS
-from .flows.training import CHECK_STEPS, History, advance, train
 
-ARCHITECTURE = (
-    "n_layers",
-    "hidden_layer_sizes",
-    "activation",
-    "coupling",
-    "mask",
-    "batch_norm",
-    "standardize",
-    "n_estimators",
-)
-MAX_STEPS = 3000  # gradient steps, at most, where max_iter is "auto"
 FORMAT = 1  # of pickles; to be raised whenever a fitted estimator's state gets another meaning
-REACH = 1e4  # standard deviations
 FLOATS = (np.float64, np.float32)  # the dtypes that computation follows; anything else becomes the first
 
 
@@ -93,10 +74,6 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
 
     _flow: Flow
     _recipe: dict[str, Any]
-    _architecture: dict[str, Any]
-    _moments: dict[str, NDArray[Any]]
-    loss_curve_: list[float]
-    _split_seed: int
 
     def _check_parameters(self) -> torch.device:
         """Raise a ValueError for the first parameter that breaks its rule; return the torch device."""
@@ -114,192 +91,6 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
             self.__dict__.clear()
             self.__dict__.update(before)
             raise
-
-    @property
-    def _continues(self) -> bool:
-        """Whether `fit` goes on from an earlier one."""
-        return self.warm_start and hasattr(self, "_flow")
-
-    def _as_trained_on(self, X: NDArray[Any], weights: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[np.float64]]:
-        """The distinct rows and their weights; all rows with batch normalisation, which heeds no weights."""
-        if self.batch_norm:
-            return X[weights > 0], weights[weights > 0]
-        return distinct(X, weights)
-
-    def _fit_flow(
-        self,
-        X: NDArray[Any],
-        weights: NDArray[np.float64],
-        rng: np.random.RandomState,
-        device: torch.device,
-        task: Task,
-    ) -> NDArray[np.bool_]:
-        """Set the recipe, the flow and all that training tells, from rows of positive weight.
-
-        Returns which rows each member was validated on, shape (n_members, n_rows).
-        """
-        generator = torch.Generator().manual_seed(int(rng.randint(2**31 - 1)))
-        flow = self._starting_flow(X, weights, rng, generator, device, self._continues)
-        validation = self._validation_rows(X, weights, flow.n_members)
-        objective = self._objective(flow, X, weights, validation, generator)
-        max_steps = MAX_STEPS if self.max_iter == "auto" else int(self.max_iter) * objective.n_batches
-        looks = task.part("train", -(-max_steps // CHECK_STEPS)).begin()
-        history = train(
-            flow,
-            objective,
-            learning_rate=float(self.learning_rate_init),
-            alpha=float(self.alpha),
-            max_steps=max_steps,
-            n_iter_no_change=self.n_iter_no_change,
-            tol=self.tol,
-            on_check=partial(self._look, flow, looks),
-        )
-        looks.end()
-        self._flow, self._moments = flow, {}
-        self.n_iter_ = -(-history.n_steps // objective.n_batches)
-        self._keep(history)
-        return validation
-
-    def _look(self, flow: Flow, looks: Task, history: History) -> bool:
-        """Tell of training, by printing and to callbacks; whether one of these asks to stop."""
-        if self.verbose:
-            report(history)
-        return looks.part("look").begin().end(fitted=lambda: self._as_fitted(flow))
-
-    def _as_fitted(self, flow: Flow) -> dict[str, Any]:
-        """The attributes of an estimator that is fitted as far as the flow is trained."""
-        raise NotImplementedError
-
-    def _advance_flow(
-        self, X: NDArray[Any], weights: NDArray[np.float64], rng: np.random.RandomState, device: torch.device
-    ) -> None:
-        """Train the flow, or a new one, for one epoch on rows of positive weight, all of them for every member."""
-        generator = torch.Generator().manual_seed(int(rng.randint(2**31 - 1)))
-        continues = hasattr(self, "_flow")
-        flow = self._starting_flow(X, weights, rng, generator, device, continues)
-        objective = self._objective(flow, X, weights, np.zeros((flow.n_members, len(X)), dtype=bool), generator)
-        moments = {name: torch.tensor(array, device=device) for name, array in getattr(self, "_moments", {}).items()}
-        loss = advance(
-            flow,
-            objective,
-            learning_rate=float(self.learning_rate_init),
-            alpha=float(self.alpha),
-            n_steps=objective.n_batches,
-            moments=moments,
-        )
-        self._flow, self._moments = flow, {name: value.cpu().numpy().copy() for name, value in moments.items()}
-        if not continues:
-            self._keep(History(interrupted=True))
-            self.n_iter_ = 0
-        self.n_iter_ += 1
-        self.loss_curve_ = [*self.loss_curve_, loss] if np.isfinite(loss) else self.loss_curve_
-        if self.verbose:
-            print(f"Epoch {self.n_iter_}, loss = {loss:.8f}")
-
-    def _objective(
-        self,
-        flow: Flow,
-        X: NDArray[Any],
-        weights: NDArray[np.float64],
-        validation: NDArray[np.bool_],
-        generator: torch.Generator,
-    ) -> NegativeLogLikelihood:
-        x, tail = _within_reach(X, weights, self._recipe, flow.like)
-        return NegativeLogLikelihood(
-            flow,
-            x,
-            to_tensor(weights, flow.like),
-            tail,
-            torch.tensor(validation, device=flow.like.device),
-            batch_size=int(self.batch_size),
-            generator=generator,
-        )
-
-    def _starting_flow(
-        self,
-        X: NDArray[Any],
-        weights: NDArray[np.float64],
-        rng: np.random.RandomState,
-        generator: torch.Generator,
-        device: torch.device,
-        continues: bool,
-    ) -> Flow:
-        """A copy of the flow fitted before if that is to go on, else a new one."""
-        if self.batch_norm and np.ptp(weights):
-            raise ValueError(
-                "batch_norm must be False if sample_weight tells rows apart, since the statistics of a batch heed no "
-                f"weights; got {self.batch_norm!r} and weights that differ."
-            )
-        if continues:
-            self._check_architecture()
-            self._recipe = {**self._recipe, "dtype": X.dtype.name}
-            return loaded_flow(self._recipe, saved_flow(self._flow), device)
-        self._architecture = self._present_architecture()
-        self._split_seed = int(rng.randint(2**31 - 1))
-        self._recipe = self._new_recipe(X, weights, generator)
-        return build_flow(self._recipe, device, generator)
-
-    def _validation_rows(self, X: NDArray[Any], weights: NDArray[np.float64], n_members: int) -> NDArray[np.bool_]:
-        """What each member holds out, shape (n_members, n_rows); the same at every fit to the same rows."""
-        if not self.early_stopping:
-            return np.zeros((n_members, len(X)), dtype=bool)
-        return validation_rows(X, weights, n_members, self.validation_fraction, np.random.RandomState(self._split_seed))
-
-    def _new_recipe(self, X: NDArray[Any], weights: NDArray[np.float64], generator: torch.Generator) -> dict[str, Any]:
-        """The recipe's kind and arguments for these rows, as NumPy arrays and plain values, and the dtype."""
-        n_features = X.shape[1]
-        loc, scale, varies = location_and_scale(X, weights)
-        if not self.standardize:
-            loc, scale = np.zeros(n_features), np.ones(n_features)
-        columns = np.flatnonzero(varies)
-        if isinstance(self.mask, str):
-            masks = MASKS[self.mask](self.n_estimators, self.n_layers, len(columns), generator).numpy()
-        else:
-            own = rule.check_mask(self.mask, (self.n_layers, n_features))[:, columns]
-            masks = np.repeat(own[None], self.n_estimators, axis=0)
-        return {
-            "kind": "real_nvp",
-            "loc": loc,
-            "scale": scale,
-            "columns": columns,
-            "masks": masks,
-            "hidden_layer_sizes": np.atleast_1d(self.hidden_layer_sizes).tolist(),
-            "activation": self.activation,
-            "coupling": self.coupling,
-            "batch_norm": bool(self.batch_norm),
-            "dtype": X.dtype.name,
-        }
-
-    def _present_architecture(self) -> dict[str, Any]:
-        """The settings that a fitted flow cannot change any more, as plain values."""
-        values = {name: getattr(self, name) for name in ARCHITECTURE if name in self._rules}
-        return {name: v if isinstance(v, str) else np.asarray(v).tolist() for name, v in values.items()}
-
-    def _check_architecture(self) -> None:
-        """Raise a ValueError if the settings no longer describe the fitted flow."""
-        now = self._present_architecture()
-        for name, fitted in self._architecture.items():
-            if now[name] != fitted:
-                raise ValueError(
-                    f"{name} must stay {fitted!r} to continue the fitted flow, got {now[name]!r}. "
-                    "Set warm_start=False to start afresh."
-                )
-
-    def _keep(self, history: History) -> None:
-        """Fitted attributes from what happened in training, and a warning if it had not settled."""
-        self.loc_, self.scale_ = self._recipe["loc"].copy(), self._recipe["scale"].copy()
-        self.loss_curve_ = history.losses
-        self.validation_scores_ = [-loss for loss in history.validation_losses] if self.early_stopping else None
-        best = history.best_validation_loss
-        self.best_validation_score_ = None if best is None else -best
-        if not (history.converged or history.interrupted or self.max_iter == "auto"):
-            warnings.warn(
-                f"Training had not settled after max_iter={self.max_iter} epochs; the density is usable. Raise "
-                "max_iter or learning_rate_init; if it never settles, look for columns that are discrete or determine "
-                "each other.",
-                ConvergenceWarning,
-                stacklevel=6,
-            )
 
     def _check_rows(self, X: ArrayLike, *, reset: bool, n_least: int = 1) -> NDArray[Any]:
         """X as float64 or float32, its columns remembered (`reset`) or compared with those fitted."""
@@ -327,28 +118,3 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
 def to_tensor(array: NDArray[Any], like: Tensor) -> Tensor:
     """A copy as a tensor of that dtype and device; the array may be read-only or strided in any way."""
     return torch.tensor(np.ascontiguousarray(array), dtype=like.dtype, device=like.device)
-
-
-def _within_reach(
-    X: NDArray[Any], weights: NDArray[np.float64], recipe: dict[str, Any], like: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Rows to train on, and their `heavy_tail`; one beyond `REACH`, which teaches a flow nothing, is put there.
-
-    So numbers stay far from overflow. Columns that the flow leaves alone count in the tail as they do in the flow.
-    """
-    loc, scale, _ = location_and_scale(X, weights)
-    with np.errstate(over="ignore"):
-        x = to_tensor(np.clip(X, loc - REACH * scale, loc + REACH * scale), like)
-    columns = recipe["columns"]
-    tail = heavy_tail(x[:, columns], to_tensor(loc[columns], like), to_tensor(scale[columns], like))
-    others = np.setdiff1d(np.arange(X.shape[1]), columns)
-    z = (X[:, others] - recipe["loc"][others]) / recipe["scale"][others]
-    return x, tail + StandardNormal(len(others)).log_prob(to_tensor(z, like))
-
-
-def report(history: History) -> bool:
-    """Print a look at the loss as scikit-learn's `MLPRegressor` does; never a reason to stop."""
-    print(f"Step {history.n_steps}, loss = {history.losses[-1]:.8f}")
-    if history.validation_losses:
-        print(f"Validation score: {-history.validation_losses[-1]:f}")
-    return False

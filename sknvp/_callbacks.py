@@ -1,7 +1,6 @@
 """scikit-learn's callbacks, which came with version 1.9; before it there are none to call."""
 
 from collections.abc import Callable
-from functools import wraps
 from typing import Any, TypeVar
 
 try:
@@ -16,14 +15,7 @@ CallbackSupportMixin: type = _callback.CallbackSupportMixin if _callback else ty
 
 def with_callbacks(method: Method) -> Method:
     """Have callbacks torn down when the method ends."""
-    if _callback:
-        return _callback.with_callbacks(method)  # type: ignore[no-any-return]
-
-    @wraps(method)
-    def same(*args: Any, **kwargs: Any) -> Any:  # as deep in the stack as with callbacks, for the warnings' sake
-        return method(*args, **kwargs)
-
-    return same  # type: ignore[return-value]
+    return _callback.with_callbacks(method) if _callback else method
 
 
 class Task:

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
 from ._callbacks import CallbackSupportMixin, Task, with_callbacks
+from ._learning import FlowLearner
 from ._rows import check_weights
 from ._scoring import ScoringEstimator
 from ._state import usual_modes
@@ -16,7 +17,7 @@ from .flows import Ensemble, Flow
 LEAST = -1e300  # nats, where every density underflows: a sum of such is finite still
 
 
-class DensityEstimator(CallbackSupportMixin, ScoringEstimator):  # type: ignore[misc]
+class DensityEstimator(CallbackSupportMixin, ScoringEstimator, FlowLearner):  # type: ignore[misc]
     """A density of rows: flows, and whatever a subclass puts beside them in `_fit_beside` and `_ensemble`."""
 
     @with_callbacks

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array, check_consistent_length
 
 OUTLYING = 10.0  # see `_limits`
+LOCATION_BITS = 40  # see `location_and_scale`
 
 
 def in_chunks(n_rows: int, size: int) -> Iterator[slice]:
@@ -62,7 +63,9 @@ def location_and_scale(
     Gross outliers count as if they lay at `_limits`, or a single one would make all other rows look equal.
 
     Differences to the first row are taken before anything is summed, so that neither a large offset nor large or
-    small units cost digits. A column that varies by no more than rounding errors counts as constant.
+    small units cost digits. A column that varies by no more than rounding errors counts as constant. The mean is
+    rounded to a trillionth of the scale, so that rows moved by a number, if that loses no digits, are standardised to
+    the same bits.
     """
     first = X[0].astype(np.float64)
     with np.errstate(over="ignore"):
@@ -79,7 +82,9 @@ def location_and_scale(
     differences /= span
     mean = np.average(differences, axis=0, weights=weights)
     std = np.sqrt(np.average((differences - mean) ** 2, axis=0, weights=weights))
-    return first + mean * span, np.where(varies, std * span, 1.0), varies
+    scale = np.where(varies, std * span, 1.0)
+    step = np.ldexp(1.0, np.frexp(scale)[1] - LOCATION_BITS)
+    return first + np.round(mean * span / step) * step, scale, varies
 
 
 def _limits(X: NDArray[Any], weights: NDArray[np.float64]) -> NDArray[np.float64]:

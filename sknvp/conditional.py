@@ -9,9 +9,10 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import Tags, check_random_state
 
 from . import _parameters as rule
-from ._base import FlowEstimator, to_tensor
+from ._base import to_tensor
 from ._callbacks import CallbackSupportMixin, Task, with_callbacks
 from ._conditional_scoring import ConditionalScoringEstimator
+from ._learning import FlowLearner
 from ._regression import stack_regression
 from ._rows import check_weights, location_and_scale
 from ._state import usual_modes
@@ -19,7 +20,7 @@ from .flows import Flow
 from .flows.objectives import NegativeLogLikelihood
 
 
-class ConditionalRealNVPDensity(CallbackSupportMixin, ConditionalScoringEstimator):  # type: ignore[misc]
+class ConditionalRealNVPDensity(CallbackSupportMixin, ConditionalScoringEstimator, FlowLearner):  # type: ignore[misc]
     """Density of one or several targets given the columns of X, by Real NVP flows.
 
     A flow maps the targets of a row to normal noise, by couplings whose networks see the row's other columns too,
@@ -113,7 +114,7 @@ class ConditionalRealNVPDensity(CallbackSupportMixin, ConditionalScoringEstimato
     stacking: bool
 
     _rules: ClassVar[dict[str, rule.Rule]] = {
-        **{k: v for k, v in FlowEstimator._rules.items() if k not in ("mask", "batch_norm", "standardize")},
+        **{k: v for k, v in FlowLearner._rules.items() if k not in ("mask", "batch_norm", "standardize")},
         "stacking": rule.boolean(),
     }
 

@@ -1,6 +1,5 @@
 """Density estimation with Real NVP flows."""
 
-import warnings
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -13,6 +12,7 @@ from ._estimator import DensityEstimator
 from ._stacking import Table, stack
 from ._state import build_expert
 from .flows import Ensemble
+from .flows.caller import warn_caller
 
 
 class RealNVPDensity(DensityEstimator):
@@ -231,7 +231,7 @@ class RealNVPDensity(DensityEstimator):
                 if table.validation.any():
                     self._experts, self._log_weights = stack(self._flow, table, rng)
             except KeyboardInterrupt:
-                warnings.warn("Stacking interrupted by user; the flows stay alone.", stacklevel=5)
+                warn_caller("Stacking interrupted by user; the flows stay alone.")
         kinds = ["flows", *(expert["kind"] for expert in self._experts)]
         self.stacking_weights_ = dict(zip(kinds, np.exp(self._log_weights).tolist(), strict=True))
 

@@ -1,6 +1,5 @@
 """Variational inference with Real NVP flows."""
 
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self
 
@@ -11,11 +10,13 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from . import _parameters as rule
-from ._base import FlowEstimator, report
+from ._base import FlowEstimator
 from ._importance import MOST_TRUSTED, effective_share, log_mean, pareto_k
+from ._learning import report
 from ._scoring import ScoringEstimator
 from ._state import build_flow, usual_modes
 from ._target import Target
+from .flows.caller import warn_caller
 from .flows.masks import MASKS
 from .flows.objectives import ReverseKL
 from .flows.training import train
@@ -316,17 +317,17 @@ class VariationalRealNVP(ScoringEstimator):
         """Say what is wrong with the target, or else with the fit."""
         n_outside = int(np.isneginf(self._log_weights).sum())
         if target.n_bad:
-            _say(
+            warn_caller(
                 f"log_density was NaN or plus infinity at {target.n_bad} of {target.n_rows} draws, such as "
                 f"{target.bad}; they were left out. If that is outside of its support, pass bounds."
             )
         elif n_outside > MANY * N_DRAWS:
-            _say(
+            warn_caller(
                 f"log_density was minus infinity at {n_outside} of {N_DRAWS} draws from the fitted flows. If its "
                 "support is bounded, pass bounds."
             )
         if self.pareto_k_ > MOST_TRUSTED:
-            _say(
+            warn_caller(
                 "The flows are far from log_density somewhere: the importance weights have Pareto k = "
                 f"{self.pareto_k_:.2f}, above {MOST_TRUSTED}. Trust neither log_evidence_ nor effective_sample_size_ "
                 "nor resample. Raise max_iter or n_layers, choose loc and scale such that the first draws cover the "
@@ -365,8 +366,3 @@ def _per_column(name: str, values: ArrayLike, n_features: int) -> NDArray[np.flo
         return np.broadcast_to(np.asarray(values, dtype=np.float64), n_features).copy()
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} must be numbers of shape () or ({n_features},), got {values!r}.") from error
-
-
-def _say(message: str) -> None:
-    """Warn whoever called `fit`."""
-    warnings.warn(message, UserWarning, stacklevel=4)

@@ -147,9 +147,9 @@ def test_an_error_in_the_midst_of_training_loses_nothing(fitted, monkeypatch):
     def broken(*args, **kwargs):
         raise RuntimeError("in the midst")
 
-    for part in ("train", "build_flow", "FlowEstimator._keep"):
+    for part in ("train", "build_flow", "FlowLearner._keep"):
         with monkeypatch.context() as patch:
-            patch.setattr(f"sknvp._base.{part}", broken)
+            patch.setattr(f"sknvp._learning.{part}", broken)
             with pytest.raises(RuntimeError, match="in the midst"):
                 fitted.fit(np.ones((9, 5)) * np.arange(9)[:, None])
 
@@ -163,7 +163,7 @@ def test_ctrl_c_keeps_a_usable_fit(monkeypatch):
     def interrupt(history):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sknvp._base.report", interrupt)
+    monkeypatch.setattr("sknvp._learning.report", interrupt)
     with pytest.warns(UserWarning, match="interrupted by user"):
         estimator = small(verbose=True).fit(moons())
     assert len(estimator.loss_curve_) == 1

@@ -25,8 +25,16 @@ def test_location_and_scale_are_the_weighted_moments(dtype):
 def test_units_and_offsets_cost_no_digits(unit, offset):
     X = np.arange(1.0, 33)[:, None]
     loc, scale, _ = location_and_scale(X * unit + offset, np.ones(32))
-    np.testing.assert_allclose(loc, [16.5 * unit + offset], rtol=1e-14)
+    np.testing.assert_allclose(loc, [16.5 * unit + offset], rtol=1e-12)
     np.testing.assert_allclose(scale, [X.std() * unit], rtol=1e-12)
+
+
+def test_rows_moved_without_losing_a_digit_give_the_same_numbers():
+    X = np.random.default_rng(0).integers(-2048, 2048, (200, 3)) / 1024
+    shift = np.array([1000.0, -30.0, 2.0**9])
+    loc, scale, _ = location_and_scale(X, np.ones(200))
+    moved_loc, moved_scale, _ = location_and_scale(X + shift, np.ones(200))
+    np.testing.assert_array_equal((X + shift - moved_loc) / moved_scale, (X - loc) / scale)
 
 
 def test_constant_columns_get_scale_one():

@@ -1,7 +1,6 @@
 """The one training loop: optimise, validate, lower the learning rate, stop, keep the best."""
 
 import math
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -10,6 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from .caller import warn_caller
 from .normalization import statistics
 
 CHECK_STEPS = 25  # gradient steps between two looks at the loss
@@ -104,7 +104,7 @@ def train(
     except KeyboardInterrupt:
         flow.eval()
         history.interrupted = True
-        warnings.warn("Training interrupted by user; what was learned so far is kept.", stacklevel=6)
+        warn_caller("Training interrupted by user; what was learned so far is kept.")
     if best is not None:
         best.restore()
         history.best_validation_loss = best.mean_loss
@@ -135,10 +135,9 @@ def advance(
         moments.update(optimizer.state[flat])
     else:
         last.restore()
-        warnings.warn(
+        warn_caller(
             "The loss was not finite, so these rows were not learned from. Lower learning_rate_init.",
             RuntimeWarning,
-            stacklevel=5,
         )
     return float(losses.mean())
 
@@ -185,10 +184,9 @@ def _go_back(last: "Best", members: Tensor, watch: "Watch") -> None:
     """Undo some members' steps since the last look, and lower the learning rate."""
     last.restore(members)
     watch.n_stalls = min(watch.n_stalls + 1, N_RATES - 1)
-    warnings.warn(
+    warn_caller(
         "The loss was not finite; training went back to the weights before and goes on with a smaller learning rate.",
         RuntimeWarning,
-        stacklevel=7,
     )
 
 
