@@ -120,9 +120,13 @@ def on_generated(settings, n_seeds, n_rows):
             low, high = density.predict_quantile(X, edges).T.reshape(-1, 2, len(y)).swapaxes(0, 1)
             inside = ((low <= y) & (y <= high)).mean(1)
             figures.append([truth.mean() - density.score_samples(X, y).mean(), *inside])
-        gap, *inside = np.mean(figures, axis=0)
-        covered = ", ".join(f"{100 * p:.0f} %: {100 * q:.1f} %" for p, q in zip(COVERAGES, inside, strict=True))
-        print(f"{name:16s} short of the truth by {gap:.4f} nats a row; between quantiles for {covered}", flush=True)
+            shortfall(name, f"seed {seed}", *figures[-1])
+        shortfall(name, "mean", *np.mean(figures, axis=0))
+
+
+def shortfall(name, which, gap, *inside):
+    covered = ", ".join(f"{100 * p:.0f} %: {100 * q:.1f} %" for p, q in zip(COVERAGES, inside, strict=True))
+    print(f"{name:16s} {which:6s} {gap:.4f} nats a row short of the truth; between quantiles for {covered}", flush=True)
 
 
 def load(path, split):

@@ -1,12 +1,15 @@
-"""What stands on the density, by its defaults: the classifier on bundled sets, transformer and detector on tables.
+"""What stands on the density, by its defaults: the classifier on labelled sets, transformer and detector on tables.
 
     python benchmarks/family.py classifier [--only iris]
+    python benchmarks/family.py classifier --data FOLDER --only fault ionosphere yeast
     python benchmarks/family.py transformer --data FOLDER [--only moons glass]
     python benchmarks/family.py detector --data FOLDER
 
-FOLDER holds .npz files with an array X, of which half is fitted and up to 1,000 of the other rows are tried.
+FOLDER holds .npz files with an array X, of which half is fitted and up to 1,000 of the other rows are tried; for the
+classifier also one of labels, y.
 
-- classifier: accuracy and log-loss in 5-fold cross-validation, beside scikit-learn's.
+- classifier: accuracy and log-loss in 5-fold cross-validation, beside scikit-learn's, on bundled sets or on the
+  folder's; "calibrated" is ours in a CalibratedClassifierCV(cv=3).
 - transformer: the largest error of a round trip, in standard deviations of a column, and the energy distance between
   the noise of new rows and normal noise, beside QuantileTransformer and PowerTransformer; zero, by chance a little off,
   is best.
@@ -19,6 +22,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -33,13 +37,18 @@ from sknvp.outlier import threshold
 LABELLED = {"iris": load_iris, "wine": load_wine, "breast_cancer": load_breast_cancer}
 
 
-def classifier(name):
+def classifier(X, y):
     """Accuracy and log-loss of each classifier."""
-    X, y = LABELLED[name](return_X_y=True)
-    qda = make_pipeline(StandardScaler(), QuadraticDiscriminantAnalysis(reg_param=0.1))
-    compared = {"GaussianNB": GaussianNB(), "QDA": qda, "HGB": HistGradientBoostingClassifier(random_state=0)}
+    ours = DensityClassifier(random_state=0)
+    compared = {
+        "GaussianNB": GaussianNB(),
+        "QDA": make_pipeline(StandardScaler(), QuadraticDiscriminantAnalysis(reg_param=0.1)),
+        "HGB": HistGradientBoostingClassifier(random_state=0),
+        "ours": ours,
+        "calibrated": CalibratedClassifierCV(ours, cv=3),
+    }
     folds, figures = StratifiedKFold(5, shuffle=True, random_state=0), {}
-    for label, estimator in {**compared, "ours": DensityClassifier(random_state=0)}.items():
+    for label, estimator in compared.items():
         scores = cross_validate(estimator, X, y, cv=folds, scoring=["accuracy", "neg_log_loss"])
         figures[label] = scores["test_accuracy"].mean(), -scores["test_neg_log_loss"].mean()
     return figures
@@ -83,20 +92,26 @@ def halves(path):
     return X[:n_train], X[n_train : n_train + 1000]
 
 
+def labelled(path):
+    table = np.load(path)
+    return table["X"].astype(np.float64), table["y"]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["classifier", "transformer", "detector"])
-    parser.add_argument("--data", type=Path, help="folder of tables, for transformer and detector")
+    parser.add_argument("--data", type=Path, help="folder of tables; the classifier can do without")
     parser.add_argument("--only", nargs="*")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
-    if arguments.what == "classifier":
-        tasks = {name: lambda name=name: classifier(name) for name in LABELLED}
+    if arguments.data is not None:
+        run = {"classifier": classifier, "transformer": transformer, "detector": detector}[arguments.what]
+        load = labelled if arguments.what == "classifier" else halves
+        tasks = {path.stem: lambda path=path: run(*load(path)) for path in sorted(arguments.data.glob("*.npz"))}
+    elif arguments.what == "classifier":
+        tasks = {name: lambda load=load: classifier(*load(return_X_y=True)) for name, load in LABELLED.items()}
     else:
-        if arguments.data is None:
-            parser.error("--data must be a folder with .npz files")
-        run = {"transformer": transformer, "detector": detector}[arguments.what]
-        tasks = {path.stem: lambda path=path: run(*halves(path)) for path in sorted(arguments.data.glob("*.npz"))}
+        parser.error("--data must be a folder with .npz files")
     for name in arguments.only or tasks:
         start = time.perf_counter()
         figures = tasks[name]()

@@ -157,7 +157,7 @@ random_state, verbose
             If ``X`` has another number of columns than the rows that were fitted.
         """
         check_is_fitted(self)
-        noise = check_array(X, dtype=FLOATS, input_name="X")
+        noise = check_array(X, dtype=FLOATS, estimator=self, input_name="X")
         if noise.shape[1] != self.n_features_in_:
             raise ValueError(
                 f"X must have as many columns of noise as there are features, {self.n_features_in_}, got "

@@ -445,7 +445,7 @@ def test_far_rows_stay_finite(fitted):
 X, Y = pairs(20)
 BAD = {
     "lengths": ((X, Y[:-1]), "inconsistent numbers of samples"),
-    "missing in y": ((X, np.r_[np.nan, Y[1:]]), "y contains NaN"),
+    "missing in y": ((X, np.r_[np.nan, Y[1:]]), "y contains NaN in 1 of 20 rows"),
     "missing in X": ((np.r_[[[np.nan, 0]], X[1:]], Y), "X contains NaN"),
     "no y": ((X, None), "requires y to be passed"),
     "strings": ((X, ["a"] * 20), "could not convert string to float"),

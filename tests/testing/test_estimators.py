@@ -9,6 +9,7 @@ from unittest import SkipTest
 import pytest
 from sklearn.exceptions import EstimatorCheckFailedWarning
 
+from sknvp import RealNVPOutlierDetector, RealNVPTransformer
 from sknvp.testing import _CHECKS, check_density_estimator, parametrize_with_density_checks
 
 from ..small import full_batch, small, stacked
@@ -16,8 +17,15 @@ from .broken import ScoreIsTheMean
 from .controls import CONTROLS
 from .reference import Normal
 
+FAMILY = [  # what else has the density's methods
+    RealNVPOutlierDetector(contamination=0.1, n_layers=2, hidden_layer_sizes=8, n_estimators=2, max_iter=3),
+    RealNVPTransformer(n_layers=2, hidden_layer_sizes=8, max_iter=3),
+]
 
-@parametrize_with_density_checks([full_batch(max_iter=10), small(max_iter=5), stacked(max_iter=5, coupling="spline")])
+
+@parametrize_with_density_checks(
+    [full_batch(max_iter=10), small(max_iter=5), stacked(max_iter=5, coupling="spline"), *FAMILY]
+)
 def test_our_density_keeps_every_law(estimator, check):
     check(estimator)
 
