@@ -15,7 +15,7 @@ from .flows.recipes import EXPERTS, FLOWS
 @contextmanager
 def usual_modes() -> Iterator[None]:
     """Set aside a caller's `torch.no_grad`, `torch.inference_mode` or default device."""
-    usual = torch.get_default_device().type == "cpu"  # to set it costs time in every operation
+    usual = torch.empty(0).device.type == "cpu"  # to set the default costs time in every operation
     with torch.inference_mode(False), torch.enable_grad(), nullcontext() if usual else torch.device("cpu"):
         yield
 

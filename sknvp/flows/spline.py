@@ -20,7 +20,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from .squash import squash
 
@@ -83,7 +82,9 @@ def rational_quadratic_spline(
     left = (knots[:, int(inverse), 1:-1] <= at.unsqueeze(1)).view(torch.int8).sum(1)
     bins = torch.stack([left, left + 1], 1)
     (x0, x1), (y0, y1) = (knots[:, i].gather(1, bins).unbind(1) for i in (0, 1))
-    slopes, flatness = _slopes(pad(theta[:, 2 * n_bins :], (0, 0, 0, 0, 1, 1)).gather(1, bins))
+    outermost = torch.zeros_like(x).unsqueeze(1)
+    inner = theta[:, 2 * n_bins :]
+    slopes, flatness = _slopes(torch.cat([outermost, inner, outermost], 1).gather(1, bins))
     d0, d1 = slopes.unbind(1)
     w, h = x1 - x0, y1 - y0
     m = h / w
