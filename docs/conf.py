@@ -7,7 +7,13 @@ author = "the sknvp developers"
 copyright = "2026, the sknvp developers"
 version = release = installed_version("sknvp")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "sphinx.ext.napoleon"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.napoleon",
+    "sphinx_gallery.gen_gallery",
+]
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 2
 autodoc_typehints = "none"
@@ -18,3 +24,12 @@ napoleon_use_rtype = False
 html_theme = "furo"
 html_title = f"sknvp {version}"
 html_static_path = ["_static"]
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "gallery",
+    "matplotlib_animations": True,
+    "show_memory": False,
+    "download_all_examples": False,
+    "remove_config_comments": True,
+}

@@ -10,6 +10,7 @@ __all__ = [
     "DensityDisplay",
     "PlanarFlowDensity",
     "RealNVPDensity",
+    "RealNVPImageDensity",
     "RealNVPOutlierDetector",
     "RealNVPTransformer",
     "VariationalRealNVP",
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from .classifier import DensityClassifier
     from .conditional import ConditionalRealNVPDensity
     from .density import RealNVPDensity
+    from .image import RealNVPImageDensity
     from .outlier import RealNVPOutlierDetector
     from .planar import PlanarFlowDensity
     from .plotting import DensityDisplay
@@ -34,6 +36,7 @@ else:
         "DensityDisplay": ".plotting",
         "PlanarFlowDensity": ".planar",
         "RealNVPDensity": ".density",
+        "RealNVPImageDensity": ".image",
         "RealNVPOutlierDetector": ".outlier",
         "RealNVPTransformer": ".transformer",
         "VariationalRealNVP": ".variational",

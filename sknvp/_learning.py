@@ -214,7 +214,8 @@ class FlowLearner(FlowEstimator):
 
     def _keep(self, history: History) -> None:
         """Fitted attributes from what happened in training, and a warning if it had not settled."""
-        self.loc_, self.scale_ = self._recipe["loc"].copy(), self._recipe["scale"].copy()
+        if "loc" in self._recipe:
+            self.loc_, self.scale_ = self._recipe["loc"].copy(), self._recipe["scale"].copy()
         self.loss_curve_ = history.losses
         self.validation_scores_ = [-loss for loss in history.validation_losses] if self.early_stopping else None
         best = history.best_validation_loss

@@ -60,6 +60,13 @@ def widths() -> Rule:
     )
 
 
+def image_shape() -> Rule:
+    return Rule(
+        lambda v: v is None or (_is_sequence(v) and len(v) == 3 and all(map(_is_width, v))),
+        "None or three integers of at least 1, (n_channels, height, width)",
+    )
+
+
 def either(*rules: Rule) -> Rule:
     return Rule(lambda v: any(rule.holds(v) for rule in rules), " or ".join(rule.words for rule in rules))
 

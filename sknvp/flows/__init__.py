@@ -10,7 +10,9 @@ from .coupling import AffineCoupling, Coupling, SplineCoupling
 from .elementwise import Bounded, Standardize
 from .ensemble import Ensemble
 from .flow import Flow
+from .image import ImageCoupling, ResidualNetwork
 from .linear import LULinear, Permute, Regression, Whiten
+from .multiscale import image_real_nvp
 from .normalization import BatchNorm
 from .planar import Planar
 from .recipes import bounded_real_nvp, planar_flow, real_nvp
@@ -27,12 +29,14 @@ __all__ = [
     "Ensemble",
     "Flow",
     "GaussianMixture",
+    "ImageCoupling",
     "Inverse",
     "Kernels",
     "LULinear",
     "Permute",
     "Planar",
     "Regression",
+    "ResidualNetwork",
     "Select",
     "SplineCoupling",
     "StandardNormal",
@@ -41,6 +45,7 @@ __all__ = [
     "Transform",
     "Whiten",
     "bounded_real_nvp",
+    "image_real_nvp",
     "planar_flow",
     "real_nvp",
 ]

@@ -12,7 +12,7 @@ class BatchNorm(Transform):
     """``z = (x - mean) / sqrt(variance + EPSILON)`` with the running statistics of the batches seen in training.
 
     While the module is in training mode, the forward direction first moves the statistics towards those of the batch:
-    a share ``MOMENTUM`` of the old plus the rest of the new, through which the gradient runs. Else, and in ``inverse``,
+    a share ``momentum`` of the old plus the rest of the new, through which the gradient runs. Else, and in ``inverse``,
     they are constants.
     The log-determinant is ``-0.5 sum(log(variance + EPSILON))``.
 
@@ -20,6 +20,10 @@ class BatchNorm(Transform):
     ----------
     n_members, n_features : int
         Every member has statistics of its own; they start as those of standard normal columns.
+    n_pixels : int, default=1
+        Columns that lie side by side and share their statistics, such as the pixels of a channel.
+    momentum : float, default=0.9
+        The share.
 
     References
     ----------
@@ -27,45 +31,55 @@ class BatchNorm(Transform):
     arXiv:1605.08803.
     """
 
-    MOMENTUM = 0.9
     EPSILON = 1e-5
 
     mean: Tensor
     variance: Tensor
 
-    def __init__(self, n_members: int, n_features: int) -> None:
+    def __init__(self, n_members: int, n_features: int, n_pixels: int = 1, momentum: float = 0.9) -> None:
         super().__init__()
+        self.n_pixels = n_pixels
+        self.momentum = momentum
         self.register_buffer("mean", torch.zeros(n_members, n_features, 1, dtype=torch.float64))
         self.register_buffer("variance", torch.full_like(self.mean, 1 - self.EPSILON))
 
     def record(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor, Any]:
+        shape = x.shape
+        x = self._by_feature(x)
         moving = self.training and not inverse
         deviation = self._move(x) if moving else None
         scale = (self.variance + self.EPSILON).sqrt()
-        log_scale = scale.log().sum(1)
+        log_scale = scale.log().sum(1) * self.n_pixels
         if inverse:
-            return x * scale + self.mean, log_scale, (inverse, deviation, scale, x)
+            return (x * scale + self.mean).view(shape), log_scale, (inverse, deviation, scale, x)
         z = (x - self.mean) / scale
-        return z, -log_scale, (inverse, deviation, scale, z)
+        return z.view(shape), -log_scale, (inverse, deviation, scale, z)
 
     def gradients(self, tape: Any, grad: Tensor, grad_log_det: Tensor) -> tuple[Tensor, Tensor | None, list[Tensor]]:
         inverse, deviation, scale, z = tape
+        shape = grad.shape
+        grad = self._by_feature(grad)
         if inverse:
-            return grad * scale, None, []
+            return (grad * scale).view(shape), None, []
         grad_x = grad / scale
         if deviation is not None:  # the statistics move with the batch
-            share = (1 - self.MOMENTUM) / z.shape[-1]
+            share = (1 - self.momentum) / z.shape[-1]
             grad_mean = -grad_x.sum(-1, keepdim=True)
-            grad_log_scale = -(grad * z).sum(-1, keepdim=True) - grad_log_det.sum(-1).view(-1, 1, 1)
+            of_log_det = self.n_pixels * grad_log_det.sum(-1).view(-1, 1, 1)
+            grad_log_scale = -(grad * z).sum(-1, keepdim=True) - of_log_det
             grad_x += share * (grad_mean + grad_log_scale / scale.square() * deviation)
-        return grad_x, None, []
+        return grad_x.view(shape), None, []
+
+    def _by_feature(self, x: Tensor) -> Tensor:
+        """The pixels of a feature counted as rows."""
+        return x.reshape(len(x), self.mean.shape[1], self.n_pixels * x.shape[-1])
 
     @torch.no_grad()
     def _move(self, x: Tensor) -> Tensor:
         """Move the statistics towards those of the batch; return its deviation from its own mean."""
         mean = x.mean(-1, keepdim=True)
-        self.mean.lerp_(mean, 1 - self.MOMENTUM)
-        self.variance.lerp_(x.var(-1, correction=0, keepdim=True), 1 - self.MOMENTUM)
+        self.mean.lerp_(mean, 1 - self.momentum)
+        self.variance.lerp_(x.var(-1, correction=0, keepdim=True), 1 - self.momentum)
         return x - mean
 
 

@@ -1,7 +1,7 @@
 """What training minimises: one loss per member, on batches and on validation rows."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 
 import torch
@@ -101,6 +101,56 @@ class NegativeLogLikelihood:
 
     def _context(self, rows: Tensor) -> Tensor | None:
         return None if self.context is None else self.context[rows]
+
+
+class Dequantized(NegativeLogLikelihood):
+    """The same for rows of whole numbers x: the mean of ``-log p(x + u)``, with noise u uniform from 0 to 1.
+
+    By Jensen's inequality that is no less than the mean negative log-probability of the numbers.
+
+    Every batch gets noise of its own, from 0 to 1; validation rows always get the same.
+
+    Parameters
+    ----------
+    flow, x, weights, validation, batch_size, generator
+        As above; there is no tail.
+    mirrored : Tensor of shape (n_features,), dtype int64, optional
+        An order of the columns in which half of the rows of a batch come, drawn at random.
+    """
+
+    def __init__(
+        self,
+        flow: Flow,
+        x: Tensor,
+        weights: Tensor,
+        validation: Tensor,
+        batch_size: int,
+        generator: torch.Generator,
+        mirrored: Tensor | None = None,
+    ) -> None:
+        super().__init__(flow, x, weights, x.new_full((len(x),), -math.inf), validation, batch_size, generator)
+        self.mirrored = mirrored
+        self.still = torch.Generator(generator.device)
+
+    def loss(self, rows: Tensor, weights: Tensor) -> Tensor:
+        x = self.x[rows]
+        return -(weights * self.flow.log_prob(x + uniform_noise(x.shape, x, self.still))).mean(-1)
+
+    def validate(self) -> Tensor | None:
+        self.still.manual_seed(self.generator.initial_seed())
+        return super().validate()
+
+    def gradients(self, rows: Tensor, weights: Tensor) -> tuple[Tensor, list[Tensor]]:
+        x = self.x[rows]
+        if self.mirrored is not None:
+            turned = torch.rand(rows.shape, generator=self.generator).to(x.device) < 0.5
+            x = torch.where(turned.unsqueeze(-1), x[..., self.mirrored], x)
+        return self.flow.gradients(x + uniform_noise(x.shape, x, self.generator), weights / -rows.shape[1])
+
+
+def uniform_noise(shape: Sequence[int], like: Tensor, generator: torch.Generator) -> Tensor:
+    """Numbers from 0 to 1, of the dtype and device of another tensor."""
+    return torch.rand(shape, generator=generator, device=generator.device, dtype=torch.float32).to(like)
 
 
 def heavy_tail(x: Tensor, loc: Tensor, scale: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from .coupling import AffineCoupling, Coupling, SplineCoupling
 from .elementwise import Bounded, Standardize
 from .flow import Flow
 from .linear import LULinear, Permute, Regression, Whiten
+from .multiscale import image_real_nvp
 from .normalization import BatchNorm
 from .planar import Planar
 from .transform import Chain, Select, Transform
@@ -177,6 +178,7 @@ def _rearrange(order: Tensor, wanted: Tensor) -> list[Transform]:
 
 FLOWS: dict[str, Callable[..., Flow]] = {
     "bounded_real_nvp": bounded_real_nvp,
+    "image_real_nvp": image_real_nvp,
     "planar_flow": planar_flow,
     "real_nvp": real_nvp,
 }

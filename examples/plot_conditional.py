@@ -1,0 +1,48 @@
+"""
+The whole distribution of a target
+==================================
+
+A regressor predicts a mean. `ConditionalRealNVPDensity` learns how the target is distributed given the columns, whether
+its spread changes or it has two values at once.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from sknvp import ConditionalRealNVPDensity
+
+rng = np.random.default_rng(0)
+x = rng.uniform(-2, 2, 3000)
+targets = {
+    "spread grows": np.sin(2 * x) + np.exp(0.8 * x - 1.5) * rng.standard_normal(3000),
+    "two branches": rng.choice([-1, 1], 3000) * (1.2 + 0.5 * x) + 0.2 * rng.standard_normal(3000),
+}
+fits = {name: ConditionalRealNVPDensity(random_state=0).fit(x[:, None], y) for name, y in targets.items()}
+
+# %%
+# Quantiles are those of the learned density: between the outer two lie 90 percent of its mass. Where there are two
+# branches, mean and median lie where no target is.
+
+grid = np.linspace(-2, 2, 200)[:, None]
+figure, axes = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+for ax, (name, fit) in zip(axes, fits.items(), strict=True):
+    low, middle, high = fit.predict_quantile(grid, [0.05, 0.5, 0.95]).T
+    ax.plot(x, targets[name], ".", markersize=2, alpha=0.3, color="grey")
+    ax.fill_between(grid[:, 0], low, high, alpha=0.3, label="5 to 95 percent")
+    ax.plot(grid, middle, label="median")
+    ax.plot(grid, fit.predict(grid), "--", label="mean")
+    ax.set(title=name, xlabel="x", ylabel="y")
+    ax.legend()
+plt.show()
+
+# %%
+# The density itself says more than any of them.
+
+y = np.linspace(-4, 4, 400)
+figure, axes = plt.subplots(1, 2, figsize=(11, 3.5), sharex=True, layout="constrained")
+for ax, (name, fit) in zip(axes, fits.items(), strict=True):
+    for place in (-1.5, 0.0, 1.5):
+        ax.plot(y, np.exp(fit.score_samples(np.full((400, 1), place), y)), label=f"x = {place}")
+    ax.set(title=name, xlabel="y", ylabel="p(y | x)")
+    ax.legend()
+plt.show()

@@ -1,0 +1,441 @@
+"""Density estimation of images, by a multi-scale Real NVP."""
+
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import Tags, check_array
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from . import _parameters as rule
+from ._base import to_tensor
+from ._callbacks import with_callbacks
+from ._estimator import DensityEstimator
+from ._rows import in_chunks
+from .flows import Flow
+from .flows.objectives import Dequantized, uniform_noise
+
+ARCHITECTURE = ("image_shape", "n_levels", "n_filters", "n_blocks")
+N_NOISES = 4  # which a probability is averaged over
+
+
+class RealNVPImageDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityEstimator):  # type: ignore[misc]
+    """Probability of images, by a multi-scale Real NVP.
+
+    A row is an image of whole numbers, its pixels, from 0 to ``n_levels - 1``. Spread evenly over the unit cube above
+    them (dequantisation), and through a logit, images become normal noise by a flow f of affine couplings, in which
+    residual networks of convolutions see one half of the pixels and scale and shift the other [1]_. Couplings of
+    checkerboards take turns with couplings of channels, that is of coarser pixels; half of the variables leave the flow
+    after each scale. The probability of an image x is the density's integral over its cube, ``P(x) = E p(x + u)``,
+    with u uniform on the unit cube.
+
+    Parameters
+    ----------
+    image_shape : tuple (n_channels, height, width), default=None
+        What a row is when it is not flattened, in that order; None for square images of one channel. Heights and
+        widths are halved as long as both are even and at least 8, so that multiples of 4 or 8 make the best use of
+        scales: 8 -> 4, 28 -> 14 -> 7, 32 -> 16 -> 8 -> 4. Images of any other sides have fewer scales, down to one.
+    n_levels : int, default=256
+        How many values a pixel can have.
+    n_filters : int, default=32
+        Channels of the networks.
+    n_blocks : int, default=2
+        Residual blocks of the networks.
+    batch_norm : bool, default=True
+        Whether running averages normalise every coupling's channels.
+    flip : bool, default=False
+        Whether images are mirrored left to right at random in training, for those that mean the same then.
+    alpha : float, default=5e-5
+        Strength of the decoupled L2 penalty on weights, which are normalised but for their scales, and biases.
+    batch_size : int, default=64
+        Largest number of images in a mini-batch.
+    learning_rate_init : float, default=2e-3
+        The learning rate at the start.
+    max_iter : int or "auto", default="auto"
+        Largest number of epochs. "auto" stands for as many as make 3,000 gradient steps: enough for some thousand small
+        images, and few for large sets.
+    early_stopping : bool, default=True
+        Whether to hold out images for validation, to stop when the validation score stalls, and to keep the weights
+        that did best on them.
+    validation_fraction : float, default=0.1
+        Share of the images that is held out, of which 1,000 at most are looked at.
+    n_iter_no_change : int, default=10
+        The loss is looked at every 25 gradient steps. When so many looks have found no improvement of ``tol``, the
+        learning rate is multiplied by 0.3; the third time, training ends.
+    tol : float, default=1e-3
+        The least improvement that counts, in nats an image.
+    warm_start : bool, default=False
+        Whether `fit` continues from the flow fitted before, from a pickle as well.
+    device : str, default="cpu"
+        The torch device to train the flow and to score on, such as "cuda", where networks are trained in bfloat16.
+    random_state : int, RandomState instance or None, default=None
+        Determines initial weights, validation images, the order of the batches, and their noise.
+    verbose : bool or int, default=False
+        Whether to print the loss and the validation score at every look.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        Number of pixels, channels counted.
+    n_iter_, loss_curve_, validation_scores_, best_validation_score_
+        As in :class:`RealNVPDensity`; losses and scores in nats an image.
+
+    See Also
+    --------
+    RealNVPDensity : For tables, whose columns have no neighbours.
+
+    Notes
+    -----
+    Computation is in single precision whatever the dtype of ``X``. Images come out of `sample` and `inverse_transform`
+    in the dtype that was fitted.
+
+    Images that are simpler than those fitted, a blank one above all, can be likelier than these: a low probability is
+    a sign of an outlier, a high one no proof of the contrary [2]_.
+
+    References
+    ----------
+    .. [1] L. Dinh, J. Sohl-Dickstein and S. Bengio, "Density estimation using Real NVP", ICLR 2017.
+       https://arxiv.org/abs/1605.08803
+    .. [2] E. Nalisnick, A. Matsukawa, Y. W. Teh, D. Gorur and B. Lakshminarayanan, "Do Deep Generative Models Know What
+       They Don't Know?", ICLR 2019. https://arxiv.org/abs/1810.09136
+    .. [3] L. Theis, A. van den Oord and M. Bethge, "A note on the evaluation of generative models", ICLR 2016.
+       https://arxiv.org/abs/1511.01844
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sknvp import RealNVPImageDensity
+    >>> X, _ = load_digits(return_X_y=True)  # 8 x 8 pixels from 0 to 16
+    >>> density = RealNVPImageDensity(n_levels=17, n_filters=8, n_blocks=0, max_iter=3, random_state=0)
+    >>> density.set_params(early_stopping=False).fit(X[:500]).sample(3, random_state=0).shape
+    (3, 64)
+    >>> bool(density.bits_per_dim(X[500:]) < 4)  # evenly spread values have log2(17) = 4.1
+    True
+    """
+
+    n_estimators = 1
+
+    image_shape: tuple[int, int, int] | None
+    n_levels: int
+    n_filters: int
+    n_blocks: int
+    flip: bool
+
+    _rules: ClassVar[dict[str, rule.Rule]] = {
+        "image_shape": rule.image_shape(),
+        "n_levels": rule.integer(2),
+        "n_filters": rule.integer(1),
+        "n_blocks": rule.integer(0),
+        "flip": rule.boolean(),
+    } | {
+        name: DensityEstimator._rules[name]
+        for name in (
+            *("batch_norm", "alpha", "batch_size", "learning_rate_init", "max_iter", "early_stopping"),
+            *("validation_fraction", "n_iter_no_change", "tol", "warm_start", "verbose"),
+        )
+    }
+
+    def __init__(
+        self,
+        *,
+        image_shape: tuple[int, int, int] | None = None,
+        n_levels: int = 256,
+        n_filters: int = 32,
+        n_blocks: int = 2,
+        batch_norm: bool = True,
+        flip: bool = False,
+        alpha: float = 5e-5,
+        batch_size: int = 64,
+        learning_rate_init: float = 2e-3,
+        max_iter: int | str = "auto",
+        early_stopping: bool = True,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        tol: float = 1e-3,
+        warm_start: bool = False,
+        device: str = "cpu",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool | int = False,
+    ) -> None:
+        self.image_shape = image_shape
+        self.n_levels = n_levels
+        self.n_filters = n_filters
+        self.n_blocks = n_blocks
+        self.batch_norm = batch_norm
+        self.flip = flip
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate_init = learning_rate_init
+        self.max_iter = max_iter
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.warm_start = warm_start
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.estimator_type = "density_estimator"
+        tags.transformer_tags.preserves_dtype = []  # noise is float32
+        return tags
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self.n_features_in_)
+
+    @with_callbacks
+    def fit(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
+        """Fit the flow to images.
+
+        If anything raises, what was fitted before stays as it was. Ctrl-C ends training early with the best weights so
+        far, or without ``early_stopping`` with the last ones.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The images, one a row; at least two, of whole numbers from 0 to ``n_levels - 1``.
+        y : Ignored
+            Not used, present for API consistency by convention.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How often each image counts, not negative. With ``batch_norm`` all weights but zeros must be the same.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter, ``X`` or ``sample_weight`` breaks its rule.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If training had not settled after ``max_iter`` epochs, a number of them being given.
+        """
+        return self._fit(X, sample_weight)
+
+    def partial_fit(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
+        """Train the flow for one epoch on images, which may be a part of a stream; a first call starts a new flow.
+
+        The optimiser's state goes on from call to call, and pickles carry it along: a long fit in parts can end at any
+        of them and go on from there, with another ``learning_rate_init`` too. No images are held out. If anything
+        raises, Ctrl-C included, what was fitted before stays as it was.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The images, as in `fit`.
+        y : Ignored
+            Not used, present for API consistency by convention.
+        sample_weight : array-like of shape (n_samples,), default=None
+            As in `fit`.
+
+        Returns
+        -------
+        self : object
+            The estimator, trained further.
+
+        Raises
+        ------
+        ValueError
+            If a parameter, ``X`` or ``sample_weight`` breaks its rule, or a parameter of the architecture has changed.
+        """
+        return self._partial_fit(X, sample_weight)
+
+    def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Logarithm of each image's probability, a lower bound on it.
+
+        That is the logarithm of the mean of ``p(x + u)`` over four draws of the noise u. On average over draws it is
+        below ``log P(x)``, by Jensen's inequality, and less so than the logarithm for a single draw, which is what is
+        mostly published. The draws are always the same, for all images alike.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The images.
+
+        Returns
+        -------
+        log_probability : ndarray of shape (n_samples,), dtype float64
+            In nats an image.
+
+        Raises
+        ------
+        ValueError
+            If ``X`` holds anything but whole numbers from 0 to ``n_levels - 1``.
+        """
+        check_is_fitted(self)
+        rows = self._check_rows(X, reset=False)
+        generator = torch.Generator().manual_seed(0)
+        noises = uniform_noise((N_NOISES, rows.shape[1]), torch.zeros(()), generator).numpy()
+        log_densities = [self._log_density(rows + noise) for noise in noises]
+        log_probability: NDArray[np.float64] = np.logaddexp.reduce(log_densities, 0) - np.log(N_NOISES)
+        return log_probability
+
+    def bits_per_dim(self, X: ArrayLike) -> float:
+        """How many bits a pixel (of a channel) takes on average: ``-mean(score_samples(X)) / (n_features log 2)``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The images.
+
+        Returns
+        -------
+        bits : float
+            An upper bound, as the log-probabilities are lower ones; ``log2(n_levels)`` if all values are as likely.
+        """
+        return float(-self.score_samples(X).mean() / (self.n_features_in_ * np.log(2)))
+
+    def transform(self, X: ArrayLike) -> NDArray[np.float32]:
+        """Images to noise, each from the middle of its unit cube.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The images.
+
+        Returns
+        -------
+        Z : ndarray of shape (n_samples, n_features), dtype float32
+            As many numbers, in an order of their own: finer details first.
+        """
+        check_is_fitted(self)
+        return self._mapped(self._check_rows(X, reset=False) + np.float32(0.5), inverse=False)
+
+    def inverse_transform(self, X: ArrayLike) -> NDArray[Any]:
+        """Noise to images.
+
+        What `transform` gave becomes the same images again; what lies between, images between them.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The noise.
+
+        Returns
+        -------
+        X_original : ndarray of shape (n_samples, n_features)
+            Whole numbers from 0 to ``n_levels - 1``, of the dtype that was fitted.
+
+        Raises
+        ------
+        ValueError
+            If ``X`` has another number of columns than the images that were fitted.
+        """
+        check_is_fitted(self)
+        noise = check_array(X, dtype=np.float32, input_name="X")
+        if noise.shape[1] != self.n_features_in_:
+            raise ValueError(
+                f"X must have as many columns of noise as there are pixels, {self.n_features_in_}, got "
+                f"{noise.shape[1]}."
+            )
+        return self._pixels(self._mapped(noise, inverse=True))
+
+    def sample(self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None) -> NDArray[Any]:
+        """Draw new images.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            How many.
+        random_state : int, RandomState instance or None, default=None
+            Pass an int for the same images at every call.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            Whole numbers from 0 to ``n_levels - 1``, of the dtype that was fitted.
+
+        Raises
+        ------
+        ValueError
+            If ``n_samples`` breaks its rule, or the flow has diverged in training and draws no finite images.
+        """
+        return self._pixels(super().sample(n_samples, random_state))
+
+    def _mapped(self, rows: NDArray[np.float32], inverse: bool) -> NDArray[np.float32]:
+        """Each row's image under the flow's transform, in chunks."""
+        function = self._flow.transform.inverse if inverse else self._flow.transform
+        images = np.empty_like(rows)
+        with torch.no_grad():
+            for chunk in in_chunks(len(rows), self._flow.chunk_size):
+                images[chunk] = function(to_tensor(rows[chunk], self._flow.like).unsqueeze(0))[0][0].cpu().numpy()
+        return images
+
+    def _pixels(self, rows: NDArray[np.float32]) -> NDArray[Any]:
+        """The images in whose unit cubes points lie; those just outside of all count to the nearest."""
+        levels = np.clip(np.floor(np.nan_to_num(rows)), 0, self._recipe["n_levels"] - 1)
+        return levels.astype(self._pixel_dtype)
+
+    def _check_rows(self, X: ArrayLike, *, reset: bool, n_least: int = 1) -> NDArray[np.float32]:
+        """X in single precision, checked to be images."""
+        rows = validate_data(self, X, dtype="numeric", reset=reset, ensure_min_samples=n_least)
+        if reset:
+            _shape(self.image_shape, rows.shape[1])
+            self._pixel_dtype = rows.dtype.name
+        return _as_pixels(rows, self.n_levels if reset else self._recipe["n_levels"])
+
+    def _objective(
+        self,
+        flow: Flow,
+        X: NDArray[Any],
+        weights: NDArray[np.float64],
+        validation: NDArray[np.bool_],
+        generator: torch.Generator,
+    ) -> Dequantized:
+        mirrored = np.arange(X.shape[1]).reshape(self._recipe["image_shape"])[..., ::-1].ravel()
+        return Dequantized(
+            flow,
+            to_tensor(X, flow.like),
+            to_tensor(weights, flow.like),
+            torch.tensor(validation, device=flow.like.device),
+            batch_size=int(self.batch_size),
+            generator=generator,
+            mirrored=torch.tensor(mirrored, device=flow.like.device) if self.flip else None,
+        )
+
+    def _new_recipe(self, X: NDArray[Any], weights: NDArray[np.float64], generator: torch.Generator) -> dict[str, Any]:
+        return {
+            "kind": "image_real_nvp",
+            "image_shape": _shape(self.image_shape, X.shape[1]),
+            "n_levels": int(self.n_levels),
+            "n_filters": int(self.n_filters),
+            "n_blocks": int(self.n_blocks),
+            "batch_norm": bool(self.batch_norm),
+            "dtype": "float32",
+        }
+
+    def _present_architecture(self) -> dict[str, Any]:
+        own = {name: np.asarray(getattr(self, name)).tolist() for name in ARCHITECTURE}
+        return {**super()._present_architecture(), **own}
+
+
+def _shape(image_shape: tuple[int, int, int] | None, n_features: int) -> list[int]:
+    """The shape of images of so many pixels."""
+    side = round(n_features**0.5)
+    shape = [1, side, side] if image_shape is None else [int(n) for n in image_shape]
+    if np.prod(shape) != n_features:
+        raise ValueError(
+            f"image_shape must be (n_channels, height, width), whose product is the number of X's columns, "
+            f"{n_features}, got {image_shape!r}. X has one image a row; None stands for square ones of one channel."
+        )
+    return shape
+
+
+def _as_pixels(rows: NDArray[Any], n_levels: int) -> NDArray[np.float32]:
+    """Checked whole numbers, in single precision."""
+    wrong = (rows < 0) | (rows >= n_levels) | (rows != np.floor(rows))
+    if wrong.any():
+        raise ValueError(
+            f"X must hold whole numbers from 0 to n_levels - 1 = {n_levels - 1}, got {rows[wrong][0]} in row "
+            f"{np.flatnonzero(wrong.any(1))[0]}. Rescale and round pixels, or set n_levels to the number of values."
+        )
+    return rows.astype(np.float32)
