@@ -3,7 +3,7 @@ Images: samples, interpolation, reconstruction
 ==============================================
 
 A multi-scale Real NVP of scikit-learn's handwritten digits, 8 x 8 pixels of 17 values. A short fit, of some twenty
-seconds on one core; the defaults take a minute or two and give better ones.
+seconds on one core; the defaults take a minute or two and give better images.
 """
 
 # %%
@@ -43,8 +43,9 @@ axes.legend()
 
 def show(images, n_columns, title):
     n_rows = len(images) // n_columns
-    grid = images.reshape(n_rows, n_columns, 8, 8).swapaxes(1, 2).reshape(8 * n_rows, 8 * n_columns)
-    _, axes = plt.subplots(figsize=(6, 6 * n_rows / n_columns + 0.3))
+    framed = np.pad(images.reshape(n_rows, n_columns, 8, 8), [(0, 0), (0, 0), (1, 1), (1, 1)])
+    grid = framed.swapaxes(1, 2).reshape(10 * n_rows, 10 * n_columns)
+    _, axes = plt.subplots(figsize=(8, 8 * n_rows / n_columns + 0.4), layout="constrained")
     axes.imshow(grid, cmap="gray_r", vmin=0, vmax=16)
     axes.set_title(title)
     axes.set_axis_off()
@@ -61,6 +62,15 @@ show(X_test[:48], 16, "Test images")
 
 noise = density.transform(X_test)
 print("images found again:", np.array_equal(density.inverse_transform(noise), X_test))
+
+# %%
+# The first half of the numbers left the flow after the finest scale. Images of the second half alone, with zeros for
+# the first, keep what is coarse. Above, the test images; in the middle, from all of their noise; below, from half.
+
+coarse = noise[:16].copy()
+coarse[:, :32] = 0
+again = density.inverse_transform(np.concatenate([noise[:16], coarse]))
+show(np.concatenate([X_test[:16], again]), 16, "Reconstructions")
 
 # %%
 # Noise between two images gives images between them. Noise of many columns lies near a sphere, so that the way is an
