@@ -28,6 +28,7 @@ html_static_path = ["_static"]
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
+    "ignore_pattern": r"demo\.py",  # make demo runs it
     "matplotlib_animations": True,
     "show_memory": False,
     "download_all_examples": False,

@@ -26,10 +26,10 @@ class RealNVPImageDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Den
 
     A row is an image of whole numbers, its pixels, from 0 to ``n_levels - 1``. Spread evenly over the unit cube above
     them (dequantisation), and through a logit, images become normal noise by a flow f of affine couplings, in which
-    residual networks of convolutions see one half of the pixels and scale and shift the other [1]_. Couplings of
-    checkerboards take turns with couplings of channels, that is of coarser pixels; half of the variables leave the flow
-    after each scale. The probability of an image x is the density's integral over its cube, ``P(x) = E p(x + u)``,
-    with u uniform on the unit cube.
+    residual networks of convolutions see one half of the pixels and scale and shift the other (Dinh and others 2017).
+    Couplings of checkerboards take turns with couplings of channels, that is of coarser pixels; half of the variables
+    leave the flow after each scale. The probability of an image x is the density's integral over its cube,
+    ``P(x) = E p(x + u)``, with u uniform on the unit cube.
 
     Parameters
     ----------
@@ -92,16 +92,18 @@ class RealNVPImageDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Den
     in the dtype that was fitted.
 
     Images that are simpler than those fitted, a blank one above all, can be likelier than these: a low probability is
-    a sign of an outlier, a high one no proof of the contrary [2]_.
+    a sign of an outlier, a high one no proof of the contrary (Nalisnick and others 2019).
 
     References
     ----------
-    .. [1] L. Dinh, J. Sohl-Dickstein and S. Bengio, "Density estimation using Real NVP", ICLR 2017.
-       https://arxiv.org/abs/1605.08803
-    .. [2] E. Nalisnick, A. Matsukawa, Y. W. Teh, D. Gorur and B. Lakshminarayanan, "Do Deep Generative Models Know What
-       They Don't Know?", ICLR 2019. https://arxiv.org/abs/1810.09136
-    .. [3] L. Theis, A. van den Oord and M. Bethge, "A note on the evaluation of generative models", ICLR 2016.
-       https://arxiv.org/abs/1511.01844
+    L. Dinh, J. Sohl-Dickstein and S. Bengio, "Density estimation using Real NVP", ICLR 2017.
+    https://arxiv.org/abs/1605.08803
+
+    E. Nalisnick, A. Matsukawa, Y. W. Teh, D. Gorur and B. Lakshminarayanan, "Do Deep Generative Models Know What They
+    Don't Know?", ICLR 2019. https://arxiv.org/abs/1810.09136
+
+    L. Theis, A. van den Oord and M. Bethge, "A note on the evaluation of generative models", ICLR 2016.
+    https://arxiv.org/abs/1511.01844
 
     Examples
     --------

@@ -17,8 +17,8 @@ from ._scoring import ScoringEstimator
 from ._state import build_flow, usual_modes
 from ._target import Target
 from .flows.caller import warn_caller
+from .flows.divergence import MixedKL
 from .flows.masks import MASKS
-from .flows.objectives import ReverseKL
 from .flows.training import train
 
 N_DRAWS = 10_000  # for the importance weights
@@ -30,7 +30,9 @@ class VariationalRealNVP(ScoringEstimator):
     """An unnormalised log-density, approximated by Real NVP flows.
 
     The flows q are trained to have the smallest Kullback-Leibler divergence ``E_q[log q(x) - log p(x)]`` to the target,
-    for which its logarithm and the gradient of that suffice; the normalising constant comes out by importance sampling.
+    for which its logarithm and the gradient of that suffice; beside it the divergence the other way,
+    ``E_p[log p(x) - log q(x)]``, by draws of q weighted with ``p / q``, keeps the shares of separate modes right. The
+    normalising constant comes out by importance sampling.
     Training passes over a bridge of densities from a normal distribution to the target, so that separate modes are
     found if that first distribution reaches them: see ``loc`` and ``scale``.
 
@@ -109,6 +111,8 @@ class VariationalRealNVP(ScoringEstimator):
 
     G. Roeder, Y. Wu and D. Duvenaud, "Sticking the Landing: Simple, Lower-Variance Gradient Estimators for
     Variational Inference", NeurIPS 2017. https://arxiv.org/abs/1703.09194
+
+    J. Bornschein and Y. Bengio, "Reweighted Wake-Sleep", ICLR 2015. https://arxiv.org/abs/1406.2751
 
     A. Vehtari, D. Simpson, A. Gelman, Y. Yao and J. Gabry, "Pareto Smoothed Importance Sampling", Journal of
     Machine Learning Research 25, 2024. https://arxiv.org/abs/1507.02646
@@ -244,7 +248,7 @@ class VariationalRealNVP(ScoringEstimator):
         n_annealing = int(self.annealing * self.max_iter)
         history = train(
             flow,
-            ReverseKL(flow, target, start, int(self.batch_size), n_annealing, generator),
+            MixedKL(flow, target, start, int(self.batch_size), n_annealing, generator),
             learning_rate=float(self.learning_rate_init),
             alpha=0.0,
             max_steps=int(self.max_iter),

@@ -1,8 +1,7 @@
 """What training minimises: one loss per member, on batches and on validation rows."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from itertools import count
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -173,86 +172,3 @@ def _ragged(chosen: Tensor, weights: Tensor, at_most: int, generator: torch.Gene
     rows = order.gather(1, place % counts.clamp(min=1))
     padded = torch.where(place < counts, weights[rows], 0.0)
     return rows, padded * (rows.shape[1] / padded.sum(1, keepdim=True))
-
-
-class ReverseKL:
-    """Mean of ``log q(x) - log p(x)`` over draws x of the flow q: their Kullback-Leibler divergence, less p's constant.
-
-    Each draw is noise z carried to ``x = T^-1(z)``. The gradients are those of the path through x alone, with the
-    parameters in ``log q`` held still ("sticking the landing"): the score that they leave out is zero on average,
-    and without it they vanish, draw by draw, where q is p.
-
-    For the first steps the target is not p but a bridge to it, ``log p_t = t log p + (1 - t) log q_0``, with q_0 the
-    flow as it starts, so that separate modes are found. The cube root of t rises evenly to one: slowly while modes
-    part, since once they have, little mass passes between them. Losses are always of p itself. Draws at which p or its
-    gradient is not finite are left out.
-
-    Parameters
-    ----------
-    flow : Flow
-        q, to train.
-    target : callable
-        From x of shape (n_members, n_rows, n_features), ``log p`` of shape (n_members, n_rows) and its gradient in x.
-    start : Flow
-        q_0.
-    n_draws : int
-        Draws of each member in a step.
-    n_annealing : int
-        Steps until the target is p.
-    generator : torch.Generator
-        Source of the noise.
-
-    References
-    ----------
-    Roeder, Wu and Duvenaud, "Sticking the Landing: Simple, Lower-Variance Gradient Estimators for Variational
-    Inference", NeurIPS 2017, arXiv:1703.09194.
-    """
-
-    def __init__(
-        self,
-        flow: Flow,
-        target: Callable[[Tensor], tuple[Tensor, Tensor]],
-        start: Flow,
-        n_draws: int,
-        n_annealing: int,
-        generator: torch.Generator,
-    ) -> None:
-        self.flow = flow
-        self.target = target
-        self.start = start
-        self.n_draws = n_draws
-        self.n_annealing = n_annealing
-        self.generator = generator
-
-    def batches(self) -> Iterator[tuple[Tensor, float]]:
-        """Noise of shape (n_members, n_draws, n_features), and t."""
-        shape = self.flow.n_members, self.n_draws
-        for step in count(1):
-            t = min(1.0, step / (self.n_annealing + 1)) ** 3
-            yield self.flow.base.sample(shape, self.flow.like, self.generator), t
-
-    @torch.no_grad()
-    def gradients(self, z: Tensor, t: float) -> tuple[Tensor, list[Tensor]]:
-        """The loss, shape (n_members,), and the gradients on the way to it."""
-        x, log_det, tape = self.flow.transform.record(z.mT.contiguous(), None, True)
-        log_p, slope = self.target(x.mT)
-        used = log_p.isfinite() & slope.isfinite().all(-1)
-        weights = used.to(log_p.dtype) / used.sum(-1, keepdim=True).clamp(min=1)
-        if t < 1:
-            slope = t * slope + (1 - t) * self._slope_at_start(x.mT)
-        slope = torch.where(used.unsqueeze(-1), slope, 0)
-        _, _, whole = self.flow.transform.gradients(tape, -(weights.unsqueeze(-1) * slope).mT, -weights)
-        _, score = self.flow.gradients(x.mT, weights)
-        log_q = self.flow.base.log_prob(z) - log_det
-        loss = (weights * torch.where(used, log_q - log_p, 0)).sum(-1)
-        return loss, [a - b for a, b in zip(whole, score, strict=True)]
-
-    def validate(self) -> None:
-        """Nothing is held out: every draw is new."""
-
-    def _slope_at_start(self, x: Tensor) -> Tensor:
-        """The gradient of ``log q_0``."""
-        with torch.enable_grad():
-            x = x.detach().requires_grad_()
-            (slope,) = torch.autograd.grad(self.start.log_prob(x).sum(), x)
-        return slope

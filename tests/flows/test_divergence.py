@@ -1,13 +1,15 @@
-"""The reverse Kullback-Leibler divergence: right loss, right gradients, and none where the target is reached."""
+"""Kullback-Leibler divergences both ways: right loss, right gradients, and none where the target is reached."""
 
+import numpy as np
 import pytest
 import torch
+from scipy.special import softmax
 
-from sknvp.flows import Flow
-from sknvp.flows.objectives import ReverseKL
+from sknvp.flows import Flow, Standardize, StandardNormal
+from sknvp.flows.divergence import MixedKL
 from sknvp.flows.training import train
 
-from .builders import generator, randn, shaken, whole_flow
+from .builders import DTYPE, generator, randn, shaken, whole_flow
 
 
 def start_of(flow):
@@ -16,49 +18,68 @@ def start_of(flow):
 
 
 def objective(flow, target, n_draws=64, n_annealing=0):
-    return ReverseKL(flow, target, start_of(flow), n_draws, n_annealing, generator())
+    return MixedKL(flow, target, start_of(flow), n_draws, n_annealing, generator())
 
 
-def skewed(x):
-    """A log-density that no flow here fits, and its gradient by autograd."""
-    with torch.enable_grad():
-        x = x.detach().requires_grad_()
-        value = -0.5 * (x[..., 0] ** 2 + (x[..., 1] - x[..., 0] ** 2) ** 2) + x[..., 2].sin() - x[..., 2] ** 2
-        (slope,) = torch.autograd.grad(value.sum(), x)
-    return value.detach(), slope
+def with_slope(log_density):
+    """The log-density and its gradient, by autograd."""
+
+    def both(x):
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            value = log_density(x)
+            (slope,) = torch.autograd.grad(value.sum(), x)
+        return value.detach(), slope
+
+    return both
 
 
 def log_value(x):
+    """A log-density that no flow here fits."""
     return -0.5 * (x[..., 0] ** 2 + (x[..., 1] - x[..., 0] ** 2) ** 2) + x[..., 2].sin() - x[..., 2] ** 2
+
+
+skewed = with_slope(log_value)
 
 
 @pytest.mark.parametrize("kind", ["affine", "spline"])
 @pytest.mark.parametrize("t", [1.0, 0.3])
-def test_gradients_are_those_of_the_path_that_autograd_finds(kind, t):
-    """``log q`` with its parameters held still, at draws that move with them."""
+def test_gradients_are_those_that_autograd_finds(kind, t):
+    """Of ``log q - log p`` along the path of the draws, and of ``-log q`` at draws that stand for the target's."""
     flow, z = shaken(whole_flow(2, 3, kind, n_layers=3), 0.5), randn(2, 9, 3)
     loss, gradients = objective(flow, skewed).gradients(z, t)
     still = shaken(whole_flow(2, 3, kind, n_layers=3), 0.5)
     x, _ = flow.transform.inverse(z)
-    log_q = still.log_prob(x)
-    bridge = t * log_value(x) + (1 - t) * start_of(flow).log_prob(x)
-    expected = torch.autograd.grad((log_q - bridge).mean(-1).sum(), list(flow.parameters()))
+    log_ratio = still.log_prob(x) - t * log_value(x) - (1 - t) * start_of(flow).log_prob(x)
+    weights = np.minimum(softmax(-log_ratio.detach().numpy(), -1), 1 / 3)  # nine draws: a third at most
+    weights = torch.tensor(weights / weights.sum(-1, keepdims=True))
+    score = (3 * (1 / 9 - weights) * flow.log_prob(x.detach())).sum()
+    expected = torch.autograd.grad(log_ratio.mean(-1).sum() + score, list(flow.parameters()))
     torch.testing.assert_close(gradients, list(expected))
-    torch.testing.assert_close(loss, (log_q - log_value(x)).mean(-1).detach())
+    torch.testing.assert_close(loss, (still.log_prob(x) - log_value(x)).mean(-1).detach())
+
+
+def test_gradients_are_those_of_the_divergences_by_quadrature():
+    """Of ``KL(q || p) + 3 KL(p || q)`` on a grid, with many draws for the expectations."""
+    flow = shaken(whole_flow(1, 2, n_layers=2), 0.3)
+    loc, scale = torch.tensor([[-0.9, 1.5], [0.45, 2.5]], dtype=DTYPE)  # near the flow's own
+    target = Flow(Standardize(loc, scale), StandardNormal(2))
+    _, gradients = objective(flow, with_slope(target.log_prob)).gradients(randn(1, 100_000, 2), 1.0)
+    grid = torch.linspace(-14, 14, 401, dtype=DTYPE)
+    x = torch.cartesian_prod(grid, grid)[None]
+    log_q, log_p = flow.log_prob(x), target.log_prob(x)
+    area = (grid[1] - grid[0]) ** 2
+    divergences = ((log_q.exp() - 3 * log_p.exp()) * (log_q - log_p)).sum() * area
+    expected = torch.autograd.grad(divergences, list(flow.parameters()))
+    for part, other in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(part, other, atol=0.01, rtol=0.02)
 
 
 @pytest.mark.parametrize("kind", ["affine", "spline"])
 def test_where_the_target_is_reached_the_gradient_vanishes_draw_by_draw(kind):
     flow = shaken(whole_flow(2, 3, kind, n_layers=3), 0.5)
 
-    def itself(x):
-        with torch.enable_grad():
-            x = x.detach().requires_grad_()
-            value = flow.log_prob(x) + 7
-            (slope,) = torch.autograd.grad(value.sum(), x)
-        return value.detach(), slope
-
-    loss, gradients = objective(flow, itself).gradients(randn(2, 5, 3), 1.0)
+    loss, gradients = objective(flow, with_slope(lambda x: flow.log_prob(x) + 7)).gradients(randn(2, 5, 3), 1.0)
     torch.testing.assert_close(loss, torch.full((2,), -7.0, dtype=loss.dtype))
     assert max(part.abs().max() for part in gradients) < 1e-10
 
