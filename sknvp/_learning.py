@@ -1,7 +1,7 @@
 """How flows learn from rows: what they start as, what they are trained and validated on, what is kept of training."""
 
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -37,9 +37,16 @@ REACH = 1e4  # standard deviations
 class FlowLearner(FlowEstimator):
     """An estimator whose flow is trained on rows by maximum likelihood, at once or in a stream."""
 
+    _unsettled: ClassVar[str] = (
+        "Raise max_iter or learning_rate_init; if it never settles, look for columns that are discrete or determine "
+        "each other."
+    )
     _architecture: dict[str, Any]
     _moments: dict[str, NDArray[Any]]
+    _n_continued: int
     loss_curve_: list[float]
+    validation_scores_: list[float] | None
+    best_validation_score_: float | None
     _split_seed: int
 
     @property
@@ -65,7 +72,7 @@ class FlowLearner(FlowEstimator):
 
         Returns which rows each member was validated on, shape (n_members, n_rows).
         """
-        generator = torch.Generator().manual_seed(int(rng.randint(2**31 - 1)))
+        generator = self._generator(rng, self._continues)
         flow = self._starting_flow(X, weights, rng, generator, device, self._continues)
         validation = self._validation_rows(X, weights, flow.n_members)
         objective = self._objective(flow, X, weights, validation, generator)
@@ -101,8 +108,8 @@ class FlowLearner(FlowEstimator):
         self, X: NDArray[Any], weights: NDArray[np.float64], rng: np.random.RandomState, device: torch.device
     ) -> None:
         """Train the flow, or a new one, for one epoch on rows of positive weight, all of them for every member."""
-        generator = torch.Generator().manual_seed(int(rng.randint(2**31 - 1)))
         continues = hasattr(self, "_flow")
+        generator = self._generator(rng, continues)
         flow = self._starting_flow(X, weights, rng, generator, device, continues)
         objective = self._objective(flow, X, weights, np.zeros((flow.n_members, len(X)), dtype=bool), generator)
         moments = {name: torch.tensor(array, device=device) for name, array in getattr(self, "_moments", {}).items()}
@@ -118,10 +125,16 @@ class FlowLearner(FlowEstimator):
         if not continues:
             self._keep(History(interrupted=True))
             self.n_iter_ = 0
+        self.validation_scores_ = self.best_validation_score_ = None
         self.n_iter_ += 1
         self.loss_curve_ = [*self.loss_curve_, loss] if np.isfinite(loss) else self.loss_curve_
         if self.verbose:
             print(f"Epoch {self.n_iter_}, loss = {loss:.8f}")
+
+    def _generator(self, rng: np.random.RandomState, continues: bool) -> torch.Generator:
+        """The source of all that is random in a training; another each time it continues, whatever `random_state`."""
+        self._n_continued = getattr(self, "_n_continued", 0) + 1 if continues else 0
+        return torch.Generator().manual_seed(int(rng.randint(2**31 - 1)) + self._n_continued)
 
     def _objective(
         self,
@@ -209,7 +222,7 @@ class FlowLearner(FlowEstimator):
             if now[name] != fitted:
                 raise ValueError(
                     f"{name} must stay {fitted!r} to continue the fitted flow, got {now[name]!r}. "
-                    "Set warm_start=False to start afresh."
+                    "Call fit with warm_start=False to start afresh."
                 )
 
     def _keep(self, history: History) -> None:
@@ -222,9 +235,8 @@ class FlowLearner(FlowEstimator):
         self.best_validation_score_ = None if best is None else -best
         if not (history.converged or history.interrupted or self.max_iter == "auto"):
             warn_caller(
-                f"Training had not settled after max_iter={self.max_iter} epochs; the density is usable. Raise "
-                "max_iter or learning_rate_init; if it never settles, look for columns that are discrete or determine "
-                "each other.",
+                f"Training had not settled after max_iter={self.max_iter} epochs; the density is usable. "
+                f"{self._unsettled}",
                 ConvergenceWarning,
             )
 

@@ -21,8 +21,9 @@ def check(name: str, value: Any, rule: Rule) -> None:
         raise ValueError(f"{name} must be {rule.words}, got {value!r} of type {type(value).__name__}.")
 
 
-def integer(minimum: int) -> Rule:
-    return Rule(lambda v: _is_integer(v) and v >= minimum, f"an integer of at least {minimum}")
+def integer(minimum: int, maximum: float = np.inf) -> Rule:
+    words = f"an integer of at least {minimum}" + f" and at most {maximum}" * (maximum < np.inf)
+    return Rule(lambda v: _is_integer(v) and minimum <= v <= maximum, words)
 
 
 def positive() -> Rule:

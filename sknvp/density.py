@@ -118,7 +118,7 @@ class RealNVPDensity(DensityEstimator):
         flows.
     validation_scores_ : list of float or None
         Mean log-likelihood a row of the validation rows (1,000 of them at most) after every 25 batches, averaged over
-        the flows; None without ``early_stopping``.
+        the flows; None without ``early_stopping`` or after `partial_fit`.
     best_validation_score_ : float or None
         The average over the flows of their own best validation score, that of the untrained flow included.
     stacking_weights_ : dict of str to float

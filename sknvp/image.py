@@ -1,27 +1,29 @@
 """Density estimation of images, by a multi-scale Real NVP."""
 
 from typing import Any, ClassVar, Self
+from zlib import crc32
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import Tags, check_array
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted, check_non_negative, validate_data
 
 from . import _parameters as rule
 from ._base import to_tensor
 from ._callbacks import with_callbacks
 from ._estimator import DensityEstimator
+from ._latent import LatentMixin
 from ._rows import in_chunks
 from .flows import Flow
-from .flows.objectives import Dequantized, uniform_noise
+from .flows.objectives import Dequantized
 
-ARCHITECTURE = ("image_shape", "n_levels", "n_filters", "n_blocks")
+ARCHITECTURE = ("n_levels", "n_filters", "n_blocks")
 N_NOISES = 4  # which a probability is averaged over
+N_CHECKED = 1000  # images at a time
 
 
-class RealNVPImageDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityEstimator):  # type: ignore[misc]
+class RealNVPImageDensity(LatentMixin, DensityEstimator):
     """Probability of images, by a multi-scale Real NVP.
 
     A row is an image of whole numbers, its pixels, from 0 to ``n_levels - 1``. Spread evenly over the unit cube above
@@ -117,7 +119,7 @@ class RealNVPImageDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Den
     True
     """
 
-    n_estimators = 1
+    _unsettled = "Raise max_iter or learning_rate_init."
 
     image_shape: tuple[int, int, int] | None
     n_levels: int
@@ -127,7 +129,7 @@ class RealNVPImageDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Den
 
     _rules: ClassVar[dict[str, rule.Rule]] = {
         "image_shape": rule.image_shape(),
-        "n_levels": rule.integer(2),
+        "n_levels": rule.integer(2, 2**16),
         "n_filters": rule.integer(1),
         "n_blocks": rule.integer(0),
         "flip": rule.boolean(),
@@ -184,11 +186,8 @@ class RealNVPImageDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Den
         tags = super().__sklearn_tags__()
         tags.estimator_type = "density_estimator"
         tags.transformer_tags.preserves_dtype = []  # noise is float32
+        tags.input_tags.positive_only = True
         return tags
-
-    @property
-    def _n_features_out(self) -> int:
-        return int(self.n_features_in_)
 
     @with_callbacks
     def fit(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
@@ -252,11 +251,11 @@ class RealNVPImageDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Den
         return self._partial_fit(X, sample_weight)
 
     def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Logarithm of each image's probability, a lower bound on it.
+        """Logarithm of each image's probability, on average a lower bound on it.
 
         That is the logarithm of the mean of ``p(x + u)`` over four draws of the noise u. On average over draws it is
         below ``log P(x)``, by Jensen's inequality, and less so than the logarithm for a single draw, which is what is
-        mostly published. The draws are always the same, for all images alike.
+        mostly published. An image gets the same draws every time, other ones than other images.
 
         Parameters
         ----------
@@ -275,10 +274,12 @@ class RealNVPImageDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Den
         """
         check_is_fitted(self)
         rows = self._check_rows(X, reset=False)
-        generator = torch.Generator().manual_seed(0)
-        noises = uniform_noise((N_NOISES, rows.shape[1]), torch.zeros(()), generator).numpy()
-        log_densities = [self._log_density(rows + noise) for noise in noises]
-        log_probability: NDArray[np.float64] = np.logaddexp.reduce(log_densities, 0) - np.log(N_NOISES)
+        log_probability = np.empty(len(rows))
+        for chunk in in_chunks(len(rows), self._density.chunk_size):
+            images = rows[chunk].astype(np.float32)
+            spread = (images[:, np.newaxis] + _noise(images)).reshape(-1, rows.shape[1])
+            log_densities = self._log_density(spread).reshape(-1, N_NOISES)
+            log_probability[chunk] = np.logaddexp.reduce(log_densities, 1) - np.log(N_NOISES)
         return log_probability
 
     def bits_per_dim(self, X: ArrayLike) -> float:
@@ -292,7 +293,8 @@ class RealNVPImageDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Den
         Returns
         -------
         bits : float
-            An upper bound, as the log-probabilities are lower ones; ``log2(n_levels)`` if all values are as likely.
+            On average an upper bound, as the log-probabilities are lower ones; ``log2(n_levels)`` if all values are as
+            likely.
         """
         return float(-self.score_samples(X).mean() / (self.n_features_in_ * np.log(2)))
 
@@ -310,7 +312,8 @@ class RealNVPImageDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Den
             As many numbers, in an order of their own: finer details first.
         """
         check_is_fitted(self)
-        return self._mapped(self._check_rows(X, reset=False) + np.float32(0.5), inverse=False)
+        rows = self._check_rows(X, reset=False)
+        return self._carried(rows, lambda x: self._flow.transform(x + 0.5), np.float32)
 
     def inverse_transform(self, X: ArrayLike) -> NDArray[Any]:
         """Noise to images.
@@ -333,13 +336,8 @@ class RealNVPImageDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Den
             If ``X`` has another number of columns than the images that were fitted.
         """
         check_is_fitted(self)
-        noise = check_array(X, dtype=np.float32, input_name="X")
-        if noise.shape[1] != self.n_features_in_:
-            raise ValueError(
-                f"X must have as many columns of noise as there are pixels, {self.n_features_in_}, got "
-                f"{noise.shape[1]}."
-            )
-        return self._pixels(self._mapped(noise, inverse=True))
+        noise = self._check_noise(X, np.float32)
+        return self._pixels(self._carried(noise, self._flow.transform.inverse, np.float32))
 
     def sample(self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None) -> NDArray[Any]:
         """Draw new images.
@@ -363,27 +361,22 @@ class RealNVPImageDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Den
         """
         return self._pixels(super().sample(n_samples, random_state))
 
-    def _mapped(self, rows: NDArray[np.float32], inverse: bool) -> NDArray[np.float32]:
-        """Each row's image under the flow's transform, in chunks."""
-        function = self._flow.transform.inverse if inverse else self._flow.transform
-        images = np.empty_like(rows)
-        with torch.no_grad():
-            for chunk in in_chunks(len(rows), self._flow.chunk_size):
-                images[chunk] = function(to_tensor(rows[chunk], self._flow.like).unsqueeze(0))[0][0].cpu().numpy()
-        return images
-
     def _pixels(self, rows: NDArray[np.float32]) -> NDArray[Any]:
         """The images in whose unit cubes points lie; those just outside of all count to the nearest."""
         levels = np.clip(np.floor(np.nan_to_num(rows)), 0, self._recipe["n_levels"] - 1)
         return levels.astype(self._pixel_dtype)
 
-    def _check_rows(self, X: ArrayLike, *, reset: bool, n_least: int = 1) -> NDArray[np.float32]:
-        """X in single precision, checked to be images."""
-        rows = validate_data(self, X, dtype="numeric", reset=reset, ensure_min_samples=n_least)
+    def _check_rows(self, X: ArrayLike, *, reset: bool, n_least: int = 1) -> NDArray[Any]:
+        """X, checked to be images."""
+        rows: NDArray[Any] = validate_data(self, X, dtype="numeric", reset=reset, ensure_min_samples=n_least)
+        check_non_negative(rows, whom=f"X of {type(self).__name__}")
         if reset:
             _shape(self.image_shape, rows.shape[1])
-            self._pixel_dtype = rows.dtype.name
+            self._pixel_dtype = _dtype_of_levels(self.n_levels, rows.dtype).name
         return _as_pixels(rows, self.n_levels if reset else self._recipe["n_levels"])
+
+    def _as_trained_on(self, X: NDArray[Any], weights: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[np.float64]]:
+        return super()._as_trained_on(X.astype(np.float32, copy=False), weights)
 
     def _objective(
         self,
@@ -416,8 +409,8 @@ class RealNVPImageDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Den
         }
 
     def _present_architecture(self) -> dict[str, Any]:
-        own = {name: np.asarray(getattr(self, name)).tolist() for name in ARCHITECTURE}
-        return {**super()._present_architecture(), **own}
+        own = {name: getattr(self, name) for name in ARCHITECTURE}
+        return {**super()._present_architecture(), **own, "image_shape": _shape(self.image_shape, self.n_features_in_)}
 
 
 def _shape(image_shape: tuple[int, int, int] | None, n_features: int) -> list[int]:
@@ -432,12 +425,28 @@ def _shape(image_shape: tuple[int, int, int] | None, n_features: int) -> list[in
     return shape
 
 
-def _as_pixels(rows: NDArray[Any], n_levels: int) -> NDArray[np.float32]:
-    """Checked whole numbers, in single precision."""
-    wrong = (rows < 0) | (rows >= n_levels) | (rows != np.floor(rows))
-    if wrong.any():
-        raise ValueError(
-            f"X must hold whole numbers from 0 to n_levels - 1 = {n_levels - 1}, got {rows[wrong][0]} in row "
-            f"{np.flatnonzero(wrong.any(1))[0]}. Rescale and round pixels, or set n_levels to the number of values."
-        )
-    return rows.astype(np.float32)
+def _dtype_of_levels(n_levels: int, dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype, or if that does not hold all levels the next larger one that does."""
+    top = n_levels - 1
+    needed = np.min_scalar_type(-top if dtype.kind == "i" else top) if top > 1 else np.dtype(bool)
+    return np.promote_types(dtype, needed)
+
+
+def _as_pixels(rows: NDArray[Any], n_levels: int) -> NDArray[Any]:
+    """The rows, unless they hold anything but whole numbers from 0 to n_levels - 1."""
+    for chunk in in_chunks(len(rows), N_CHECKED):
+        images = rows[chunk]
+        wrong = (images >= n_levels) | (images != np.floor(images))
+        if wrong.any():
+            raise ValueError(
+                f"X must hold whole numbers from 0 to n_levels - 1 = {n_levels - 1}, got {images[wrong][0]} in row "
+                f"{chunk.start + np.flatnonzero(wrong.any(1))[0]}. Rescale and round pixels, or fit anew with n_levels "
+                "as the number of values."
+            )
+    return rows
+
+
+def _noise(images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Uniform draws for each image, shape (n_samples, N_NOISES, n_features), that follow from its pixels alone."""
+    shape = N_NOISES, images.shape[1]
+    return np.stack([np.random.default_rng(crc32(image)).random(shape, np.float32) for image in images])

@@ -1,22 +1,19 @@
 """Rows to normal noise and back."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import Tags, check_array
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor
 
-from ._base import FLOATS, to_tensor
-from ._rows import in_chunks
+from ._base import FLOATS
+from ._latent import LatentMixin
 from .density import RealNVPDensity
 
 
-class RealNVPTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RealNVPDensity):  # type: ignore[misc]
+class RealNVPTransformer(LatentMixin, RealNVPDensity):
     """Rows to independent standard normal noise and back, by one Real NVP normalizing flow.
 
     The flow f is invertible and trained by maximum likelihood, ``log p(x) = log N(f(x); 0, I) + log |det df/dx|``, so
@@ -118,10 +115,6 @@ random_state, verbose
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
-    @property
-    def _n_features_out(self) -> int:
-        return int(self.n_features_in_)
-
     def transform(self, X: ArrayLike) -> NDArray[Any]:
         """Rows to noise.
 
@@ -136,7 +129,8 @@ random_state, verbose
             The noise, of the dtype of ``X`` if that is float32 or float64.
         """
         check_is_fitted(self)
-        return self._images(self._check_rows(X, reset=False), self._flow.transform)
+        rows = self._check_rows(X, reset=False)
+        return self._carried(rows, self._flow.transform, rows.dtype)
 
     def inverse_transform(self, X: ArrayLike) -> NDArray[Any]:
         """Noise to rows.
@@ -157,19 +151,5 @@ random_state, verbose
             If ``X`` has another number of columns than the rows that were fitted.
         """
         check_is_fitted(self)
-        noise = check_array(X, dtype=FLOATS, estimator=self, input_name="X")
-        if noise.shape[1] != self.n_features_in_:
-            raise ValueError(
-                f"X must have as many columns of noise as there are features, {self.n_features_in_}, got "
-                f"{noise.shape[1]}."
-            )
-        return self._images(noise, self._flow.transform.inverse)
-
-    def _images(self, rows: NDArray[Any], function: Callable[[Tensor], tuple[Tensor, Tensor]]) -> NDArray[Any]:
-        """Each row's image, in chunks; the values of a column lie together on the way, as in `Flow.log_prob`."""
-        images = np.empty_like(rows)
-        with torch.no_grad():
-            for chunk in in_chunks(len(rows), self._flow.chunk_size):
-                x = to_tensor(rows[chunk].T, self._flow.like).mT.unsqueeze(0)
-                images[chunk] = function(x)[0][0].cpu().numpy()
-        return images
+        noise = self._check_noise(X, FLOATS)
+        return self._carried(noise, self._flow.transform.inverse, noise.dtype)

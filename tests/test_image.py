@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from scipy import special
+from scipy import special, stats
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
@@ -39,9 +39,9 @@ def fitted():
 @parametrize_with_checks([small(max_iter=1, batch_norm=False, batch_size=10**9, early_stopping=False)])
 @pytest.mark.filterwarnings("ignore")
 def test_scikit_learns_checks(estimator, check, monkeypatch):
-    """Their rows are no images, so any number becomes the nearest pixel here, and a row an image of one line."""
+    """Their rows are no images, so any number becomes a pixel near it here, and a row a line of these."""
     monkeypatch.setattr(sknvp.image, "_shape", lambda image_shape, n_features: [1, 1, n_features])
-    monkeypatch.setattr(sknvp.image, "_as_pixels", lambda X, n: np.clip(np.round(3 * X + 8), 0, 16).astype(np.float32))
+    monkeypatch.setattr(sknvp.image, "_as_pixels", lambda X, n: np.clip(np.round(3 * X), 0, 16))
     check(estimator)
 
 
@@ -96,6 +96,26 @@ def test_a_score_does_not_depend_on_the_rows_beside_it(fitted):
     X = digits(30)
     np.testing.assert_allclose(fitted.score_samples(X[7:9]), fitted.score_samples(X)[7:9], rtol=1e-5)
     np.testing.assert_array_equal(fitted.score_samples(X), fitted.score_samples(X))
+
+
+def test_each_image_has_draws_of_its_own_that_its_pixels_determine():
+    images = digits(50).astype(np.float32)
+    noise = sknvp.image._noise(images)
+    np.testing.assert_array_equal(noise[7:9], sknvp.image._noise(images[7:9]))
+    assert len(np.unique(noise)) > 0.99 * noise.size
+    assert stats.kstest(noise.ravel(), "uniform").pvalue > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("dtype", "n_levels", "drawn"),
+    [("bool", 2, "bool"), ("bool", 17, "uint8"), ("int8", 17, "int8"), ("int8", 256, "int16"), ("uint8", 256, "uint8")],
+)
+def test_samples_have_a_dtype_that_holds_all_levels(dtype, n_levels, drawn):
+    X = np.random.default_rng(0).integers(0, 2, (40, 16)).astype(dtype)
+    images = small(n_levels=n_levels, max_iter=1).fit(X).sample(500, random_state=0)
+    assert images.dtype == drawn
+    assert images.min() >= 0
+    assert images.max() < n_levels
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32, np.float64])
@@ -158,6 +178,27 @@ def test_partial_fit_learns_call_by_call():
     assert density.n_iter_ == len(density.loss_curve_) == 4
 
 
+@pytest.mark.parametrize("method", ["partial_fit", "fit"])
+def test_who_goes_on_draws_anew_whatever_the_seed(monkeypatch, method):
+    """Or the flow would learn the noise, and the same images would be mirrored for ever."""
+    seen, inputs = [], Dequantized._inputs
+
+    def noted(self, rows, training):
+        x = inputs(self, rows, training)
+        seen.append(np.sort((x % 1).ravel())) if training else None
+        return x
+
+    monkeypatch.setattr(Dequantized, "_inputs", noted)
+    density = small(warm_start=True, max_iter=1, batch_size=200, early_stopping=False)
+    for _ in range(3):
+        getattr(density, method)(digits())
+    assert not any(np.intersect1d(a, b).size > 0.01 * a.size for a, b in itertools.combinations(seen, 2))
+    twin = clone(density)
+    for _ in range(3):
+        getattr(twin, method)(digits())
+    assert all((a == b).all() for a, b in zip(seen[:3], seen[3:], strict=True))
+
+
 def test_warm_start_goes_on_and_keeps_its_shape():
     density = small(warm_start=True).fit(digits())
     before = density.bits_per_dim(digits())
@@ -170,6 +211,7 @@ def test_warm_start_goes_on_and_keeps_its_shape():
             density.set_params(**{name: value}).fit(digits())
         density.set_params(**{name: was})
     assert density.bits_per_dim(digits()) == after
+    density.set_params(image_shape=(1, 8, 8), max_iter=1).fit(digits())  # which None stood for
 
 
 def test_ctrl_c_ends_training_with_what_was_learned(monkeypatch):
@@ -185,6 +227,7 @@ def test_ctrl_c_ends_training_with_what_was_learned(monkeypatch):
     with pytest.warns(UserWarning, match="interrupted by user"):
         density = small(max_iter=100).fit(digits())
     assert len(density.loss_curve_) == 2
+    assert density.n_iter_ == 12  # of five batches; the last was not learned from
     assert density.bits_per_dim(digits()) < 4
 
 
@@ -219,9 +262,9 @@ def test_every_parameter_changes_the_fit():
         ({"image_shape": (1, 8, 9)}, digits(9), "image_shape must be .* the number of X's columns, 64, got"),
         ({}, digits(9)[:, :63], "None stands for square ones of one channel"),
         ({}, digits(9) / 16, "X must hold whole numbers from 0 to n_levels - 1 = 16, got 0.3125 in row 0. Rescale"),
-        ({}, digits(9) - 1, "got -1.0 in row 0"),
-        ({"n_levels": 15}, digits(9), "set n_levels to the number of values"),
-        ({"n_levels": 1}, digits(9), "n_levels must be an integer of at least 2, got 1"),
+        ({}, digits(9) - 1, "Negative values in data passed to X of RealNVPImageDensity"),
+        ({"n_levels": 15}, digits(9), "fit anew with n_levels as the number of values"),
+        ({"n_levels": 1}, digits(9), "n_levels must be an integer of at least 2 and at most 65536, got 1"),
         ({"n_filters": 0}, digits(9), "n_filters must be an integer of at least 1"),
         ({"n_blocks": -1}, digits(9), "n_blocks must be an integer of at least 0"),
         ({"flip": "no"}, digits(9), "flip must be True or False"),
@@ -241,7 +284,7 @@ def test_new_images_are_checked_too(fitted):
             method(digits(3) + 0.5)
         with pytest.raises(ValueError, match="63 features"):
             method(digits(3)[:, 1:])
-    with pytest.raises(ValueError, match="as many columns of noise as there are pixels, 64, got 3"):
+    with pytest.raises(ValueError, match="as many columns of noise as there are features, 64, got 3"):
         fitted.inverse_transform(np.zeros((1, 3)))
     with pytest.raises(NotFittedError):
         small().bits_per_dim(digits(3))

@@ -1,7 +1,7 @@
 """What training minimises: one loss per member, on batches and on validation rows."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -29,8 +29,8 @@ class NegativeLogLikelihood:
         The data.
     weights : Tensor of shape (n_rows,)
         Positive weights of the rows.
-    tail : Tensor of shape (n_rows,)
-        Logarithms of what is added to the density of each row.
+    tail : Tensor of shape (n_rows,) or None
+        Logarithms of what is added to the density of each row; None for nothing.
     validation : Tensor of shape (n_members, n_rows), dtype bool
         The rows that a member is validated on; it trains on the others. All False: no validation.
     batch_size : int
@@ -49,7 +49,7 @@ class NegativeLogLikelihood:
         flow: Flow,
         x: Tensor,
         weights: Tensor,
-        tail: Tensor,
+        tail: Tensor | None,
         validation: Tensor,
         batch_size: int,
         generator: torch.Generator,
@@ -79,12 +79,15 @@ class NegativeLogLikelihood:
 
     def loss(self, rows: Tensor, weights: Tensor) -> Tensor:
         """Loss of each member on its own rows, shape (n_members,)."""
-        log_prob = torch.logaddexp(self.flow.log_prob(self.x[rows], self._context(rows)), self.tail[rows])
+        log_prob = self.flow.log_prob(self._inputs(rows, training=False), self._of_rows(self.context, rows))
+        if self.tail is not None:
+            log_prob = torch.logaddexp(log_prob, self.tail[rows])
         return -(weights * log_prob).mean(-1)
 
     def gradients(self, rows: Tensor, weights: Tensor) -> tuple[Tensor, list[Tensor]]:
         """That loss, and its gradients in the parameters of the flow."""
-        return self.flow.gradients(self.x[rows], weights / -rows.shape[1], self._context(rows), self.tail[rows])
+        context, tail = self._of_rows(self.context, rows), self._of_rows(self.tail, rows)
+        return self.flow.gradients(self._inputs(rows, training=True), weights / -rows.shape[1], context, tail)
 
     @torch.no_grad()
     def validate(self) -> Tensor | None:
@@ -98,8 +101,13 @@ class NegativeLogLikelihood:
         parts = [self.loss(rows, weights) * (rows.shape[1] / n_rows) for rows, weights in chunks]
         return torch.stack(parts).sum(0)
 
-    def _context(self, rows: Tensor) -> Tensor | None:
-        return None if self.context is None else self.context[rows]
+    def _inputs(self, rows: Tensor, training: bool) -> Tensor:
+        """What the flow sees of rows."""
+        return self.x[rows]
+
+    @staticmethod
+    def _of_rows(values: Tensor | None, rows: Tensor) -> Tensor | None:
+        return None if values is None else values[rows]
 
 
 class Dequantized(NegativeLogLikelihood):
@@ -127,29 +135,21 @@ class Dequantized(NegativeLogLikelihood):
         generator: torch.Generator,
         mirrored: Tensor | None = None,
     ) -> None:
-        super().__init__(flow, x, weights, x.new_full((len(x),), -math.inf), validation, batch_size, generator)
+        super().__init__(flow, x, weights, None, validation, batch_size, generator)
         self.mirrored = mirrored
         self.still = torch.Generator(generator.device)
-
-    def loss(self, rows: Tensor, weights: Tensor) -> Tensor:
-        x = self.x[rows]
-        return -(weights * self.flow.log_prob(x + uniform_noise(x.shape, x, self.still))).mean(-1)
 
     def validate(self) -> Tensor | None:
         self.still.manual_seed(self.generator.initial_seed())
         return super().validate()
 
-    def gradients(self, rows: Tensor, weights: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def _inputs(self, rows: Tensor, training: bool) -> Tensor:
         x = self.x[rows]
-        if self.mirrored is not None:
+        if training and self.mirrored is not None:
             turned = torch.rand(rows.shape, generator=self.generator).to(x.device) < 0.5
             x = torch.where(turned.unsqueeze(-1), x[..., self.mirrored], x)
-        return self.flow.gradients(x + uniform_noise(x.shape, x, self.generator), weights / -rows.shape[1])
-
-
-def uniform_noise(shape: Sequence[int], like: Tensor, generator: torch.Generator) -> Tensor:
-    """Numbers from 0 to 1, of the dtype and device of another tensor."""
-    return torch.rand(shape, generator=generator, device=generator.device, dtype=torch.float32).to(like)
+        source = self.generator if training else self.still
+        return x + torch.rand(x.shape, generator=source, device=source.device, dtype=torch.float32).to(x)
 
 
 def heavy_tail(x: Tensor, loc: Tensor, scale: Tensor) -> Tensor:

@@ -77,14 +77,13 @@ def train(
     best = None if losses is None else Best(learned, losses)
     last = Best(learned, torch.zeros(len(flat)))
     optimizer = _adam(flat, learning_rate, alpha)
-    watch, batches = Watch(tol, n_iter_no_change), objective.batches()
+    watch, batches = Watch(tol, n_iter_no_change), _counted(objective.batches(), history)
     try:
         while not (history.n_steps >= max_steps or history.converged or history.interrupted):
             n_steps = min(CHECK_STEPS, max_steps - history.n_steps)
             left = 1 - history.n_steps / max_steps
             optimizer.param_groups[0]["lr"] = learning_rate * RATE_FACTOR**watch.n_stalls * left
             losses = _descend(flow, flat, objective, islice(batches, n_steps), optimizer)
-            history.n_steps += n_steps
             finite = losses.isfinite()
             if not finite.all():
                 _go_back(last, ~finite, watch)
@@ -104,6 +103,8 @@ def train(
     except KeyboardInterrupt:
         flow.eval()
         history.interrupted = True
+        if best is not None:
+            best.update(objective.validate())
         warn_caller("Training interrupted by user; what was learned so far is kept.")
     if best is not None:
         best.restore()
@@ -156,6 +157,13 @@ def flatten(module: nn.Module) -> nn.Parameter:
     for part, view in zip(parts, torch.split(flat.data, [part[0].numel() for part in parts], 1), strict=True):
         part.data = view.view(part.shape)
     return flat
+
+
+def _counted(batches: Iterable[tuple[Any, ...]], history: History) -> Iterator[tuple[Any, ...]]:
+    """The batches, each of them counted as a step."""
+    for batch in batches:
+        history.n_steps += 1
+        yield batch
 
 
 def _descend(
