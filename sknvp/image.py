@@ -81,6 +81,8 @@ class RealNVPImageDensity(LatentMixin, DensityEstimator):
     ----------
     n_features_in_ : int
         Number of pixels, channels counted.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, where ``X`` was a DataFrame with names.
     n_iter_, loss_curve_, validation_scores_, best_validation_score_
         As in :class:`RealNVPDensity`; losses and scores in nats an image.
 
@@ -91,7 +93,8 @@ class RealNVPImageDensity(LatentMixin, DensityEstimator):
     Notes
     -----
     Computation is in single precision whatever the dtype of ``X``. Images come out of `sample` and `inverse_transform`
-    in the dtype that was fitted.
+    in the dtype that was fitted, or in a larger one if that does not hold all levels. On a GPU convolutions round as
+    ``torch.backends.cudnn.allow_tf32`` says, by torch's default to ten bits.
 
     Images that are simpler than those fitted, a blank one above all, can be likelier than these: a low probability is
     a sign of an outlier, a high one no proof of the contrary (Nalisnick and others 2019).
