@@ -8,7 +8,8 @@
 The .npz files have arrays X_train, y_train, X_test, y_test of uint8. Bits per dimension are those of the discrete
 images, ``-log2 P(x) / n_features``, by uniform dequantisation: the logarithm of the mean density of x + u over so many
 draws of the noise u, of which one is what is mostly published. With --checkpoint FILE a fit is pickled every two
-minutes, and one that is there already goes on, with the parameters that it has. --pictures FOLDER draws samples, interpolations and the loss.
+minutes, and one that is there already goes on, with the parameters that it has. --pictures FOLDER draws samples,
+interpolations and the loss.
 """
 
 import argparse
