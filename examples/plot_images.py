@@ -2,8 +2,8 @@
 Images: samples, interpolation, reconstruction
 ==============================================
 
-A multi-scale Real NVP of scikit-learn's handwritten digits, 8 x 8 pixels of 17 values. A small network and a short fit, of
-half a minute on one core; the defaults take a minute or two.
+A multi-scale Real NVP of scikit-learn's handwritten digits, 8 x 8 pixels of 17 values. A small network and a short fit,
+of half a minute on one core; the defaults take a minute or two.
 """
 
 # %%
