@@ -373,6 +373,20 @@ def test_the_package_loads_torch_when_something_is_asked_of_it():
     assert ended.stderr.splitlines()[-1].startswith("AttributeError: module 'sknvp' has no attribute 'Nothing'")
 
 
+def test_what_was_written_where_there_is_a_gpu_opens_where_there_is_none():
+    """Its pickle says "cuda" of where the flow was, which is all that tells it from one of a CPU."""
+    estimator = small().fit(moons())
+    state = {**estimator.__getstate__(), "device": "cuda:99"}
+    state["_flow"] = {**state["_flow"], "device": "cuda:99"}
+    twin = small()
+    twin.__setstate__(state)
+    np.testing.assert_array_equal(twin.score_samples(moons()), estimator.score_samples(moons()))
+    with pytest.raises(ValueError, match="device"):
+        twin.partial_fit(moons())
+    twin.set_params(device="cpu").partial_fit(moons())
+    assert np.isfinite(twin.score_samples(moons())).all()
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_gpu_gives_the_same_density():
