@@ -49,6 +49,16 @@ def test_the_density_is_real_nvp_densitys():
     assert ours.score(moons()) == theirs.score(moons())
 
 
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("slip", [-15.0, -40.0])
+def test_a_slip_among_the_rows_that_are_fitted_is_found(slip, seed):
+    """Whatever stands beside the flows: no component of the mixture may make the row its own."""
+    X = np.random.default_rng(seed).multivariate_normal([0, 0, 0], [[1, 0.6, 0], [0.6, 1, 0], [0, 0, 1]], 300)
+    X[11, 0] = slip
+    fitted = detector(stacked, contamination=0.03, n_estimators=4, validation_fraction=0.25, max_iter=5).fit(X)
+    assert fitted.predict(X[[11]]) == [-1]
+
+
 @pytest.mark.parametrize("contamination", [0.001, 0.0999, 0.1, 1 / 3, 0.41, 0.5])  # 0.41 * 300 is less than 123
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_contamination_is_met_exactly_on_the_training_rows(contamination, dtype):

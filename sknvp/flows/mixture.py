@@ -20,6 +20,9 @@ CHUNK_NUMBERS = 2**20
 def expectation_maximization(x: Tensor, weights: Tensor, centres: Tensor, ridge: float) -> GaussianMixture:
     """Mixtures of great likelihood, one per member, reached from narrow components of equal weight.
 
+    A component that rests on fewer rows than one more than there are features, too few for a covariance, makes an
+    outlier look likely. It is taken out, and the others go on.
+
     Parameters
     ----------
     x : Tensor of shape (n_rows, n_features), dtype float64
@@ -39,14 +42,23 @@ def expectation_maximization(x: Tensor, weights: Tensor, centres: Tensor, ridge:
     n_members, n_components, n_features = centres.shape
     narrow = torch.eye(n_features).to(x).expand(n_members, n_components, -1, -1) / START_WIDTH
     mixture = GaussianMixture(x.new_full((n_members, n_components), -math.log(n_components)), centres, narrow)
+    least = (n_features + 1) / (weights > 0).sum(1, keepdim=True)
     weights = weights / weights.sum(1, keepdim=True)
     before = -math.inf
-    for _ in range(MAX_ITER):
+    for left in reversed(range(MAX_ITER)):
         moments, after = _expected(mixture, x, weights)
-        if after - before < TOL:
-            break
+        if after - before < TOL or not left:
+            if not (too_small := _too_small(moments[..., 0], least)).any():
+                break
+            moments[too_small] = 0
+            after = -math.inf
         mixture, before = _maximized(moments, ridge), after
     return mixture
+
+
+def _too_small(shares: Tensor, least: Tensor) -> Tensor:
+    """Components with a share of the rows that is below the least, but never a member's largest."""
+    return (shares > 0) & (shares < torch.minimum(least, shares.max(1, keepdim=True).values))
 
 
 def _expected(mixture: GaussianMixture, x: Tensor, weights: Tensor) -> tuple[Tensor, float]:
@@ -85,8 +97,8 @@ def _coefficients(mixture: GaussianMixture) -> Tensor:
 def _maximized(moments: Tensor, ridge: float) -> GaussianMixture:
     """The mixtures with the given sums of monomials in each component."""
     n_features = (math.isqrt(8 * moments.shape[-1] + 1) - 3) // 2
-    counts = moments[..., 0].clamp(min=1e-10)
-    means, products = (moments[..., 1:] / counts.unsqueeze(-1)).tensor_split([n_features], -1)
+    counts = moments[..., 0]
+    means, products = (moments[..., 1:] / counts.clamp(min=1e-10).unsqueeze(-1)).tensor_split([n_features], -1)
     i, j = torch.triu_indices(n_features, n_features, device=moments.device)
     second = moments.new_empty(*products.shape[:-1], n_features, n_features)
     second[..., i, j] = second[..., j, i] = products

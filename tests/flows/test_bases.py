@@ -146,6 +146,20 @@ def test_weights_are_repetitions_and_members_see_their_own_rows_only(monkeypatch
         torch.testing.assert_close(together.log_prob(x.expand(2, -1, -1))[m], alone.log_prob(x[None])[0])
 
 
+@pytest.mark.parametrize("max_iter", [100, 3])
+def test_no_component_rests_on_fewer_rows_than_determine_it(monkeypatch, max_iter):
+    """Not on an outlier alone, nor on two, converged or not; but one component there always is."""
+    monkeypatch.setattr(mixture, "MAX_ITER", max_iter)
+    x = torch.cat([clusters(100), torch.tensor([[40.0, 40.0], [-40.0, 0.0], [-40.0, 0.1]]).to(DTYPE)])
+    fitted = expectation_maximization(x, torch.ones(1, len(x), dtype=DTYPE), x[None, [0, 120, 170, 200, 202]], 1e-3)
+    assert fitted.log_weights.exp()[0, 3:].tolist() == [0, 0]
+    torch.testing.assert_close(fitted.log_weights.exp().sum(), torch.tensor(1.0, dtype=DTYPE))
+    log_density = fitted.log_prob(x[None])[0]
+    assert log_density[200:].max() < log_density[:200].min()
+    few = expectation_maximization(x[:2], torch.ones(1, 2, dtype=DTYPE), x[None, :2], 1e-3)
+    assert few.log_prob(x[None]).isfinite().all()
+
+
 def test_memory_does_not_grow_with_rows_or_columns(monkeypatch):
     """The largest matrix of monomials stays within bounds."""
     seen, original = [], mixture._monomials
