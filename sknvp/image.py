@@ -81,7 +81,7 @@ class RealNVPImageDensity(LatentMixin, DensityEstimator):
     ----------
     n_features_in_ : int
         Number of pixels, channels counted.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the columns, where ``X`` was a DataFrame with names.
     n_iter_, loss_curve_, validation_scores_, best_validation_score_
         As in :class:`RealNVPDensity`; losses and scores in nats an image.
