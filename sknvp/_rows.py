@@ -93,13 +93,23 @@ def _limits(X: NDArray[Any], weights: NDArray[np.float64]) -> NDArray[np.float64
     They lie `OUTLYING` times the distance between the outer twentieths of the rows beyond these, and are infinite where
     that distance is zero.
     """
-    order = np.argsort(X, axis=0)
-    cumulative = np.cumsum(weights[order], axis=0)
-    places = [(cumulative < q * cumulative[-1] * (1 - 1e-9)).sum(0) for q in (0.05, 0.95)]
-    low, high = (np.take_along_axis(X, np.take_along_axis(order, place[None], 0), 0)[0] for place in places)
+    low, high = _quantiles(X, weights, (0.05, 0.95))
     with np.errstate(over="ignore"):
         margin = np.where(high > low, OUTLYING * (high - low), np.inf)
         return np.stack([low - margin, high + margin])
+
+
+def _quantiles(X: NDArray[Any], weights: NDArray[np.float64], shares: tuple[float, ...]) -> NDArray[Any]:
+    """Of each column the least value up to which lies such a share of the weight, shape (n_shares, n_features)."""
+    if not np.ptp(weights):  # no need to sort
+        steps = np.arange(1, len(X) + 1)
+        ranks = [int((steps < share * len(X) * (1 - 1e-9)).sum()) for share in shares]
+        smallest: NDArray[Any] = np.partition(X, ranks, axis=0)[ranks]
+        return smallest
+    order = np.argsort(X, axis=0)
+    cumulative = np.cumsum(weights[order], axis=0)
+    places = [(cumulative < share * cumulative[-1] * (1 - 1e-9)).sum(0) for share in shares]
+    return np.stack([np.take_along_axis(X, np.take_along_axis(order, place[None], 0), 0)[0] for place in places])
 
 
 def validation_rows(

@@ -225,7 +225,7 @@ class RealNVPDensity(DensityEstimator):
         """Set the experts, if there are to be any, and the weights of the flows and of them."""
         self._start_alone()
         columns = self._recipe["columns"]
-        if self.stacking and len(columns):
+        if self.stacking and len(columns) and validation.any():
             try:
                 table = Table.of(columns, X, weights, validation, rng)
                 if table.validation.any():

@@ -5,7 +5,6 @@ noise of shape (n_members, n_rows, n_features).
 """
 
 import math
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -13,23 +12,33 @@ from torch import Tensor, nn
 LOG_2_PI = math.log(2 * math.pi)
 
 
-class Base(Protocol):
-    """What a flow asks of its base distribution, which has no parameters of its own to train."""
+class Base(nn.Module):
+    """A distribution of ``n_features`` columns of noise, without parameters of its own to train."""
 
     n_features: int
 
     @property
     def width(self) -> int:
         """How many numbers a row becomes on the way, to choose how many rows to take at once."""
+        return self.n_features
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Log-density in nats of each row, shape (n_members, n_rows, n_features) -> (n_members, n_rows)."""
+        raise NotImplementedError
+
+    def gradient(self, z: Tensor) -> Tensor:
+        """Gradient of each row's log-density, of the shape of ``z``; autograd's where none is written by hand."""
+        with torch.inference_mode(False), torch.enable_grad():
+            z = z.clone().detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(self.log_prob(z).sum(), z)
+        return gradient
 
     def sample(self, shape: tuple[int, int], like: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Noise of shape (*shape, n_features) for ``shape`` (n_members, n_rows), dtype and device as ``like``."""
+        raise NotImplementedError
 
 
-class StandardNormal(nn.Module):
+class StandardNormal(Base):
     """Independent normals of mean zero and variance one. Log-densities are float64.
 
     Parameters
@@ -42,19 +51,18 @@ class StandardNormal(nn.Module):
         super().__init__()
         self.n_features = n_features
 
-    @property
-    def width(self) -> int:
-        return self.n_features
-
     def log_prob(self, z: Tensor) -> Tensor:
         square = z.double().square().sum(-1)  # single precision overflows at 1e19
         return -0.5 * (square + self.n_features * LOG_2_PI)
+
+    def gradient(self, z: Tensor) -> Tensor:
+        return -z
 
     def sample(self, shape: tuple[int, int], like: Tensor, generator: torch.Generator | None = None) -> Tensor:
         return normal_noise((*shape, self.n_features), like, generator)
 
 
-class GaussianMixture(nn.Module):
+class GaussianMixture(Base):
     """A mixture of normal distributions with full covariances, one mixture per member.
 
     ``p(z) = sum_k w_k |P_k| N((z - mu_k) P_k)`` with N the standard normal, where ``P_k P_k^T`` is the inverse of the
@@ -116,7 +124,7 @@ class GaussianMixture(nn.Module):
         return [(member, int(k)) for member, row in enumerate(chosen) for k in row.unique()]
 
 
-class Kernels(nn.Module):
+class Kernels(Base):
     """Normal kernels of one bandwidth on many points: ``p(z) = sum_i w_i N(z; point_i, bandwidth^2 I)``.
 
     Parameters
@@ -159,7 +167,7 @@ class Kernels(nn.Module):
         return self.points.gather(1, chosen) + noise * self.bandwidth
 
 
-class StudentT(nn.Module):
+class StudentT(Base):
     """The multivariate t-distribution around zero: like a normal distribution, with heavy tails.
 
     ``log p(z) = const - (nu + d) / 2 log(1 + |z|^2 / nu)``, which falls so slowly that it stays finite for every z:
@@ -177,10 +185,6 @@ class StudentT(nn.Module):
         super().__init__()
         self.n_features = n_features
         self.nu = degrees_of_freedom
-
-    @property
-    def width(self) -> int:
-        return self.n_features
 
     def log_prob(self, z: Tensor) -> Tensor:
         nu, d = self.nu, self.n_features
@@ -206,12 +210,12 @@ class StudentT(nn.Module):
         return normal_noise((*shape, self.n_features), like, generator) * (self.nu / chi_square).sqrt()
 
 
-class Beside(nn.Module):
+class Beside(Base):
     """A base distribution for some of the columns and, independent of it, standard normals for the others.
 
     Parameters
     ----------
-    base : nn.Module
+    base : Base
         Base distribution of the chosen columns.
     columns : Tensor of shape (n_chosen,), dtype int64
         Which columns they are.

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -11,19 +12,34 @@ from torch import Tensor, nn
 from .squash import squash
 
 BOUND = 8.0  # of the inputs, in standardised units
+LARGE = 512  # rows; see `_is_large`
 
 
 class Activation(NamedTuple):
-    """A function, and its gradient: from the gradient of its result, its argument and its result."""
+    """A function, itself in place, and its gradient: in place of that of its result, from its argument and result."""
 
     value: Callable[[Tensor], Tensor]
+    in_place: Callable[[Tensor], Tensor]
     gradient: Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
+aten = torch.ops.aten
 ACTIVATIONS = {
-    "relu": Activation(torch.relu, lambda grad, x, y: torch.ops.aten.threshold_backward(grad, y, 0)),
-    "silu": Activation(nn.functional.silu, lambda grad, x, y: torch.ops.aten.silu_backward(grad, x)),
-    "tanh": Activation(torch.tanh, lambda grad, x, y: torch.ops.aten.tanh_backward(grad, y)),
+    "relu": Activation(
+        torch.relu,
+        torch.relu_,
+        lambda grad, x, y: aten.threshold_backward.grad_input(grad, y, 0, grad_input=grad),
+    ),
+    "silu": Activation(
+        nn.functional.silu,
+        partial(nn.functional.silu, inplace=True),
+        lambda grad, x, y: aten.silu_backward.grad_input(grad, x, grad_input=grad),
+    ),
+    "tanh": Activation(
+        torch.tanh,
+        torch.tanh_,
+        lambda grad, x, y: aten.tanh_backward.grad_input(grad, y, grad_input=grad),
+    ),
 }
 
 
@@ -72,50 +88,67 @@ class Conditioner(nn.Module):
         sizes = [n_inputs, *(hidden_layer_sizes if n_inputs else ()), n_outputs]
         shapes = [(n_members, n_out, n_in) for n_in, n_out in pairwise(sizes)]
         self.activation = activation
-        self.weights = nn.ParameterList(_uniform(shape, generator) for shape in shapes[:-1])
-        self.weights.append(nn.Parameter(torch.zeros(shapes[-1], dtype=torch.float64)))
-        self.biases = nn.ParameterList(torch.zeros(n_members, n, 1, dtype=torch.float64) for _, n, _ in shapes)
+        weights = [*(_uniform(shape, generator) for shape in shapes[:-1]), torch.zeros(shapes[-1], dtype=torch.float64)]
+        for i, weight in enumerate(weights):
+            self.register_parameter(f"weight_{i}", nn.Parameter(weight))
+        for i, (_, n_out, _) in enumerate(shapes):
+            self.register_parameter(f"bias_{i}", nn.Parameter(torch.zeros(n_members, n_out, 1, dtype=torch.float64)))
 
     def record(self, x: Tensor) -> tuple[Tensor, Tape]:
         """Shape (n_members, n_inputs, n_rows) -> (n_members, n_outputs, n_rows), and what `gradients` needs."""
         activation = ACTIVATIONS[self.activation].value
         h, r = squash(x, BOUND)
         tape = Tape(r, [h], [])
-        *hidden, last = self._layers
-        for bias, weight in hidden:
-            total = torch.baddbmm(bias.mT, h.mT, weight.mT).mT if _side_by_side(h) else torch.baddbmm(bias, weight, h)
+        *hidden, (last, bias_of_last) = self._layers
+        for weight, bias in hidden:
+            total = torch.baddbmm(bias.mT, h.mT, weight.mT).mT if _is_large(h) else torch.baddbmm(bias, weight, h)
             h = activation(total)
             tape.sums.append(total)
             tape.inputs.append(h)
-        return torch.baddbmm(last[0], last[1], h), tape
+        return torch.baddbmm(bias_of_last, last, h), tape
 
-    def gradients(self, tape: Tape, grad: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """From the gradient of the output, those of the input and of the parameters, in the order of `parameters`."""
+    def gradients(self, tape: Tape, grad: Tensor, out: Sequence[Tensor]) -> Tensor:
+        """From the gradient of the output, that of the input; into ``out``, those of `parameters`."""
         gradient = ACTIVATIONS[self.activation].gradient
-        of_weights, of_biases = [], []
-        for i, (_, weight) in reversed(list(enumerate(self._layers))):
-            of_weights.append(torch.bmm(tape.inputs[i], grad.mT).mT)  # fastest so where outputs outnumber inputs
-            of_biases.append(grad.sum(-1, keepdim=True))
-            grad = torch.bmm(grad.mT, weight).mT if i and _side_by_side(grad) else torch.bmm(weight.mT, grad)
+        n_layers = len(tape.inputs)
+        for i, (weight, _) in reversed(list(enumerate(self._layers))):
+            h = tape.inputs[i]
+            torch.bmm(h, grad.mT, out=out[i].mT)  # fastest so where outputs outnumber inputs
+            torch.sum(grad, -1, keepdim=True, out=out[n_layers + i])
+            grad = torch.bmm(grad.mT, weight).mT if i and _is_large(h) else torch.bmm(weight.mT, grad)
             if i:
-                grad = gradient(grad, tape.sums[i - 1], tape.inputs[i])
-        return grad * tape.r.pow(3), [*reversed(of_weights), *reversed(of_biases)]
+                grad = gradient(grad, tape.sums[i - 1], h)
+        return grad.mul_(tape.r.pow(3))
+
+    def evaluate(self, x: Tensor) -> Tensor:
+        """What `record` gives, without keeping anything for `gradients`."""
+        activation = ACTIVATIONS[self.activation].in_place
+        h, _ = squash(x, BOUND)
+        *hidden, (last, bias_of_last) = self._layers
+        if _is_large(h):  # convolutions of one pixel, by another library than products, and up to twice as fast
+            h = h.unsqueeze(-1).contiguous(memory_format=torch.channels_last)
+            for weight, bias in hidden:
+                h = activation(nn.functional.conv2d(h, weight[0, :, :, None, None], bias.view(-1)))
+            h = h.squeeze(-1)
+        else:
+            for weight, bias in hidden:
+                h = activation(torch.baddbmm(bias, weight, h))
+        return torch.baddbmm(bias_of_last, last, h)
 
     @property
     def _layers(self) -> list[tuple[Tensor, Tensor]]:
-        """Biases and weights, from the dictionaries themselves, since to index a list of parameters takes long."""
-        return list(zip(self.biases._parameters.values(), self.weights._parameters.values(), strict=True))  # type: ignore[arg-type]
+        """Weights and bias of each layer."""
+        weights_and_biases: list[Tensor] = list(self._parameters.values())  # type: ignore[arg-type]
+        n_layers = len(weights_and_biases) // 2
+        return list(zip(weights_and_biases[:n_layers], weights_and_biases[n_layers:], strict=True))
 
 
-def _side_by_side(h: Tensor) -> bool:
-    """Whether the hidden numbers of a row should lie together in memory: for one network in single precision on a CPU.
-
-    Its products are faster then, most with two threads.
-    """
-    return len(h) == 1 and h.dtype == torch.float32 and h.device.type == "cpu"
+def _is_large(h: Tensor) -> bool:
+    """Whether the hidden numbers of a row should lie together in memory: for many rows of one network on a CPU."""
+    return h.shape[-1] >= LARGE and len(h) == 1 and h.dtype == torch.float32 and h.device.type == "cpu"
 
 
-def _uniform(shape: tuple[int, int, int], generator: torch.Generator | None) -> nn.Parameter:
+def _uniform(shape: tuple[int, int, int], generator: torch.Generator | None) -> Tensor:
     """Weights of variance 1 / (3 fan_in), PyTorch's own for linear layers."""
     bound = 1 / math.sqrt(shape[2])
-    return nn.Parameter((2 * torch.rand(shape, dtype=torch.float64, generator=generator) - 1) * bound)
+    return (2 * torch.rand(shape, dtype=torch.float64, generator=generator) - 1) * bound

@@ -1,5 +1,6 @@
 """Coupling layers: some columns choose an element-wise map for the others."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -46,10 +47,18 @@ class Coupling(Transform):
         z, log_slope, saved = self.elementwise(b, theta, inverse)
         return self.join(a, z), log_slope.sum(1), (inverse, log_slope, tape, saved)
 
-    def gradients(self, tape: Any, grad: Tensor, grad_log_det: Tensor) -> tuple[Tensor, Tensor | None, list[Tensor]]:
+    def evaluate(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
+        a, b = self.split(x)
+        theta = self.conditioner.evaluate(a if context is None else torch.cat([a, context], 1))
+        z, log_slope, _ = self.elementwise(b, theta.view(len(x), self.N_PARAMETERS, *b.shape[1:]), inverse)
+        return self.join(a, z), log_slope.sum(1)
+
+    def gradients(
+        self, tape: Any, grad: Tensor, grad_log_det: Tensor, out: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor | None]:
         inverse, log_slope, of_network, saved = tape
         grad_a, grad_z = self.split(grad)
-        grad_log_slope = grad_log_det.unsqueeze(1).expand(grad_z.shape)
+        grad_log_slope = grad_log_det.unsqueeze(1)  # of all columns
         if inverse:
             # x = f^-1(z) moves by (dz - df) / f' when z moves by dz and theta moves f by df; its own log-slope is
             # -log f'(x).
@@ -58,10 +67,10 @@ class Coupling(Transform):
             _, grad_theta = self.elementwise_gradients(saved, -grad_b, -grad_log_slope)
         else:
             grad_b, grad_theta = self.elementwise_gradients(saved, grad_z, grad_log_slope)
-        grad_inputs, of_parameters = self.conditioner.gradients(of_network, grad_theta.flatten(1, 2))
+        grad_inputs = self.conditioner.gradients(of_network, grad_theta.flatten(1, 2), out)
         n_a = grad_a.shape[1]
         grad_context = grad_inputs[:, n_a:] if grad_inputs.shape[1] > n_a else None
-        return self.join(grad_a + grad_inputs[:, :n_a], grad_b), grad_context, of_parameters
+        return self.join(grad_a + grad_inputs[:, :n_a], grad_b), grad_context
 
     def elementwise(self, x: Tensor, theta: Tensor, inverse: bool) -> tuple[Tensor, Tensor, Any]:
         """``f(x)`` and ``log f'(x)``, or those of the inverse function of ``f``, and what its gradients need.

@@ -1,6 +1,6 @@
 """What a variational fit minimises: the divergence between a flow and an unnormalised density."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 
 import torch
@@ -73,8 +73,8 @@ class MixedKL:
             yield self.flow.base.sample(shape, self.flow.like, self.generator), t
 
     @torch.no_grad()
-    def gradients(self, z: Tensor, t: float) -> tuple[Tensor, list[Tensor]]:
-        """The loss, shape (n_members,), and the gradients on the way to it."""
+    def gradients(self, out: Sequence[Tensor], z: Tensor, t: float) -> Tensor:
+        """The loss, shape (n_members,); the gradients on the way to it go into ``out``."""
         x, log_det, tape = self.flow.transform.record(z.mT.contiguous(), None, True)
         log_q = self.flow.base.log_prob(z) - log_det
         log_p, slope = self.target(x.mT)
@@ -84,10 +84,13 @@ class MixedKL:
             log_p, slope = self._bridge(x.mT, log_p, slope, t)
         weights = used.to(log_p.dtype) / used.sum(-1, keepdim=True).clamp(min=1)
         slope = torch.where(used.unsqueeze(-1), slope, 0)
-        _, _, path = self.flow.transform.gradients(tape, -(weights.unsqueeze(-1) * slope).mT, -weights)
+        self.flow.transform.gradients(tape, -(weights.unsqueeze(-1) * slope).mT, -weights, out)
         of_target = _of_target(torch.where(used, log_p - log_q, -torch.inf))
-        _, score = self.flow.gradients(x.mT, weights + WEIGHT_OF_TARGET * (of_target - weights))
-        return (weights * torch.where(used, loss, 0)).sum(-1), [a - b for a, b in zip(path, score, strict=True)]
+        score = [torch.empty_like(place) for place in out]
+        self.flow.gradients(score, x.mT, weights + WEIGHT_OF_TARGET * (of_target - weights))
+        for place, part in zip(out, score, strict=True):
+            place -= part
+        return (weights * torch.where(used, loss, 0)).sum(-1)
 
     def validate(self) -> None:
         """Nothing is held out: every draw is new."""

@@ -1,5 +1,6 @@
 """Transforms that treat every column by itself."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -35,9 +36,11 @@ class Standardize(Transform):
             return x * scale + loc, log_scale, inverse
         return (x - loc) / scale, -log_scale, inverse
 
-    def gradients(self, tape: Any, grad: Tensor, grad_log_det: Tensor) -> tuple[Tensor, Tensor | None, list[Tensor]]:
+    def gradients(
+        self, tape: Any, grad: Tensor, grad_log_det: Tensor, out: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor | None]:
         scale = self.scale.unsqueeze(-1)
-        return grad * scale if tape else grad / scale, None, []
+        return grad * scale if tape else grad / scale, None
 
 
 class Edges(NamedTuple):
@@ -84,9 +87,11 @@ class Bounded(Transform):
         log_det = slope.log().sum(1)
         return image, -log_det if inverse else log_det, Edges(inverse, to_low, to_high, slope)
 
-    def gradients(self, tape: Edges, grad: Tensor, grad_log_det: Tensor) -> tuple[Tensor, Tensor | None, list[Tensor]]:
+    def gradients(
+        self, tape: Edges, grad: Tensor, grad_log_det: Tensor, out: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor | None]:
         bend = grad_log_det.unsqueeze(1) * (tape.to_high - tape.to_low)  # the derivative of log(dz/dx) in x
-        return ((grad - bend) / tape.slope if tape.inverse else grad * tape.slope + bend), None, []
+        return ((grad - bend) / tape.slope if tape.inverse else grad * tape.slope + bend), None
 
 
 def _distances(z: Tensor, width: Tensor, above: Tensor, below: Tensor) -> tuple[Tensor, Tensor]:

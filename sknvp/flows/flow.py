@@ -1,5 +1,6 @@
 """A flow: a transform that carries data to a base distribution's noise."""
 
+from collections.abc import Sequence
 from itertools import chain
 
 import torch
@@ -8,8 +9,12 @@ from torch import Tensor, nn
 from .base import Base
 from .transform import Transform
 
-CHUNK_NUMBERS = 2**18  # what one layer may put out at once: little enough to stay near the processor
+CHUNK_NUMBERS = 2**19  # what one layer may put out at once: little enough to stay near the processor
 CHUNK_NUMBERS_OF_BASE = 2**20  # the same for a base distribution, whose rows are wide and operations few
+
+# The GNU C library returns freed memory to the system, and takes as long as a flow to fetch it again, page by page,
+# until once in the life of the process a larger piece was freed.
+torch.empty(31 * 2**20, dtype=torch.uint8, device="cpu")
 
 
 class Flow(nn.Module):
@@ -42,29 +47,30 @@ class Flow(nn.Module):
         log_prob: Tensor = self.base.log_prob(z) + log_det
         return log_prob
 
+    @torch.inference_mode()
     def gradients(
-        self, x: Tensor, weights: Tensor, context: Tensor | None = None, tail: Tensor | None = None
-    ) -> tuple[Tensor, list[Tensor]]:
-        """Each member's sum of weighted log-densities, shape (n_members,), and its gradients in `parameters`.
+        self,
+        out: Sequence[Tensor],
+        x: Tensor,
+        weights: Tensor,
+        context: Tensor | None = None,
+        tail: Tensor | None = None,
+    ) -> Tensor:
+        """Each member's sum of weighted log-densities, shape (n_members,); its gradients go into ``out``.
 
         ``x`` has shape (n_members, n_rows, n_features) and ``weights`` (n_members, n_rows). With a ``tail`` of that
-        shape, logarithms of another density, they are those of the two densities' sum. Autograd finds the same from
-        `log_prob`, more slowly; here it sees the base distribution alone. In training mode batch normalisation moves
-        its statistics.
+        shape, logarithms of another density, they are those of the two densities' sum. ``out`` has a tensor for each of
+        ``parameters()``. Autograd finds the same from `log_prob`, more slowly. In training mode batch normalisation
+        moves its statistics.
         """
-        with torch.no_grad():
-            z, log_det, tape = self.transform.record(x.mT.contiguous(), None if context is None else context.mT, False)
-        with torch.enable_grad():
-            z = z.mT.detach().requires_grad_()
-            log_prob = self.base.log_prob(z)
-        total = log_prob.detach() + log_det
-        value = (weights * (total if tail is None else torch.logaddexp(total, tail))).sum(-1)
+        z, log_det, tape = self.transform.record(x.mT.contiguous(), None if context is None else context.mT, False)
+        log_prob = self.base.log_prob(z.mT) + log_det
+        value = (weights * (log_prob if tail is None else torch.logaddexp(log_prob, tail))).sum(-1)
         if tail is not None:
-            weights = weights * torch.sigmoid(total - tail)
-        (grad,) = torch.autograd.grad(log_prob, z, weights.to(log_prob.dtype))
-        with torch.no_grad():
-            _, _, of_parameters = self.transform.gradients(tape, grad.mT, weights.to(grad.dtype))
-        return value, of_parameters
+            weights = weights * torch.sigmoid(log_prob - tail)
+        weights = weights.to(z.dtype)
+        self.transform.gradients(tape, self.base.gradient(z.mT).mT * weights.unsqueeze(1), weights, out)
+        return value
 
     def sample(self, n_rows: int, context: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
         """``n_rows`` rows from every member, shape (n_members, n_rows, n_features)."""

@@ -1,6 +1,7 @@
 """Couplings of images: residual networks of convolutions choose how pixels are scaled and shifted."""
 
 import math
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -21,16 +22,20 @@ class ByAutograd(Transform):
     """
 
     def record(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor, Any]:
-        with torch.enable_grad():
-            x = x.detach().requires_grad_()
+        with torch.inference_mode(False), torch.enable_grad():
+            x = x.clone().detach().requires_grad_()
             image, log_det = self.evaluate(x, context, inverse)
         return image.detach(), log_det.detach(), (x, image, log_det)
 
-    def gradients(self, tape: Any, grad: Tensor, grad_log_det: Tensor) -> tuple[Tensor, Tensor | None, list[Tensor]]:
+    def gradients(
+        self, tape: Any, grad: Tensor, grad_log_det: Tensor, out: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor | None]:
         x, *results = tape
         inputs = (x, *self.parameters())
         grad_x, *of_parameters = torch.autograd.grad(results, inputs, (grad, grad_log_det), retain_graph=True)
-        return grad_x, None, of_parameters
+        for place, gradient in zip(out, of_parameters, strict=True):
+            place.copy_(gradient)
+        return grad_x, None
 
 
 class ImageCoupling(ByAutograd):

@@ -1,5 +1,6 @@
 """Linear transforms that mix columns."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -32,8 +33,10 @@ class Permute(Transform):
         there, back = (self.inverse_rows, self.rows) if inverse else (self.rows, self.inverse_rows)
         return self._reordered(x, there), x.new_zeros(len(x), 1), back
 
-    def gradients(self, tape: Any, grad: Tensor, grad_log_det: Tensor) -> tuple[Tensor, Tensor | None, list[Tensor]]:
-        return self._reordered(grad, tape), None, []
+    def gradients(
+        self, tape: Any, grad: Tensor, grad_log_det: Tensor, out: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor | None]:
+        return self._reordered(grad, tape), None
 
     @staticmethod
     def _reordered(x: Tensor, rows: Tensor) -> Tensor:
@@ -75,7 +78,9 @@ class LULinear(Transform):
             return z, -log_det, (True, lower, upper, r, z)
         return torch.bmm(torch.bmm(lower, upper), x), log_det, (False, lower, upper, r, x)
 
-    def gradients(self, tape: Any, grad: Tensor, grad_log_det: Tensor) -> tuple[Tensor, Tensor | None, list[Tensor]]:
+    def gradients(
+        self, tape: Any, grad: Tensor, grad_log_det: Tensor, out: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor | None]:
         inverse, lower, upper, r, data = tape
         grad_log_scale = grad_log_det.sum(-1, keepdim=True)
         if inverse:  # x moves by -(L U)^-1 d(L U) x when the matrix moves
@@ -87,10 +92,10 @@ class LULinear(Transform):
             grad_x = torch.bmm(torch.bmm(lower, upper).mT, grad_z)
         grad_matrix = torch.bmm(grad_z, data.mT)
         grad_upper = torch.bmm(lower.mT, grad_matrix)
-        grad_weight = torch.bmm(grad_matrix, upper.mT).tril_(-1).add_(grad_upper.triu_())
+        grad_weight = torch.bmm(grad_matrix, upper.mT, out=out[0]).tril_(-1).add_(grad_upper.triu_())
         diagonal = grad_weight.diagonal(0, -2, -1)
         diagonal.mul_(upper.diagonal(0, -2, -1)).add_(grad_log_scale).mul_(r.pow(3))
-        return grad_x, None, [grad_weight]
+        return grad_x, None
 
 
 class Regression(Transform):
@@ -119,10 +124,12 @@ class Regression(Transform):
         shift = torch.matmul(self.coefficients, inside)
         return x + shift if inverse else x - shift, x.new_zeros(len(x), 1), (inverse, inside == context)
 
-    def gradients(self, tape: Any, grad: Tensor, grad_log_det: Tensor) -> tuple[Tensor, Tensor | None, list[Tensor]]:
+    def gradients(
+        self, tape: Any, grad: Tensor, grad_log_det: Tensor, out: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor | None]:
         inverse, inside = tape
         pull = torch.matmul(self.coefficients.mT, grad) * inside
-        return grad, pull if inverse else -pull, []
+        return grad, pull if inverse else -pull
 
 
 class Whiten(Transform):
@@ -154,6 +161,8 @@ class Whiten(Transform):
             return torch.linalg.solve_triangular(p, x, upper=False) + mean, -log_det, inverse
         return p @ (x - mean), log_det, inverse
 
-    def gradients(self, tape: Any, grad: Tensor, grad_log_det: Tensor) -> tuple[Tensor, Tensor | None, list[Tensor]]:
+    def gradients(
+        self, tape: Any, grad: Tensor, grad_log_det: Tensor, out: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor | None]:
         p = self.precision_cholesky
-        return torch.linalg.solve_triangular(p, grad, upper=True) if tape else p @ grad, None, []
+        return torch.linalg.solve_triangular(p, grad, upper=True) if tape else p @ grad, None

@@ -1,5 +1,6 @@
 """Normalisation between the layers of a flow."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -55,12 +56,14 @@ class BatchNorm(Transform):
         z = (x - self.mean) / scale
         return z.view(shape), -log_scale, (inverse, deviation, scale, z)
 
-    def gradients(self, tape: Any, grad: Tensor, grad_log_det: Tensor) -> tuple[Tensor, Tensor | None, list[Tensor]]:
+    def gradients(
+        self, tape: Any, grad: Tensor, grad_log_det: Tensor, out: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor | None]:
         inverse, deviation, scale, z = tape
         shape = grad.shape
         grad = self._by_feature(grad)
         if inverse:
-            return (grad * scale).view(shape), None, []
+            return (grad * scale).view(shape), None
         grad_x = grad / scale
         if deviation is not None:  # the statistics move with the batch
             share = (1 - self.momentum) / z.shape[-1]
@@ -68,7 +71,7 @@ class BatchNorm(Transform):
             of_log_det = self.n_pixels * grad_log_det.sum(-1).view(-1, 1, 1)
             grad_log_scale = -(grad * z).sum(-1, keepdim=True) - of_log_det
             grad_x += share * (grad_mean + grad_log_scale / scale.square() * deviation)
-        return grad_x.view(shape), None, []
+        return grad_x.view(shape), None
 
     def _by_feature(self, x: Tensor) -> Tensor:
         """The pixels of a feature counted as rows."""

@@ -1,7 +1,7 @@
 """What training minimises: one loss per member, on batches and on validation rows."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -84,10 +84,10 @@ class NegativeLogLikelihood:
             log_prob = torch.logaddexp(log_prob, self.tail[rows])
         return -(weights * log_prob).mean(-1)
 
-    def gradients(self, rows: Tensor, weights: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """That loss, and its gradients in the parameters of the flow."""
+    def gradients(self, out: Sequence[Tensor], rows: Tensor, weights: Tensor) -> Tensor:
+        """That loss; its gradients in the parameters of the flow go into ``out``."""
         context, tail = self._of_rows(self.context, rows), self._of_rows(self.tail, rows)
-        return self.flow.gradients(self._inputs(rows, training=True), weights / -rows.shape[1], context, tail)
+        return self.flow.gradients(out, self._inputs(rows, training=True), weights / -rows.shape[1], context, tail)
 
     @torch.no_grad()
     def validate(self) -> Tensor | None:

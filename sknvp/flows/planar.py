@@ -1,6 +1,7 @@
 """Planar flows: layers that stretch or squeeze space across a plane."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -82,27 +83,32 @@ class Planar(Transform):
             return image, -log_det, Tape(inverse, image, h, slope, by)
         return image, log_det, Tape(inverse, x, h, slope, by)
 
-    def gradients(self, tape: Tape, grad: Tensor, grad_log_det: Tensor) -> tuple[Tensor, Tensor | None, list[Tensor]]:
+    def gradients(
+        self, tape: Tape, grad: Tensor, grad_log_det: Tensor, out: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor | None]:
         grad_log_slope = grad_log_det.unsqueeze(1)
         if not tape.inverse:
-            grad_x, of_parameters = self._gradients(tape, grad, grad_log_slope)
-            return grad_x, None, of_parameters
+            return self._gradients(tape, grad, grad_log_slope, out), None
         # x = f^-1(z) moves by (df/dx)^-1 (dz - df) when z moves by dz and the parameters move f by df; its own
         # log-determinant is that of f with the other sign. The inverse of 1 + u_hat h' w^T differs by rank one as well.
-        grad_x = grad + self._gradients(tape, torch.zeros_like(grad), -grad_log_slope)[0]
+        grad_x = grad + self._gradients(tape, torch.zeros_like(grad), -grad_log_slope, out)
         along = torch.bmm(tape.by.u_hat.mT, grad_x) * ((1 - tape.h.square()) / tape.slope)
         grad_z = torch.baddbmm(grad_x, self.w, along, alpha=-1)
-        return grad_z, None, self._gradients(tape, -grad_z, -grad_log_slope)[1]
+        self._gradients(tape, -grad_z, -grad_log_slope, out)
+        return grad_z, None
 
-    def _gradients(self, tape: Tape, grad_z: Tensor, grad_log_slope: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """From the gradients of ``z = f(x)`` and of ``log(slope)``, those of ``x``, ``w``, ``u`` and ``b``."""
+    def _gradients(self, tape: Tape, grad_z: Tensor, grad_log_slope: Tensor, out: Sequence[Tensor]) -> Tensor:
+        """From the gradients of ``z = f(x)`` and of ``log(slope)``, that of ``x``; into ``out`` those of w, u, b."""
         _, x, h, slope, by = tape
         grad_slope, derivative = grad_log_slope / slope, 1 - h.square()
         grad_a = (torch.bmm(by.u_hat.mT, grad_z) + grad_slope * 2 * h * (1 - by.steepest)) * derivative
         grad_steepest = (grad_slope * derivative).sum(-1, keepdim=True)
         grad_w, grad_u = self._gradients_of_constraint(by, torch.bmm(grad_z, h.mT), grad_steepest)
-        grad_w = grad_w + torch.bmm(x, grad_a.mT)
-        return torch.baddbmm(grad_z, self.w, grad_a), [grad_w, grad_u, grad_a.sum(-1, keepdim=True)]
+        of_w, of_u, of_b = out
+        torch.baddbmm(grad_w, x, grad_a.mT, out=of_w)
+        of_u.copy_(grad_u)
+        torch.sum(grad_a, -1, keepdim=True, out=of_b)
+        return torch.baddbmm(grad_z, self.w, grad_a)
 
     def _gradients_of_constraint(self, by: Constrained, grad: Tensor, grad_steepest: Tensor) -> tuple[Tensor, Tensor]:
         """From the gradients of ``u_hat`` and ``steepest``, those of ``w`` and ``u``."""

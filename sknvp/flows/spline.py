@@ -130,6 +130,7 @@ def gradients(spline: Spline, grad_y: Tensor, grad_log_slope: Tensor) -> tuple[T
 
 
 @lru_cache
+@torch.inference_mode(False)
 def _start_and_steps(n_bins: int, box: float, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
     """(n_bins + 1, 1) and (n_bins + 1, n_bins): the knots are the first plus the second times the bins' shares."""
     at = torch.arange(n_bins + 1, dtype=dtype, device=device).unsqueeze(1)

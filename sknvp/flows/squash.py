@@ -17,4 +17,5 @@ def squash(x: Tensor, bound: float) -> tuple[Tensor, Tensor]:
 
 @lru_cache
 def _one(dtype: torch.dtype, device: torch.device) -> Tensor:
-    return torch.ones((), dtype=dtype, device=device)
+    with torch.inference_mode(False):
+        return torch.ones((), dtype=dtype, device=device)

@@ -1,7 +1,7 @@
 """The one training loop: optimise, validate, lower the learning rate, stop, keep the best."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Protocol
@@ -24,8 +24,8 @@ class Objective(Protocol):
     def batches(self) -> Iterator[tuple[Any, ...]]:
         """The arguments of `gradients`, batch by batch, without end."""
 
-    def gradients(self, *batch: Any) -> tuple[Tensor, list[Tensor]]:
-        """The loss, and its gradients in the parameters."""
+    def gradients(self, out: Sequence[Tensor], *batch: Any) -> Tensor:
+        """The loss; its gradients in the parameters go into ``out``, a tensor for each."""
 
     def validate(self) -> Tensor | None:
         """Loss on what is held out, or None if nothing is."""
@@ -154,9 +154,16 @@ def flatten(module: nn.Module) -> nn.Parameter:
     if not parts:
         return nn.Parameter(torch.zeros(0))
     flat = nn.Parameter(torch.cat([part.detach().flatten(1) for part in parts], 1))
-    for part, view in zip(parts, torch.split(flat.data, [part[0].numel() for part in parts], 1), strict=True):
-        part.data = view.view(part.shape)
+    for part, view in zip(parts, _views(flat.data, module), strict=True):
+        part.data = view
     return flat
+
+
+def _views(flat: Tensor, module: nn.Module) -> list[Tensor]:
+    """Of numbers (n_members, n_parameters) those that belong to each parameter, in its shape."""
+    parts = list(module.parameters())
+    own = torch.split(flat, [part[0].numel() for part in parts], 1)
+    return [numbers.view(part.shape) for numbers, part in zip(own, parts, strict=True)]
 
 
 def _counted(batches: Iterable[tuple[Any, ...]], history: History) -> Iterator[tuple[Any, ...]]:
@@ -175,15 +182,15 @@ def _descend(
 ) -> Tensor:
     """A step down the gradient for each batch; returns the mean loss of each member."""
     losses = []
+    gradient = flat.grad = torch.zeros_like(flat)
+    of_parts = _views(gradient, flow)
     flow.train()
     for batch in batches:
-        loss, gradients = objective.gradients(*batch)
-        gradient = torch.cat([part.flatten(1) for part in gradients], 1)
+        losses.append(objective.gradients(of_parts, *batch))
         gradient.nan_to_num_(0.0, 0.0, 0.0)  # one overflow must not spoil the weights
         norm = gradient.norm(dim=1, keepdim=True)
-        flat.grad = gradient.mul_((MAX_GRADIENT_NORM / norm).clamp(max=1.0))
+        gradient.mul_((MAX_GRADIENT_NORM / norm).clamp(max=1.0))
         optimizer.step()
-        losses.append(loss)
     flow.eval()
     return torch.stack(losses).mean(0)
 

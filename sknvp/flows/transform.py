@@ -1,6 +1,7 @@
 """The contract that every transform keeps, and the ways to combine transforms."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
@@ -21,8 +22,7 @@ class Transform(nn.Module):
 
     Subclasses give `record` and `gradients`, of which both directions are made: to have autograd record every operation
     costs more than most of them. In these two the columns come before the rows, so that operations run along contiguous
-    rows. Whoever writes them changes no argument in place, and gives gradients of the parameters in the order of
-    ``parameters()``.
+    rows. Whoever writes them changes no argument in place but ``out``.
     """
 
     def record(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor, Any]:
@@ -33,11 +33,14 @@ class Transform(nn.Module):
         """
         raise NotImplementedError
 
-    def gradients(self, tape: Any, grad: Tensor, grad_log_det: Tensor) -> tuple[Tensor, Tensor | None, list[Tensor]]:
-        """Gradients of ``x``, of ``context`` (None if that is not used) and of each parameter.
+    def gradients(
+        self, tape: Any, grad: Tensor, grad_log_det: Tensor, out: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor | None]:
+        """Gradients of ``x`` and of ``context`` (None if that is not used); those of the parameters go into ``out``.
 
         ``tape`` is the last thing that `record` returned; ``grad`` and ``grad_log_det``, of shape (n_members, n_rows),
-        are the gradients of the image and of the log-determinant.
+        are the gradients of the image and of the log-determinant. ``out`` has a tensor for each of ``parameters()``,
+        whatever it holds.
         """
         raise NotImplementedError
 
@@ -75,32 +78,37 @@ class Chain(Transform):
         if len(set(transforms)) < len(transforms):
             raise ValueError("transforms must differ, got one of them twice. Put a copy.deepcopy in its second place.")
         self.transforms = nn.ModuleList(transforms)
+        ends = accumulate((len(list(transform.parameters())) for transform in transforms), initial=0)
+        self._places = [slice(*place) for place in pairwise(ends)]  # of each one's parameters among all of them
 
     def record(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor, Any]:
         log_det, tapes = x.new_zeros(len(x), x.shape[-1]), []
-        for transform in self._in_turn(inverse):
+        for transform, own in self._in_turn(inverse):
             x, term, tape = transform.record(x, context, inverse)
-            log_det = log_det + term
-            tapes.append((transform, tape))
+            log_det += term
+            tapes.append((transform, own, tape))
         return x, log_det, tapes
 
-    def gradients(self, tape: Any, grad: Tensor, grad_log_det: Tensor) -> tuple[Tensor, Tensor | None, list[Tensor]]:
-        grad_context, of_parameters = None, {}
-        for transform, own in reversed(tape):
-            grad, term, of_parameters[transform] = transform.gradients(own, grad, grad_log_det)
+    def gradients(
+        self, tape: Any, grad: Tensor, grad_log_det: Tensor, out: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor | None]:
+        grad_context = None
+        for transform, own, of_transform in reversed(tape):
+            grad, term = transform.gradients(of_transform, grad, grad_log_det, out[own])
             if term is not None:
                 grad_context = term if grad_context is None else grad_context + term
-        return grad, grad_context, [part for transform in self.transforms for part in of_parameters[transform]]
+        return grad, grad_context
 
     def evaluate(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
         log_det = x.new_zeros(len(x), x.shape[-1])
-        for transform in self._in_turn(inverse):
+        for transform, _ in self._in_turn(inverse):
             x, term = transform.evaluate(x, context, inverse)
             log_det = log_det + term
         return x, log_det
 
-    def _in_turn(self, inverse: bool) -> Iterator[Transform]:
-        return reversed(self.transforms) if inverse else iter(self.transforms)  # type: ignore[arg-type]
+    def _in_turn(self, inverse: bool) -> list[tuple[Transform, slice]]:
+        parts = list(zip(self.transforms, self._places, strict=True))
+        return parts[::-1] if inverse else parts  # type: ignore[return-value]
 
 
 class Inverse(Transform):
@@ -113,8 +121,10 @@ class Inverse(Transform):
     def record(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor, Any]:
         return self.transform.record(x, context, not inverse)
 
-    def gradients(self, tape: Any, grad: Tensor, grad_log_det: Tensor) -> tuple[Tensor, Tensor | None, list[Tensor]]:
-        return self.transform.gradients(tape, grad, grad_log_det)
+    def gradients(
+        self, tape: Any, grad: Tensor, grad_log_det: Tensor, out: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor | None]:
+        return self.transform.gradients(tape, grad, grad_log_det, out)
 
     def evaluate(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
         return self.transform.evaluate(x, context, not inverse)
@@ -142,10 +152,12 @@ class Select(Transform):
         chosen, log_det, tape = self.transform.record(x.index_select(1, self.columns), context, inverse)
         return x.index_copy(1, self.columns, chosen), log_det, tape
 
-    def gradients(self, tape: Any, grad: Tensor, grad_log_det: Tensor) -> tuple[Tensor, Tensor | None, list[Tensor]]:
+    def gradients(
+        self, tape: Any, grad: Tensor, grad_log_det: Tensor, out: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor | None]:
         chosen = grad.index_select(1, self.columns)
-        grad_chosen, grad_context, of_parameters = self.transform.gradients(tape, chosen, grad_log_det)
-        return grad.index_copy(1, self.columns, grad_chosen), grad_context, of_parameters
+        grad_chosen, grad_context = self.transform.gradients(tape, chosen, grad_log_det, out)
+        return grad.index_copy(1, self.columns, grad_chosen), grad_context
 
     def evaluate(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
         chosen, log_det = self.transform.evaluate(x.index_select(1, self.columns), context, inverse)
@@ -167,6 +179,6 @@ class _Recorded(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor, grad_log_det: Tensor) -> tuple[Tensor | None, ...]:
-        ctx.saved_tensors  # noqa: B018  raises an error if a parameter has changed since, or the graph was freed
-        grad_x, grad_context, of_parameters = ctx.transform.gradients(ctx.tape, grad, grad_log_det)
-        return None, None, grad_x, grad_context, *of_parameters
+        out = [torch.empty_like(part) for part in ctx.saved_tensors]  # which may not have changed since
+        grad_x, grad_context = ctx.transform.gradients(ctx.tape, grad, grad_log_det, out)
+        return None, None, grad_x, grad_context, *out

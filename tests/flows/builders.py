@@ -35,6 +35,12 @@ def randn(*shape, seed=0):
     return torch.randn(*shape, dtype=DTYPE, generator=generator(seed))
 
 
+def gradients_of(source, *args, **kwargs):
+    """What the ``gradients`` of a flow or an objective return, and the gradients that they find."""
+    out = [torch.full_like(part, torch.nan) for part in getattr(source, "flow", source).parameters()]
+    return source.gradients(out, *args, **kwargs), out
+
+
 def shaken(module, size=1.0, seed=0):
     """The module with normal noise of standard deviation `size` / sqrt(fan in) as its parameters."""
     source = generator(seed)

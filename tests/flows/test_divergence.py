@@ -9,7 +9,7 @@ from sknvp.flows import Flow, Standardize, StandardNormal
 from sknvp.flows.divergence import MixedKL
 from sknvp.flows.training import train
 
-from .builders import DTYPE, generator, randn, shaken, whole_flow
+from .builders import DTYPE, generator, gradients_of, randn, shaken, whole_flow
 
 
 def start_of(flow):
@@ -47,7 +47,7 @@ skewed = with_slope(log_value)
 def test_gradients_are_those_that_autograd_finds(kind, t):
     """Of ``log q - log p`` along the path of the draws, and of ``-log q`` at draws that stand for the target's."""
     flow, z = shaken(whole_flow(2, 3, kind, n_layers=3), 0.5), randn(2, 9, 3)
-    loss, gradients = objective(flow, skewed).gradients(z, t)
+    loss, gradients = gradients_of(objective(flow, skewed), z, t)
     still = shaken(whole_flow(2, 3, kind, n_layers=3), 0.5)
     x, _ = flow.transform.inverse(z)
     log_ratio = still.log_prob(x) - t * log_value(x) - (1 - t) * start_of(flow).log_prob(x)
@@ -64,7 +64,7 @@ def test_gradients_are_those_of_the_divergences_by_quadrature():
     flow = shaken(whole_flow(1, 2, n_layers=2), 0.3)
     loc, scale = torch.tensor([[-0.9, 1.5], [0.45, 2.5]], dtype=DTYPE)  # near the flow's own
     target = Flow(Standardize(loc, scale), StandardNormal(2))
-    _, gradients = objective(flow, with_slope(target.log_prob)).gradients(randn(1, 100_000, 2), 1.0)
+    _, gradients = gradients_of(objective(flow, with_slope(target.log_prob)), randn(1, 100_000, 2), 1.0)
     grid = torch.linspace(-14, 14, 401, dtype=DTYPE)
     x = torch.cartesian_prod(grid, grid)[None]
     log_q, log_p = flow.log_prob(x), target.log_prob(x)
@@ -79,7 +79,7 @@ def test_gradients_are_those_of_the_divergences_by_quadrature():
 def test_where_the_target_is_reached_the_gradient_vanishes_draw_by_draw(kind):
     flow = shaken(whole_flow(2, 3, kind, n_layers=3), 0.5)
 
-    loss, gradients = objective(flow, with_slope(lambda x: flow.log_prob(x) + 7)).gradients(randn(2, 5, 3), 1.0)
+    loss, gradients = gradients_of(objective(flow, with_slope(lambda x: flow.log_prob(x) + 7)), randn(2, 5, 3), 1.0)
     torch.testing.assert_close(loss, torch.full((2,), -7.0, dtype=loss.dtype))
     assert max(part.abs().max() for part in gradients) < 1e-10
 
@@ -88,7 +88,7 @@ def test_the_bridge_begins_at_the_flow_itself():
     """Where t is zero a fresh flow is at its goal; t rises from near there to one, and stays."""
     flow = whole_flow(2, 3)
     goal = objective(flow, skewed, n_annealing=10)
-    _, gradients = goal.gradients(randn(2, 5, 3), 0.0)
+    _, gradients = gradients_of(goal, randn(2, 5, 3), 0.0)
     assert max(part.abs().max() for part in gradients) < 1e-12
     batches = goal.batches()
     t = [next(batches)[1] for _ in range(15)]
@@ -109,14 +109,14 @@ def test_draws_where_the_target_is_no_number_are_left_out():
         value, slope = skewed(x)
         return torch.where(out, torch.nan, value), slope
 
-    loss, gradients = objective(flow, holed).gradients(z, 1.0)
+    loss, gradients = gradients_of(objective(flow, holed), z, 1.0)
     for member, rows in enumerate((slice(3, 8), slice(0, 5))):
-        few_loss, few = objective(flow, skewed).gradients(z[:, rows], 1.0)
+        few_loss, few = gradients_of(objective(flow, skewed), z[:, rows], 1.0)
         torch.testing.assert_close(loss[member], few_loss[member])
         for part, other in zip(gradients, few, strict=True):
             torch.testing.assert_close(part[member], other[member])
     assert x.isfinite().all()
-    loss, gradients = objective(flow, lambda x: (torch.full_like(x[..., 0], torch.nan), x)).gradients(z, 0.5)
+    loss, gradients = gradients_of(objective(flow, lambda x: (torch.full_like(x[..., 0], torch.nan), x)), z, 0.5)
     assert not loss.any()
     assert not any(part.any() for part in gradients)
 
@@ -134,7 +134,7 @@ def test_training_reaches_a_target_and_stops_no_sooner_than_it_may():
     assert train(flow, goal, **settings, n_sure=300).n_steps == 300 + 25 * (1 + 3 * 2)  # the first look is the best
     assert goal.validate() is None
     train(flow, goal, **{**settings, "tol": 1e-4, "n_iter_no_change": 10})
-    loss, _ = goal.gradients(randn(2, 4000, 2), 1.0)
+    loss, _ = gradients_of(goal, randn(2, 4000, 2), 1.0)
     torch.testing.assert_close(
         loss, torch.full_like(loss, -torch.log(torch.tensor(2 * torch.pi * 0.25)).item()), atol=0.01, rtol=0
     )

@@ -119,15 +119,19 @@ def test_spline_slopes_agree_with_differences():
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("hidden", [(), (4,), (4, 3)])
 @pytest.mark.parametrize(("n_members", "dtype"), [(2, torch.float64), (1, torch.float32)])
-def test_networks_gradients_agree_with_autograd(activation, hidden, n_members, dtype):
+@pytest.mark.parametrize("large", [1, 100])
+def test_networks_gradients_agree_with_autograd(activation, hidden, n_members, dtype, large, monkeypatch):
+    monkeypatch.setattr("sknvp.flows.conditioner.LARGE", large)
     network = shaken(Conditioner(3, 2, hidden, activation, n_members, generator())).to(dtype)
     x = randn(n_members, 3, 5).to(dtype).requires_grad_()
     grad = randn(n_members, 2, 5, seed=1).to(dtype)
     y, _ = network.record(x)
     expected = torch.autograd.grad(y, [x, *network.parameters()], grad)
     with torch.no_grad():
-        of_x, of_parameters = network.gradients(network.record(x)[1], grad)
-    torch.testing.assert_close([of_x, *of_parameters], list(expected))
+        out = [torch.full_like(part, torch.nan) for part in network.parameters()]
+        of_x = network.gradients(network.record(x)[1], grad, out)
+        torch.testing.assert_close(network.evaluate(x.detach()), y.detach())
+    torch.testing.assert_close([of_x, *out], list(expected))
 
 
 def test_squash_is_near_the_identity_and_bounded():
