@@ -144,7 +144,10 @@ class FlowLearner(FlowEstimator):
         validation: NDArray[np.bool_],
         generator: torch.Generator,
     ) -> NegativeLogLikelihood:
-        x, tail = _within_reach(X, weights, self._recipe, flow.like)
+        loc, scale = self._recipe["loc"], self._recipe["scale"]
+        if not self.standardize:
+            loc, scale, _ = location_and_scale(X, weights)
+        x, tail = _within_reach(X, loc, scale, self._recipe, flow.like)
         return NegativeLogLikelihood(
             flow,
             x,
@@ -242,13 +245,12 @@ class FlowLearner(FlowEstimator):
 
 
 def _within_reach(
-    X: NDArray[Any], weights: NDArray[np.float64], recipe: dict[str, Any], like: Tensor
+    X: NDArray[Any], loc: NDArray[np.float64], scale: NDArray[np.float64], recipe: dict[str, Any], like: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Rows to train on, and their `heavy_tail`; one beyond `REACH`, which teaches a flow nothing, is put there.
 
     So numbers stay far from overflow. Columns that the flow leaves alone count in the tail as they do in the flow.
     """
-    loc, scale, _ = location_and_scale(X, weights)
     with np.errstate(over="ignore"):
         x = to_tensor(np.clip(X, loc - REACH * scale, loc + REACH * scale), like)
     columns = recipe["columns"]

@@ -151,7 +151,7 @@ def _is_large(h: Tensor) -> bool:
 
 
 def _of_pixels(weight: Tensor, bias: Tensor, h: Tensor) -> Tensor:
-    """``weight h + bias`` as a convolution of one pixel, by a library that is up to twice as fast as that of products."""
+    """``weight h + bias`` as a convolution of one pixel: by another library than products, and up to twice as fast."""
     return nn.functional.conv2d(h, weight[0, :, :, None, None], bias.view(-1))
 
 

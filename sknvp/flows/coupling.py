@@ -43,14 +43,14 @@ class Coupling(Transform):
     def record(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor, Any]:
         a, b = self.split(x)
         theta, tape = self.conditioner.record(a if context is None else torch.cat([a, context], 1))
-        theta = theta.view(len(x), self.N_PARAMETERS, *b.shape[1:])
+        theta = theta.view(x.shape[0], self.N_PARAMETERS, *b.shape[1:])
         z, log_slope, saved = self.elementwise(b, theta, inverse)
         return self.join(a, z), log_slope.sum(1), (inverse, log_slope, tape, saved)
 
     def evaluate(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
         a, b = self.split(x)
         theta = self.conditioner.evaluate(a if context is None else torch.cat([a, context], 1))
-        z, log_slope, _ = self.elementwise(b, theta.view(len(x), self.N_PARAMETERS, *b.shape[1:]), inverse)
+        z, log_slope, _ = self.elementwise(b, theta.view(x.shape[0], self.N_PARAMETERS, *b.shape[1:]), inverse)
         return self.join(a, z), log_slope.sum(1)
 
     def gradients(

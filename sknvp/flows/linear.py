@@ -31,7 +31,7 @@ class Permute(Transform):
 
     def record(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor, Any]:
         there, back = (self.inverse_rows, self.rows) if inverse else (self.rows, self.inverse_rows)
-        return self._reordered(x, there), x.new_zeros(len(x), 1), back
+        return self._reordered(x, there), x.new_zeros(x.shape[0], 1), back
 
     def gradients(
         self, tape: Any, grad: Tensor, grad_log_det: Tensor, out: Sequence[Tensor]
@@ -41,7 +41,7 @@ class Permute(Transform):
     @staticmethod
     def _reordered(x: Tensor, rows: Tensor) -> Tensor:
         """Moves whole columns, whose values lie together in memory."""
-        return x.reshape(len(rows), -1).index_select(0, rows).view(x.shape)
+        return x.flatten(0, 1).index_select(0, rows).view(x.shape)
 
 
 class LULinear(Transform):
