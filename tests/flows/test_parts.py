@@ -142,6 +142,21 @@ def test_squash_is_near_the_identity_and_bounded():
     torch.testing.assert_close(torch.autograd.grad(u.sum(), x)[0], r.detach() ** 3)
 
 
+def test_constants_made_in_inference_mode_serve_autograd():
+    """Constants are kept, and so is the mode in which torch makes them: here of a box and a dtype that none had yet."""
+    theta, x = randn(1, 23, 2, 5), randn(1, 2, 5)
+    with torch.inference_mode():
+        rational_quadratic_spline(x, theta, 4.321)
+        squash(x.bfloat16(), 1.0)
+    theta.requires_grad_()
+    value, log_slope, _ = rational_quadratic_spline(x, theta, 4.321)
+    (value.sum() + log_slope.sum()).backward()
+    assert theta.grad.isfinite().all()
+    x = x.bfloat16().requires_grad_()
+    squash(x, 1.0)[0].sum().backward()
+    assert x.grad.isfinite().all()
+
+
 def test_the_standard_normal_is_scipys():
     z = randn(3, 7, 4)
     expected = stats.multivariate_normal(cov=torch.eye(4).numpy()).logpdf(z.numpy())
