@@ -101,11 +101,11 @@ def _limits(X: NDArray[Any], weights: NDArray[np.float64]) -> NDArray[np.float64
 
 def _quantiles(X: NDArray[Any], weights: NDArray[np.float64], shares: tuple[float, ...]) -> NDArray[Any]:
     """Of each column the least value up to which lies such a share of the weight, shape (n_shares, n_features)."""
-    if not np.ptp(weights):  # no need to sort
+    if not np.ptp(weights):  # to sort is faster than to find the order
         steps = np.arange(1, len(X) + 1)
         ranks = [int((steps < share * len(X) * (1 - 1e-9)).sum()) for share in shares]
-        smallest: NDArray[Any] = np.partition(X, ranks, axis=0)[ranks]
-        return smallest
+        values: NDArray[Any] = np.sort(X, axis=0)[ranks]
+        return values
     order = np.argsort(X, axis=0)
     cumulative = np.cumsum(weights[order], axis=0)
     places = [(cumulative < share * cumulative[-1] * (1 - 1e-9)).sum(0) for share in shares]

@@ -373,6 +373,16 @@ def test_the_package_loads_torch_when_something_is_asked_of_it():
     assert ended.stderr.splitlines()[-1].startswith("AttributeError: module 'sknvp' has no attribute 'Nothing'")
 
 
+def test_a_fit_does_not_load_torchs_compiler():
+    """Which takes longer than most fits; `torch.optim` loads it."""
+    code = (
+        "import sys, warnings; from sknvp import RealNVPDensity; warnings.simplefilter('ignore');"
+        "X = [[0.0, 1.0], [1.0, 0.5], [2.0, 2.0]]; density = RealNVPDensity(n_layers=2, max_iter=1).fit(X);"
+        "density.partial_fit(X).score(X); sys.exit('torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
 def test_what_was_written_where_there_is_a_gpu_opens_where_there_is_none():
     """Its pickle says "cuda" of where the flow was, which is all that tells it from one of a CPU."""
     estimator = small().fit(moons())

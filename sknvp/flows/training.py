@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from .adam import Adam
 from .caller import warn_caller
 from .normalization import statistics
 
@@ -76,14 +77,14 @@ def train(
     learned = [flat, *statistics(flow)]
     best = None if losses is None else Best(learned, losses)
     last = Best(learned, torch.zeros(len(flat)))
-    optimizer = _adam(flat, learning_rate, alpha)
+    optimizer = Adam(flat, _decay(alpha, learning_rate))
     watch, batches = Watch(tol, n_iter_no_change), _counted(objective.batches(), history)
     try:
         while not (history.n_steps >= max_steps or history.converged or history.interrupted):
             n_steps = min(CHECK_STEPS, max_steps - history.n_steps)
             left = 1 - history.n_steps / max_steps
-            optimizer.param_groups[0]["lr"] = learning_rate * RATE_FACTOR**watch.n_stalls * left
-            losses = _descend(flow, flat, objective, islice(batches, n_steps), optimizer)
+            rate = learning_rate * RATE_FACTOR**watch.n_stalls * left
+            losses = _descend(flow, flat, objective, islice(batches, n_steps), optimizer, rate)
             finite = losses.isfinite()
             if not finite.all():
                 _go_back(last, ~finite, watch)
@@ -128,12 +129,11 @@ def advance(
     flat = flatten(flow)
     if not flat.numel():
         return 0.0
-    optimizer = _adam(flat, learning_rate, alpha)
-    optimizer.state[flat].update({k: v if k == "step" else v.to(flat) for k, v in moments.items()})
+    optimizer = Adam(flat, _decay(alpha, learning_rate), moments)
     last = Best([flat, *statistics(flow)], torch.zeros(len(flat)))
-    losses = _descend(flow, flat, objective, islice(objective.batches(), n_steps), optimizer)
+    losses = _descend(flow, flat, objective, islice(objective.batches(), n_steps), optimizer, learning_rate)
     if losses.isfinite().all():
-        moments.update(optimizer.state[flat])
+        moments.update(optimizer.moments)
     else:
         last.restore()
         warn_caller(
@@ -143,9 +143,9 @@ def advance(
     return float(losses.mean())
 
 
-def _adam(flat: nn.Parameter, learning_rate: float, alpha: float) -> torch.optim.Optimizer:
-    """Adam with decoupled weight decay, which must not overshoot zero."""
-    return torch.optim.AdamW([flat], lr=learning_rate, weight_decay=min(alpha, 1 / learning_rate), fused=True)
+def _decay(alpha: float, learning_rate: float) -> float:
+    """The weight decay, which must not overshoot zero."""
+    return min(alpha, 1 / learning_rate)
 
 
 def flatten(module: nn.Module) -> nn.Parameter:
@@ -178,11 +178,12 @@ def _descend(
     flat: nn.Parameter,
     objective: Objective,
     batches: Iterable[tuple[Any, ...]],
-    optimizer: torch.optim.Optimizer,
+    optimizer: Adam,
+    learning_rate: float,
 ) -> Tensor:
     """A step down the gradient for each batch; returns the mean loss of each member."""
     losses = []
-    gradient = flat.grad = torch.zeros_like(flat)
+    gradient = torch.zeros_like(flat)
     of_parts = _views(gradient, flow)
     flow.train()
     for batch in batches:
@@ -190,7 +191,7 @@ def _descend(
         gradient.nan_to_num_(0.0, 0.0, 0.0)  # one overflow must not spoil the weights
         norm = gradient.norm(dim=1, keepdim=True)
         gradient.mul_((MAX_GRADIENT_NORM / norm).clamp(max=1.0))
-        optimizer.step()
+        optimizer.step(gradient, learning_rate)
     flow.eval()
     return torch.stack(losses).mean(0)
 

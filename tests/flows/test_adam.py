@@ -1,0 +1,34 @@
+"""Adam, against torch's."""
+
+import torch
+
+from sknvp.flows.adam import Adam
+
+from .builders import randn
+
+
+def test_steps_are_those_of_torch():
+    ours, theirs = randn(2, 7), torch.nn.Parameter(randn(2, 7))
+    expected = torch.optim.AdamW([theirs], weight_decay=0.3)
+    optimizer = Adam(ours, 0.3)
+    for seed in range(1, 30):
+        gradient, learning_rate = randn(2, 7, seed=seed), 0.1 / seed
+        theirs.grad, expected.param_groups[0]["lr"] = gradient.clone(), learning_rate
+        expected.step()
+        optimizer.step(gradient, learning_rate)
+    torch.testing.assert_close(ours, theirs.data)
+
+
+def test_with_its_moments_it_goes_on_as_if_it_had_never_stopped():
+    through, parted = randn(1, 5), randn(1, 5)
+    optimizer, first = Adam(through, 0.1), Adam(parted, 0.1)
+    for seed in range(4):
+        optimizer.step(randn(1, 5, seed=seed), 0.1)
+        first.step(randn(1, 5, seed=seed), 0.1)
+    kept = {name: value.clone() for name, value in first.moments.items()}
+    second = Adam(parted, 0.1, first.moments)
+    for seed in range(4, 8):
+        optimizer.step(randn(1, 5, seed=seed), 0.1)
+        second.step(randn(1, 5, seed=seed), 0.1)
+    torch.testing.assert_close(parted, through, rtol=0, atol=0)
+    torch.testing.assert_close(first.moments, kept, rtol=0, atol=0)
