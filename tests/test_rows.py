@@ -120,6 +120,15 @@ def test_chunks_cover_every_row_once(n_rows):
     assert all(chunk.stop - chunk.start <= 100 for chunk in chunks)
 
 
+@pytest.mark.parametrize("n_rows", [2, 3, 19, 20, 21, 60, 100])
+def test_equal_weights_count_like_any_others(n_rows):
+    X = np.random.default_rng(n_rows).standard_cauchy((n_rows, 3))
+    equal, nearly = np.full(n_rows, 0.7), np.full(n_rows, 0.7)
+    nearly[0] += 1e-12
+    for part, other in zip(location_and_scale(X, equal), location_and_scale(X, nearly), strict=True):
+        np.testing.assert_allclose(part, other, rtol=1e-9)
+
+
 def test_only_gross_outliers_count_less_in_location_and_scale():
     X = normal_rows(200, 3)
     weights = np.random.default_rng(0).integers(0, 4, 200).astype(float) + 0.5
