@@ -114,7 +114,7 @@ class Conditioner(nn.Module):
         n_layers = len(tape.inputs)
         for i, (weight, _) in reversed(list(enumerate(self._layers))):
             h = tape.inputs[i]
-            torch.bmm(h, grad.mT, out=out[i].mT)  # fastest so where outputs outnumber inputs
+            _write_product(h, grad.mT, out[i].mT)  # fastest so where outputs outnumber inputs
             torch.sum(grad, -1, keepdim=True, out=out[n_layers + i])
             grad = torch.bmm(grad.mT, weight).mT if i and _is_large(h) else torch.bmm(weight.mT, grad)
             if i:
@@ -148,6 +148,14 @@ class Conditioner(nn.Module):
 def _is_large(h: Tensor) -> bool:
     """Whether the hidden numbers of a row should lie together in memory: for many rows of one network on a CPU."""
     return h.shape[-1] >= LARGE and len(h) == 1 and h.dtype == torch.float32 and h.device.type == "cpu"
+
+
+def _write_product(a: Tensor, b: Tensor, out: Tensor) -> None:
+    """``a b`` into ``out``, where those of several members do not lie together, nor can be written at once."""
+    if a.shape[0] == 1:
+        torch.bmm(a, b, out=out)
+    else:
+        out.copy_(torch.bmm(a, b))
 
 
 def _of_pixels(weight: Tensor, bias: Tensor, h: Tensor) -> Tensor:

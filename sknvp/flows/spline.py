@@ -117,15 +117,17 @@ def gradients(spline: Spline, grad_y: Tensor, grad_log_slope: Tensor) -> tuple[T
     grad_h = torch.addcdiv(grad_y * r, grad_m, w)
     grad_w = torch.addcmul(grad_m * m, grad_u, u).div_(w).neg_()
 
-    n_members, n_knots = len(w), len(steps)
+    n_members, n_knots, n_bins = len(w), *steps.shape
     ends = torch.stack([-grad_x - grad_w, grad_w, grad_y - grad_h, grad_h], 1).view(n_members, 2, 2, *w.shape[1:])
     grad_knots = w.new_zeros(n_members, 2, n_knots, *w.shape[1:])
     grad_knots.scatter_(2, bins.unsqueeze(1).expand(ends.shape), ends)
     weighted = _product(steps.mT, grad_knots).mul_(shares)
-    grad_shares = torch.addcmul(weighted, shares, weighted.sum(2, keepdim=True), value=-1)
     grad_slopes = w.new_zeros(n_members, n_knots, *w.shape[1:])
     grad_slopes.scatter_(1, bins, torch.stack([grad_p * v, grad_q * u], 1).mul_(flatness))
-    grad_theta = torch.cat([grad_shares.flatten(1, 2), grad_slopes[:, 1:-1]], 1)
+    grad_theta = w.new_empty(n_members, 3 * n_bins - 1, *w.shape[1:])
+    grad_shares, grad_inner = grad_theta[:, : 2 * n_bins].unflatten(1, (2, n_bins)), grad_theta[:, 2 * n_bins :]
+    torch.addcmul(weighted, shares, weighted.sum(2, keepdim=True), value=-1, out=grad_shares)
+    grad_inner.copy_(grad_slopes[:, 1:-1])
     return torch.where(inside, grad_x, grad_y), grad_theta
 
 
