@@ -13,6 +13,7 @@ from .squash import squash
 
 BOUND = 8.0  # of the inputs, in standardised units
 LARGE = 512  # rows; see `_is_large`
+LARGEST = 2048  # rows, from which on layers are evaluated as convolutions
 FEW = 8  # outputs for which products are faster than convolutions
 
 
@@ -102,7 +103,7 @@ class Conditioner(nn.Module):
         tape = Tape(r, [h], [])
         *hidden, (last, bias_of_last) = self._layers
         for weight, bias in hidden:
-            total = torch.baddbmm(bias.mT, h.mT, weight.mT).mT if _is_large(h) else torch.baddbmm(bias, weight, h)
+            total = _affine(weight, bias, h)
             h = activation(total)
             tape.sums.append(total)
             tape.inputs.append(h)
@@ -116,7 +117,7 @@ class Conditioner(nn.Module):
             h = tape.inputs[i]
             _write_product(h, grad.mT, out[i].mT)  # fastest so where outputs outnumber inputs
             torch.sum(grad, -1, keepdim=True, out=out[n_layers + i])
-            grad = torch.bmm(grad.mT, weight).mT if i and _is_large(h) else torch.bmm(weight.mT, grad)
+            grad = torch.bmm(grad.mT, weight).mT if i and _is_large(h, LARGE) else torch.bmm(weight.mT, grad)
             if i:
                 grad = gradient(grad, tape.sums[i - 1], h)
         return grad.mul_(tape.r.pow(3))
@@ -126,9 +127,9 @@ class Conditioner(nn.Module):
         activation = ACTIVATIONS[self.activation].in_place
         h, _ = squash(x, BOUND)
         *hidden, (last, bias_of_last) = self._layers
-        if not _is_large(h):
+        if not _is_large(h, LARGEST):
             for weight, bias in hidden:
-                h = activation(torch.baddbmm(bias, weight, h))
+                h = activation(_affine(weight, bias, h))
             return torch.baddbmm(bias_of_last, last, h)
         h = h.unsqueeze(-1).contiguous(memory_format=torch.channels_last)
         for weight, bias in hidden:
@@ -145,9 +146,16 @@ class Conditioner(nn.Module):
         return list(zip(weights_and_biases[:n_layers], weights_and_biases[n_layers:], strict=True))
 
 
-def _is_large(h: Tensor) -> bool:
+def _affine(weight: Tensor, bias: Tensor, h: Tensor) -> Tensor:
+    """``weight h + bias``."""
+    if _is_large(h, LARGE):
+        return torch.baddbmm(bias.mT, h.mT, weight.mT).mT
+    return torch.baddbmm(bias, weight, h)
+
+
+def _is_large(h: Tensor, least: int) -> bool:
     """Whether the hidden numbers of a row should lie together in memory: for many rows of one network on a CPU."""
-    return h.shape[-1] >= LARGE and len(h) == 1 and h.dtype == torch.float32 and h.device.type == "cpu"
+    return h.shape[-1] >= least and len(h) == 1 and h.dtype == torch.float32 and h.device.type == "cpu"
 
 
 def _write_product(a: Tensor, b: Tensor, out: Tensor) -> None:

@@ -125,9 +125,9 @@ def gradients(spline: Spline, grad_y: Tensor, grad_log_slope: Tensor) -> tuple[T
     grad_slopes = w.new_zeros(n_members, n_knots, *w.shape[1:])
     grad_slopes.scatter_(1, bins, torch.stack([grad_p * v, grad_q * u], 1).mul_(flatness))
     grad_theta = w.new_empty(n_members, 3 * n_bins - 1, *w.shape[1:])
-    grad_shares, grad_inner = grad_theta[:, : 2 * n_bins].unflatten(1, (2, n_bins)), grad_theta[:, 2 * n_bins :]
+    grad_shares = torch.unflatten(grad_theta[:, : 2 * n_bins], 1, (2, n_bins))
     torch.addcmul(weighted, shares, weighted.sum(2, keepdim=True), value=-1, out=grad_shares)
-    grad_inner.copy_(grad_slopes[:, 1:-1])
+    grad_theta[:, 2 * n_bins :].copy_(grad_slopes[:, 1:-1])
     return torch.where(inside, grad_x, grad_y), grad_theta
 
 
