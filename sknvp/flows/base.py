@@ -9,6 +9,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+LOG2_E = math.log2(math.e)
 LOG_2_PI = math.log(2 * math.pi)
 
 
@@ -94,7 +95,7 @@ class GaussianMixture(Base):
         return self.means[0].numel()
 
     def log_prob(self, z: Tensor) -> Tensor:
-        return torch.logsumexp(self.log_joint(z), -1)
+        return logsumexp(self.log_joint(z), -1)
 
     def log_joint(self, z: Tensor) -> Tensor:
         """``log w_k + log N(z; mu_k, Sigma_k)``, shape (n_members, n_rows, n_components)."""
@@ -142,11 +143,13 @@ class Kernels(Base):
     """
 
     points: Tensor
+    squares: Tensor
     log_weights: Tensor
 
     def __init__(self, points: Tensor, log_weights: Tensor, bandwidth: float) -> None:
         super().__init__()
         self.register_buffer("points", points)
+        self.register_buffer("squares", points.square().sum(-1), persistent=False)
         self.register_buffer("log_weights", log_weights)
         self.bandwidth = bandwidth
         self.n_features = points.shape[-1]
@@ -156,10 +159,11 @@ class Kernels(Base):
         return self.points.shape[1]
 
     def log_prob(self, z: Tensor) -> Tensor:
-        u, v = z / self.bandwidth, self.points / self.bandwidth
-        offset = self.log_weights - 0.5 * v.square().sum(-1)
-        log_sum = torch.logsumexp(torch.baddbmm(offset.unsqueeze(1), u, v.mT), -1) - 0.5 * u.square().sum(-1)
-        return log_sum - self.n_features * (math.log(self.bandwidth) + 0.5 * LOG_2_PI)
+        precision = self.bandwidth**-2
+        offset = self.log_weights - 0.5 * precision * self.squares
+        log_sum = logsumexp(torch.baddbmm(offset.unsqueeze(1), z * precision, self.points.mT), -1)
+        constant = self.n_features * (math.log(self.bandwidth) + 0.5 * LOG_2_PI)
+        return log_sum - 0.5 * precision * z.square().sum(-1) - constant
 
     def sample(self, shape: tuple[int, int], like: Tensor, generator: torch.Generator | None = None) -> Tensor:
         noise = normal_noise((*shape, self.n_features), like, generator)
@@ -246,6 +250,18 @@ class Beside(Base):
         z[..., self.columns] = self.base.sample(shape, like, generator)
         z[..., self.others] = self.rest.sample(shape, like, generator)
         return z
+
+
+def logsumexp(x: Tensor, dim: int) -> Tensor:
+    """What `torch.logsumexp` gives, several times faster."""
+    largest = x.detach().amax(dim, keepdim=True)
+    largest = torch.where(largest == -math.inf, 0, largest)  # then there is nothing to add up
+    return exp_(x - largest).sum(dim).log_() + largest.squeeze(dim)
+
+
+def exp_(x: Tensor) -> Tensor:
+    """``exp`` in place. `torch.exp` takes up to a hundred times as long where the result is too small for a number."""
+    return x.mul_(LOG2_E).exp2_()
 
 
 def normal_noise(shape: tuple[int, ...], like: Tensor, generator: torch.Generator | None) -> Tensor:

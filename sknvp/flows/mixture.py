@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor
 
-from .base import LOG_2_PI, GaussianMixture
+from .base import LOG_2_PI, GaussianMixture, exp_
 
 START_WIDTH = 0.1  # standard deviation of a component to begin with; the data's is one
 MAX_ITER = 100
@@ -66,20 +66,24 @@ def _expected(mixture: GaussianMixture, x: Tensor, weights: Tensor) -> tuple[Ten
     coefficients = _coefficients(mixture)
     moments, log_likelihood = torch.zeros_like(coefficients), 0.0
     chunk_size = max(1, CHUNK_NUMBERS // max(coefficients.shape[:2].numel(), coefficients.shape[2]))
-    for rows, w in zip(torch.split(x, chunk_size), torch.split(weights, chunk_size, 1), strict=True):
-        monomials = _monomials(rows)
-        joint = torch.unflatten(coefficients.flatten(0, 1) @ monomials.T, 0, coefficients.shape[:2])
-        total = torch.logsumexp(joint, 1, keepdim=True)
-        shares = joint.sub_(total).exp_().mul_(w.unsqueeze(1))
-        moments += torch.unflatten(shares.flatten(0, 1) @ monomials, 0, coefficients.shape[:2])
-        log_likelihood += float((w * total.squeeze(1)).sum(1).mean())
+    chunks = (torch.split(part, chunk_size, 1) for part in (x.T.contiguous(), weights))
+    for columns, w in zip(*chunks, strict=True):
+        monomials = _monomials(columns)
+        joint = torch.unflatten(coefficients.flatten(0, 1) @ monomials, 0, coefficients.shape[:2])
+        largest = joint.amax(1)
+        densities = exp_(joint.sub_(largest.unsqueeze(1)))
+        total = densities.sum(1)
+        shares = densities.mul_((w / total).unsqueeze(1))
+        moments += torch.unflatten(shares.flatten(0, 1) @ monomials.T, 0, coefficients.shape[:2])
+        log_likelihood += float((w * (total.log_() + largest)).sum(1).mean())
     return moments, log_likelihood
 
 
-def _monomials(x: Tensor) -> Tensor:
-    """``1``, every ``x_i``, and ``x_i x_j`` for i <= j, shape (n_rows, n_monomials)."""
-    i, j = torch.triu_indices(x.shape[1], x.shape[1], device=x.device)
-    return torch.cat([x.new_ones(len(x), 1), x, x[:, i] * x[:, j]], 1)
+def _monomials(columns: Tensor) -> Tensor:
+    """``1``, every ``x_i``, and ``x_i x_j`` for i <= j, shape (n_features, n_rows) -> (n_monomials, n_rows)."""
+    i, j = torch.triu_indices(len(columns), len(columns), device=columns.device)
+    products = columns.index_select(0, i).mul_(columns.index_select(0, j))
+    return torch.cat([torch.ones_like(columns[:1]), columns, products])
 
 
 def _coefficients(mixture: GaussianMixture) -> Tensor:

@@ -10,6 +10,7 @@ from sklearn.mixture import GaussianMixture as SklearnMixture
 from sklearn.neighbors import KernelDensity
 
 from sknvp.flows import Beside, Chain, Ensemble, Flow, GaussianMixture, Kernels, StandardNormal, StudentT, mixture
+from sknvp.flows.base import logsumexp
 from sknvp.flows.mixture import expectation_maximization, precision_cholesky
 
 from .builders import DTYPE, generator, randn, shaken, whole_flow
@@ -158,6 +159,16 @@ def test_no_component_rests_on_fewer_rows_than_determine_it(monkeypatch, max_ite
     assert log_density[200:].max() < log_density[:200].min()
     few = expectation_maximization(x[:2], torch.ones(1, 2, dtype=DTYPE), x[None, :2], 1e-3)
     assert few.log_prob(x[None]).isfinite().all()
+
+
+def test_logsumexp_is_that_of_torch():
+    """Where numbers are too small for the exponential, minus infinity or not a number, and in its gradients, too."""
+    x = torch.cat([randn(3, 50), randn(3, 50) * 1e3, randn(1, 50).log().nan_to_num(-torch.inf)]).requires_grad_()
+    torch.testing.assert_close(logsumexp(x, 1), torch.logsumexp(x, 1))
+    of_ours, of_torch = (torch.autograd.grad(f(x, 1).sum(), x)[0] for f in (logsumexp, torch.logsumexp))
+    torch.testing.assert_close(of_ours, of_torch)
+    nothing = torch.tensor([[-torch.inf, -torch.inf], [0.0, torch.nan]])
+    torch.testing.assert_close(logsumexp(nothing, 1), torch.logsumexp(nothing, 1), equal_nan=True)
 
 
 def test_memory_does_not_grow_with_rows_or_columns(monkeypatch):
