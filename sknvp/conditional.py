@@ -81,8 +81,8 @@ class ConditionalRealNVPDensity(CallbackSupportMixin, ConditionalScoringEstimato
     Notes
     -----
     Being a regressor it can stand wherever scikit-learn wants one, but `score` is the total log-likelihood, which a
-    :class:`~sklearn.model_selection.GridSearchCV` then maximises. Computation follows the dtype of ``X``: float32 or
-    else float64.
+    :class:`~sklearn.model_selection.GridSearchCV` then maximises. Flows are trained in float32, and compute in the
+    dtype of ``X``, float32 or else float64, once they are.
 
     References
     ----------

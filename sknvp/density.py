@@ -132,8 +132,9 @@ class RealNVPDensity(DensityEstimator):
 
     Notes
     -----
-    Computation follows the dtype of ``X``: a float32 array is modelled in float32, all else in float64.
-    Log-densities are float64, finite for every finite row: none is below -1e300.
+    Rows are standardised in float64 and flows trained in float32 (with ``standardize=False`` in the dtype of ``X``).
+    What is fitted computes in the dtype of ``X``, float32 or else float64. Log-densities are float64, finite for every
+    finite row: none is below -1e300.
 
     Losses and validation scores are those of a flow with a trifle of a t-distribution (1e-30 of it) added to its
     density, so that a row which no flow can explain neither decides the gradient nor when to stop.

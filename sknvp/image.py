@@ -381,6 +381,9 @@ class RealNVPImageDensity(LatentMixin, DensityEstimator):
     def _as_trained_on(self, X: NDArray[Any], weights: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[np.float64]]:
         return super()._as_trained_on(X.astype(np.float32, copy=False), weights)
 
+    def _learner(self, flow: Flow) -> Flow:
+        return flow
+
     def _objective(
         self,
         flow: Flow,

@@ -52,6 +52,26 @@ def test_integrates_to_one_in_five_dimensions(make):
     assert ratio.mean() == pytest.approx(1, abs=5 * error)
 
 
+@pytest.mark.parametrize("standardize", [True, False])
+def test_losses_are_in_the_units_of_the_rows(standardize):
+    """With a learning rate too small to move anything, and every row held out once, they are the mean score."""
+    X = skewed(100, 3) if standardize else normal_rows(100, 3)
+    still = {"standardize": standardize, "learning_rate_init": 1e-300, "alpha": 0, "max_iter": 1}
+    trained_on = full_batch(**still).fit(X)
+    assert -trained_on.loss_curve_[0] == pytest.approx(trained_on.score(X) / 100, rel=1e-5)
+    held_out = small(n_estimators=4, validation_fraction=0.25, **still).fit(X)
+    assert held_out.best_validation_score_ == pytest.approx(held_out.score(X) / 100, rel=1e-5)
+
+
+@pytest.mark.parametrize("coupling", ["affine", "spline"])
+def test_rows_of_either_precision_train_the_same_flow(coupling):
+    X = skewed(100, 3).astype(np.float32)
+    single, double = (small(coupling=coupling, max_iter=20).fit(rows) for rows in (X, X.astype(np.float64)))
+    of_single, of_double = (list(fitted._flow.parameters()) for fitted in (single, double))
+    assert all(torch.equal(a.double(), b) for a, b in zip(of_single, of_double, strict=True))
+    np.testing.assert_allclose(single.score_samples(X), double.score_samples(X), rtol=1e-4)
+
+
 def test_an_untrained_flow_is_the_normal_fit():
     """With a learning rate too small to move anything the density is that of independent normals."""
     X = skewed(100, 3)

@@ -306,6 +306,7 @@ def test_every_parameter_changes_the_course_of_the_fit():
     assert {*changed, "device", "verbose"} == set(VariationalRealNVP().get_params())
 
 
+@pytest.mark.filterwarnings("ignore:The flows are far from log_density")
 def test_verbose_prints_and_single_columns_do(capsys):
     fit = brief(verbose=True).fit(normal, 1)
     assert capsys.readouterr().out.startswith("Step 20, loss = ")

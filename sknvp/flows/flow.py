@@ -1,7 +1,6 @@
 """A flow: a transform that carries data to a base distribution's noise."""
 
 from collections.abc import Sequence
-from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -79,8 +78,10 @@ class Flow(nn.Module):
 
     @property
     def like(self) -> Tensor:
-        """One of the flow's tensors, for its dtype and device."""
-        return next(tensor for tensor in chain(self.buffers(), self.parameters()) if tensor.is_floating_point())
+        """One of the flow's tensors, for its dtype and device; an empty one if none has numbers."""
+        tensors = [*self.buffers(), *self.parameters()]
+        device = tensors[0].device if tensors else "cpu"
+        return next((tensor for tensor in tensors if tensor.is_floating_point()), torch.empty(0, device=device))
 
     @property
     def chunk_size(self) -> int:

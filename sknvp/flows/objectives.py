@@ -37,6 +37,8 @@ class NegativeLogLikelihood:
         Rows in a batch; batches are made equally large, so this is their largest size.
     generator : torch.Generator
         Source of the order of the rows.
+    log_det : float, default=0.0
+        What is added to every log-density, in the loss alone: for what was done to the rows before.
 
     Attributes
     ----------
@@ -53,8 +55,10 @@ class NegativeLogLikelihood:
         validation: Tensor,
         batch_size: int,
         generator: torch.Generator,
+        log_det: float = 0.0,
     ) -> None:
         self.flow = flow
+        self.log_det = log_det
         self.x = x
         self.tail = tail
         self.context: Tensor | None = None
@@ -82,12 +86,14 @@ class NegativeLogLikelihood:
         log_prob = self.flow.log_prob(self._inputs(rows, training=False), self._of_rows(self.context, rows))
         if self.tail is not None:
             log_prob = torch.logaddexp(log_prob, self.tail[rows])
-        return -(weights * log_prob).mean(-1)
+        return -(weights * (log_prob + self.log_det)).mean(-1)
 
     def gradients(self, out: Sequence[Tensor], rows: Tensor, weights: Tensor) -> Tensor:
         """That loss; its gradients in the parameters of the flow go into ``out``."""
         context, tail = self._of_rows(self.context, rows), self._of_rows(self.tail, rows)
-        return self.flow.gradients(out, self._inputs(rows, training=True), weights / -rows.shape[1], context, tail)
+        weights = weights / -rows.shape[1]
+        log_prob = self.flow.gradients(out, self._inputs(rows, training=True), weights, context, tail)
+        return log_prob + self.log_det * weights.sum(-1)
 
     @torch.no_grad()
     def validate(self) -> Tensor | None:

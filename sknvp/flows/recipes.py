@@ -151,6 +151,12 @@ def _flow(loc: Tensor, scale: Tensor, columns: Tensor, body: Transform, base: Ba
     return Flow(Chain(Standardize(loc, scale), body), base, n_members).to(loc.dtype)
 
 
+def of_standardised(flow: Flow) -> Flow:
+    """The flow of rows that are standardised already; it shares its parts with that of rows, made here."""
+    _, body = flow.transform.get_submodule("transforms").children()
+    return Flow(body, flow.base, flow.n_members)  # type: ignore[arg-type]
+
+
 def _couplings(
     masks: Tensor, make_coupling: Callable[[int, bool], Coupling], between: Callable[[], list[Transform]]
 ) -> list[Transform]:
