@@ -19,6 +19,7 @@ from ._state import build_expert, usual_modes
 from .flows import Ensemble
 from .flows.summaries import mean, noise_points, quantile
 
+FARTHEST = 1e18  # standard deviations; its square is a number in every dtype
 N_POINTS = 100  # of noise, that `predict` averages over if there is one target, ...
 N_POINTS_OF_SEVERAL = 512  # ... and if there are several
 
@@ -53,10 +54,15 @@ class ConditionalScoringEstimator(RegressorMixin, FlowEstimator):  # type: ignor
         return pairs[:, : self.n_features_in_], pairs[:, self.n_features_in_ :]
 
     def _context(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """The columns of X that vary, standardised, in the dtype that was fitted."""
+        """The columns of X that vary, standardised, in the dtype that was fitted.
+
+        What lies beyond `FARTHEST`, where a network's answers have long been the same, is put there.
+        """
         own = self._inputs
-        standardised: NDArray[Any] = (rows[:, own["columns"]] - own["loc"]) / own["scale"]
-        return standardised.astype(self._recipe["dtype"])
+        with np.errstate(over="ignore"):
+            standardised = (rows[:, own["columns"]] - own["loc"]) / own["scale"]
+        context: NDArray[Any] = np.clip(standardised, -FARTHEST, FARTHEST).astype(self._recipe["dtype"])
+        return context
 
     @property
     def _density(self) -> Ensemble:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ._base import to_tensor
 from ._rows import in_chunks
+from ._state import no_autocast
 from .flows import Flow
 
 
@@ -40,7 +41,7 @@ class LatentMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type: i
     ) -> NDArray[Any]:
         """What each row becomes, in chunks; the values of a column lie together on the way, as in `Flow.log_prob`."""
         carried = np.empty(rows.shape, dtype)
-        with torch.no_grad():
+        with torch.no_grad(), no_autocast():
             for chunk in in_chunks(len(rows), self._flow.chunk_size):
                 x = to_tensor(rows[chunk].T, self._flow.like).mT.unsqueeze(0)
                 carried[chunk] = function(x)[0][0].cpu().numpy()

@@ -177,7 +177,7 @@ class FlowLearner(FlowEstimator):
 
         One beyond `REACH`, which teaches a flow nothing, is put there. So numbers stay far from overflow.
         """
-        loc, scale = self._recipe["loc"], self._recipe["scale"]
+        loc, scale = (self._recipe[name].astype(self._recipe["dtype"]).astype(np.float64) for name in ("loc", "scale"))
         centre, spread = np.zeros_like(loc), np.ones_like(scale)
         if not self.standardize:
             centre, spread, _ = location_and_scale(X, weights)

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from . import _parameters as rule
 from ._base import FlowEstimator, to_tensor
 from ._rows import in_chunks
-from ._state import usual_modes
+from ._state import no_autocast, usual_modes
 from .flows import Ensemble
 
 MOST_DRAWS = 20
@@ -55,7 +55,7 @@ class ScoringEstimator(DensityMixin, FlowEstimator):  # type: ignore[misc]
     def _log_density(self, rows: NDArray[Any]) -> NDArray[np.float64]:
         """Log-density of rows that have been checked, in chunks."""
         log_density = np.empty(len(rows))
-        with torch.inference_mode():
+        with torch.inference_mode(), no_autocast():
             for chunk in in_chunks(len(rows), self._density.chunk_size):
                 x = to_tensor(rows[chunk], self._density.like)
                 log_density[chunk] = self._density.log_prob(x).cpu().numpy()
@@ -103,7 +103,7 @@ class ScoringEstimator(DensityMixin, FlowEstimator):  # type: ignore[misc]
         seed = int(check_random_state(random_state).randint(2**31 - 1))
         generator = torch.Generator().manual_seed(seed)
         X = np.empty((n_samples, self.n_features_in_), dtype=self._recipe["dtype"])
-        with torch.inference_mode():
+        with torch.inference_mode(), no_autocast():
             for chunk in in_chunks(n_samples, self._density.chunk_size):
                 X[chunk] = self._drawn(chunk.stop - chunk.start, generator)
         return X

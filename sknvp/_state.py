@@ -1,7 +1,7 @@
 """A flow as plain values: the recipe it is built from, its parameters as arrays, the device it lives on."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,20 @@ from .flows.recipes import EXPERTS, FLOWS
 
 @contextmanager
 def usual_modes() -> Iterator[None]:
-    """Set aside a caller's `torch.no_grad`, `torch.inference_mode` or default device."""
+    """Set aside a caller's `torch.no_grad`, `torch.inference_mode`, `torch.autocast` or default device."""
     usual = torch.empty(0).device.type == "cpu"  # to set the default costs time in every operation
-    with torch.inference_mode(False), torch.enable_grad(), nullcontext() if usual else torch.device("cpu"):
+    device = nullcontext() if usual else torch.device("cpu")
+    with torch.inference_mode(False), torch.enable_grad(), no_autocast(), device:
         yield
+
+
+def no_autocast() -> ExitStack:
+    """Set aside a caller's `torch.autocast`, until the end of the ``with`` statement that this is for."""
+    stack = ExitStack()
+    for kind in ("cpu", "cuda"):
+        if torch.is_autocast_enabled(kind):
+            stack.enter_context(torch.autocast(kind, enabled=False))
+    return stack
 
 
 def build_flow(recipe: dict[str, Any], device: torch.device, generator: torch.Generator) -> Flow:

@@ -374,10 +374,19 @@ def test_torchs_global_modes_change_nothing(fitted):
     X, y = pairs(30)
     calls = [fitted.predict, fitted.predict_quantile, lambda X: fitted.sample(X, 2, 0), lambda X: fitted.score(X, y)]
     expected = [call(X) for call in calls]
-    for mode in (torch.no_grad(), torch.inference_mode(), torch.device("meta")):
+    for mode in (torch.no_grad(), torch.inference_mode(), torch.autocast("cpu"), torch.device("meta")):
         with mode:
             for call, before in zip(calls, expected, strict=True):
                 np.testing.assert_array_equal(call(X), before)
+
+
+def test_a_row_far_outside_spoils_nothing():
+    X, y = pairs()
+    X[5, 0] = 1e39
+    density = small(stacking=False).fit(X, y)
+    others = np.arange(len(X)) != 5
+    assert density.score(X[others], y[others]) > small(stacking=False, max_iter=1).fit(X, y).score(X[others], y[others])
+    assert np.isfinite(density.score_samples(X, y)).all()
 
 
 def test_rows_are_treated_in_chunks_as_at_once(fitted):

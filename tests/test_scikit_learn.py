@@ -280,7 +280,7 @@ def test_rows_in_any_layout():
 
 def test_torchs_global_modes_change_nothing():
     expected = stacked(max_iter=3).fit(moons()).score_samples(moons())
-    for mode in (torch.no_grad(), torch.inference_mode(), torch.device("meta")):
+    for mode in (torch.no_grad(), torch.inference_mode(), torch.autocast("cpu"), torch.device("meta")):
         with mode:
             estimator = copy.deepcopy(stacked(max_iter=3).fit(moons()))
             np.testing.assert_array_equal(estimator.score_samples(moons()), expected)

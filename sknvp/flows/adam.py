@@ -51,4 +51,5 @@ class Adam:
         self.square.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
         size = (self.square / of_square).sqrt_().add_(EPSILON)
         self.parameters.mul_(1 - learning_rate * self.weight_decay)
-        self.parameters.addcdiv_(self.mean, size, value=-learning_rate / of_mean)
+        rate = min(learning_rate / of_mean, torch.finfo(size.dtype).max)
+        self.parameters.addcdiv_(self.mean, size, value=-rate)

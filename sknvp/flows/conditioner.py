@@ -127,7 +127,7 @@ class Conditioner(nn.Module):
         activation = ACTIVATIONS[self.activation].in_place
         h, _ = squash(x, BOUND)
         *hidden, (last, bias_of_last) = self._layers
-        if not _is_large(h, LARGEST):
+        if not (h.shape[1] and _is_large(h, LARGEST)):
             for weight, bias in hidden:
                 h = activation(_affine(weight, bias, h))
             return torch.baddbmm(bias_of_last, last, h)
@@ -159,7 +159,7 @@ def _is_large(h: Tensor, least: int) -> bool:
 
 
 def _write_product(a: Tensor, b: Tensor, out: Tensor) -> None:
-    """``a b`` into ``out``, where those of several members do not lie together, nor can be written at once."""
+    """``a b`` into ``out``; those of several members do not lie together there, and to copy them is faster."""
     if a.shape[0] == 1:
         torch.bmm(a, b, out=out)
     else:

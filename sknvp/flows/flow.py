@@ -60,7 +60,7 @@ class Flow(nn.Module):
         ``x`` has shape (n_members, n_rows, n_features) and ``weights`` (n_members, n_rows). With a ``tail`` of that
         shape, logarithms of another density, they are those of the two densities' sum. ``out`` has a tensor for each of
         ``parameters()``. Autograd finds the same from `log_prob`, more slowly. In training mode batch normalisation
-        moves its statistics.
+        moves its statistics. What is returned is a tensor of `torch.inference_mode`.
         """
         z, log_det, tape = self.transform.record(x.mT.contiguous(), None if context is None else context.mT, False)
         log_prob = self.base.log_prob(z.mT) + log_det

@@ -22,7 +22,7 @@ class Transform(nn.Module):
 
     Subclasses give `record` and `gradients`, of which both directions are made: to have autograd record every operation
     costs more than most of them. In these two the columns come before the rows, so that operations run along contiguous
-    rows. Whoever writes them changes no argument in place but ``out``.
+    rows. Whoever writes them changes no argument in place but ``out``. Training runs them in `torch.inference_mode`.
     """
 
     def record(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor, Any]:
@@ -66,6 +66,8 @@ class Transform(nn.Module):
 
 class Chain(Transform):
     """Transforms one after the other; their log-determinants add up. An empty chain is the identity.
+
+    It stays as it was made: to change it, make another of its ``transforms``. No two of these share parameters.
 
     Raises
     ------

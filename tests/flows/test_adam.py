@@ -19,6 +19,15 @@ def test_steps_are_those_of_torch():
     torch.testing.assert_close(ours, theirs.data)
 
 
+def test_neither_tiny_gradients_nor_huge_rates_are_an_error():
+    for gradient, learning_rate in ((torch.full((1, 3), 1e-9), 0.1), (torch.full((1, 3), 1e-30), 1e38)):
+        ours, theirs = torch.zeros(1, 3), torch.nn.Parameter(torch.zeros(1, 3))
+        Adam(ours, 0.0).step(gradient, learning_rate)
+        theirs.grad = gradient.clone()
+        torch.optim.AdamW([theirs], lr=min(learning_rate, 1e36), weight_decay=0.0).step()
+        torch.testing.assert_close(ours.clamp(min=-1e12), theirs.data.clamp(min=-1e12))
+
+
 def test_with_its_moments_it_goes_on_as_if_it_had_never_stopped():
     through, parted = randn(1, 5), randn(1, 5)
     optimizer, first = Adam(through, 0.1), Adam(parted, 0.1)

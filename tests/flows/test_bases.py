@@ -167,7 +167,7 @@ def test_logsumexp_is_that_of_torch():
     torch.testing.assert_close(logsumexp(x, 1), torch.logsumexp(x, 1))
     of_ours, of_torch = (torch.autograd.grad(f(x, 1).sum(), x)[0] for f in (logsumexp, torch.logsumexp))
     torch.testing.assert_close(of_ours, of_torch)
-    nothing = torch.tensor([[-torch.inf, -torch.inf], [0.0, torch.nan]])
+    nothing = torch.tensor([[-torch.inf, -torch.inf], [0.0, torch.nan], [0.0, torch.inf]])
     torch.testing.assert_close(logsumexp(nothing, 1), torch.logsumexp(nothing, 1), equal_nan=True)
 
 
