@@ -13,8 +13,6 @@ from .squash import squash
 
 BOUND = 8.0  # of the inputs, in standardised units
 LARGE = 512  # rows; see `_is_large`
-LARGEST = 2048  # rows, from which on layers are evaluated as convolutions
-FEW = 8  # outputs for which products are faster than convolutions
 
 
 class Activation(NamedTuple):
@@ -127,16 +125,9 @@ class Conditioner(nn.Module):
         activation = ACTIVATIONS[self.activation].in_place
         h, _ = squash(x, BOUND)
         *hidden, (last, bias_of_last) = self._layers
-        if not (h.shape[1] and _is_large(h, LARGEST)):
-            for weight, bias in hidden:
-                h = activation(_affine(weight, bias, h))
-            return torch.baddbmm(bias_of_last, last, h)
-        h = h.unsqueeze(-1).contiguous(memory_format=torch.channels_last)
         for weight, bias in hidden:
-            h = activation(_of_pixels(weight, bias, h))
-        if last.shape[1] < FEW:
-            return torch.baddbmm(bias_of_last, last, h.squeeze(-1))
-        return _of_pixels(last, bias_of_last, h).squeeze(-1).contiguous()
+            h = activation(_affine(weight, bias, h))
+        return torch.baddbmm(bias_of_last, last, h)
 
     @property
     def _layers(self) -> list[tuple[Tensor, Tensor]]:
@@ -164,11 +155,6 @@ def _write_product(a: Tensor, b: Tensor, out: Tensor) -> None:
         torch.bmm(a, b, out=out)
     else:
         out.copy_(torch.bmm(a, b))
-
-
-def _of_pixels(weight: Tensor, bias: Tensor, h: Tensor) -> Tensor:
-    """``weight h + bias`` as a convolution of one pixel: by another library than products, and up to twice as fast."""
-    return nn.functional.conv2d(h, weight[0, :, :, None, None], bias.view(-1))
 
 
 def _uniform(shape: tuple[int, int, int], generator: torch.Generator | None) -> Tensor:

@@ -1,6 +1,8 @@
 """A flow: a transform that carries data to a base distribution's noise."""
 
 from collections.abc import Sequence
+from functools import cached_property
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -8,8 +10,7 @@ from torch import Tensor, nn
 from .base import Base
 from .transform import Transform
 
-CHUNK_NUMBERS = 2**19  # what one layer may put out at once: little enough to stay near the processor
-CHUNK_NUMBERS_OF_BASE = 2**20  # the same for a base distribution, whose rows are wide and operations few
+CHUNK_NUMBERS = 2**20  # what one layer may put out at once: little enough to stay near the processor
 
 # The GNU C library returns freed memory to the system, and takes as long as a flow to fetch it again, page by page,
 # until once in the life of the process a larger piece was freed.
@@ -79,16 +80,17 @@ class Flow(nn.Module):
     @property
     def like(self) -> Tensor:
         """One of the flow's tensors, for its dtype and device; an empty one if none has numbers."""
-        tensors = [*self.buffers(), *self.parameters()]
-        device = tensors[0].device if tensors else "cpu"
-        return next((tensor for tensor in tensors if tensor.is_floating_point()), torch.empty(0, device=device))
+        tensor = torch.empty(0, device="cpu")
+        for tensor in chain(self.buffers(), self.parameters()):
+            if tensor.is_floating_point():
+                return tensor
+        return torch.empty(0, device=tensor.device)
 
-    @property
+    @cached_property
     def chunk_size(self) -> int:
         """How many rows should pass through at once, so that memory does not grow with their number."""
-        widest = max([1, *(part.shape[1] for part in self.parameters())])
-        n_rows = min(CHUNK_NUMBERS // widest, CHUNK_NUMBERS_OF_BASE // max(1, self.base.width))
-        return max(1, n_rows // self.n_members)
+        widest = max([1, self.base.width, *(part.shape[1] for part in self.parameters())])
+        return max(1, CHUNK_NUMBERS // (widest * self.n_members))
 
     def _per_member(self, x: Tensor | None) -> Tensor | None:
         return x if x is None or x.ndim == 3 else x.expand(self.n_members, *x.shape)

@@ -56,11 +56,11 @@ class Transform(nn.Module):
         return self._run(z, context, inverse=True)
 
     def _run(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
-        columns, parameters = None if context is None else context.mT, tuple(self.parameters())
-        if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, context, *parameters)):
-            image, log_det = _Recorded.apply(self, inverse, x.mT, columns, *parameters)  # type: ignore[no-untyped-call]
+        inputs = x.mT, None if context is None else context.mT
+        if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, context, *self.parameters())):
+            image, log_det = _Recorded.apply(self, inverse, *inputs, *self.parameters())  # type: ignore[no-untyped-call]
         else:
-            image, log_det = self.evaluate(x.mT, columns, inverse)
+            image, log_det = self.evaluate(*inputs, inverse)
         return image.mT, log_det.expand(x.shape[:-1])
 
 

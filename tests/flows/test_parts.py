@@ -119,13 +119,12 @@ def test_spline_slopes_agree_with_differences():
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("hidden", [(), (4,), (4, 3)])
 @pytest.mark.parametrize(("n_members", "dtype"), [(2, torch.float64), (1, torch.float32)])
-@pytest.mark.parametrize(("large", "largest"), [(1, 1), (1, 100), (100, 100)])
+@pytest.mark.parametrize("large", [1, 100])
 @pytest.mark.parametrize(("n_inputs", "n_outputs"), [(3, 2), (3, 9), (0, 9)])
 def test_networks_gradients_agree_with_autograd(
-    activation, hidden, n_members, dtype, large, largest, n_inputs, n_outputs, monkeypatch
+    activation, hidden, n_members, dtype, large, n_inputs, n_outputs, monkeypatch
 ):
     monkeypatch.setattr("sknvp.flows.conditioner.LARGE", large)
-    monkeypatch.setattr("sknvp.flows.conditioner.LARGEST", largest)
     network = shaken(Conditioner(n_inputs, n_outputs, hidden, activation, n_members, generator())).to(dtype)
     x = randn(n_members, n_inputs, 5).to(dtype).requires_grad_()
     grad = randn(n_members, n_outputs, 5, seed=1).to(dtype)
