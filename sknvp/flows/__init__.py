@@ -4,7 +4,7 @@ Tensors only; scikit-learn lives one floor up. Everything learned carries a lead
 ``n_members`` independent flows of the same shape, evaluated and trained in the same operations.
 """
 
-from .base import Beside, GaussianMixture, Kernels, StandardNormal, StudentT
+from .base import Base, Beside, GaussianMixture, Kernels, StandardNormal, StudentT
 from .conditioner import Conditioner
 from .coupling import AffineCoupling, Coupling, SplineCoupling
 from .elementwise import Bounded, Standardize
@@ -20,6 +20,7 @@ from .transform import Chain, Inverse, Select, Transform
 
 __all__ = [
     "AffineCoupling",
+    "Base",
     "BatchNorm",
     "Beside",
     "Bounded",
