@@ -35,7 +35,7 @@ class Base(nn.Module):
         return gradient
 
     def sample(self, shape: tuple[int, int], like: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Noise of shape (*shape, n_features) for ``shape`` (n_members, n_rows), dtype and device as ``like``."""
+        """Noise of shape ``(*shape, n_features)`` for ``shape`` (n_members, n_rows), dtype and device of ``like``."""
         raise NotImplementedError
 
 
