@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from .squash import squash
 
 BOUND = 8.0  # of the inputs, in standardised units
-LARGE = 512  # rows; see `_is_large`
+LARGE = 2048  # rows; see `_is_large`
 
 
 class Activation(NamedTuple):
@@ -115,7 +115,7 @@ class Conditioner(nn.Module):
             h = tape.inputs[i]
             _write_product(h, grad.mT, out[i].mT)  # fastest so where outputs outnumber inputs
             torch.sum(grad, -1, keepdim=True, out=out[n_layers + i])
-            grad = torch.bmm(grad.mT, weight).mT if i and _is_large(h, LARGE) else torch.bmm(weight.mT, grad)
+            grad = torch.bmm(grad.mT, weight).mT if i and _is_large(h) else torch.bmm(weight.mT, grad)
             if i:
                 grad = gradient(grad, tape.sums[i - 1], h)
         return grad.mul_(tape.r.pow(3))
@@ -139,14 +139,14 @@ class Conditioner(nn.Module):
 
 def _affine(weight: Tensor, bias: Tensor, h: Tensor) -> Tensor:
     """``weight h + bias``."""
-    if _is_large(h, LARGE):
+    if _is_large(h):
         return torch.baddbmm(bias.mT, h.mT, weight.mT).mT
     return torch.baddbmm(bias, weight, h)
 
 
-def _is_large(h: Tensor, least: int) -> bool:
+def _is_large(h: Tensor) -> bool:
     """Whether the hidden numbers of a row should lie together in memory: for many rows of one network on a CPU."""
-    return h.shape[-1] >= least and len(h) == 1 and h.dtype == torch.float32 and h.device.type == "cpu"
+    return h.shape[-1] >= LARGE and len(h) == 1 and h.dtype == torch.float32 and h.device.type == "cpu"
 
 
 def _write_product(a: Tensor, b: Tensor, out: Tensor) -> None:
