@@ -10,8 +10,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted, check_X_y, has_fit_parameter, validate_data
 
-from ._base import FLOATS
-from ._rows import check_weights
+from ._estimators.base import FLOATS
+from ._estimators.rows import check_weights
 from .density import RealNVPDensity
 
 Seed = int | np.random.RandomState | None

@@ -1,26 +1,28 @@
 """Conditional densities with Real NVP flows."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import Tags, check_random_state
+from sklearn.utils import Tags
 
-from . import _parameters as rule
-from ._base import to_tensor
-from ._callbacks import CallbackSupportMixin, Task, with_callbacks
-from ._conditional_scoring import ConditionalScoringEstimator
-from ._learning import FlowLearner
-from ._regression import stack_regression
-from ._rows import check_weights, location_and_scale
-from ._state import usual_modes
+from ._estimators.callbacks import Task, with_callbacks
+from ._estimators.conditional import ConditionalDensityMethods, standardized_context
+from ._estimators.fitting import NO_EXPERTS, Experts, FlowFitter
+from ._estimators.learning import FittedFlow, Start, maximum_likelihood
+from ._estimators.rows import Rows, check_weights, scaling_of
+from ._estimators.specify import real_nvp_specification
+from ._experts.regression import regression_candidates
+from ._experts.stacking import stack, weights_by_name
+from ._experts.table import Table
 from .flows import Flow
 from .flows.objectives import NegativeLogLikelihood
+from .flows.specification import RealNVPSpecification, TabularSpecification
 
 
-class ConditionalRealNVPDensity(CallbackSupportMixin, ConditionalScoringEstimator, FlowLearner):  # type: ignore[misc]
+class ConditionalRealNVPDensity(ConditionalDensityMethods, FlowFitter):
     """Density of one or several targets given the columns of X, by Real NVP flows.
 
     A flow maps the targets of a row to normal noise, by couplings whose networks see the row's other columns too,
@@ -108,15 +110,8 @@ class ConditionalRealNVPDensity(CallbackSupportMixin, ConditionalScoringEstimato
     (2, 3)
     """
 
-    mask = "random"
-    batch_norm = False
-    standardize = True
     stacking: bool
-
-    _rules: ClassVar[dict[str, rule.Rule]] = {
-        **{k: v for k, v in FlowLearner._rules.items() if k not in ("mask", "batch_norm", "standardize")},
-        "stacking": rule.boolean(),
-    }
+    stacking_weights_: dict[str, float]
 
     def __init__(
         self,
@@ -198,61 +193,46 @@ class ConditionalRealNVPDensity(CallbackSupportMixin, ConditionalScoringEstimato
         ConvergenceWarning
             If training had not settled after ``max_iter`` epochs, a number of them being given.
         """
-        return self._fit(X, y, sample_weight)
-
-    def _fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None) -> Self:
         task = Task.whole_fit(self, 2)
         with self._unchanged_on_error():
             task.begin(X)
+            continues = self.warm_start and self._is_fitted
             device = self._check_parameters()
-            pairs = self._check_pairs(X, y, reset=not self._continues, n_least=2)
-            pairs, weights = self._as_trained_on(pairs, check_weights(sample_weight, pairs))
-            rng = check_random_state(self.random_state)
-            with usual_modes():
-                validation = self._fit_flow(pairs, weights, rng, device, task)
-                beside = task.part("stack").begin()
-                self._fit_beside(pairs, weights, validation, rng)
-                beside.end()
+            pairs = self._check_pairs(X, y, reset=not continues, n_least=2)
+            rows = self._merge(pairs, check_weights(sample_weight, pairs), n_given=self.n_features_in_)
+            self._fit_rows(rows, device, continues, task)
             task.end(X)
         return self
 
-    def _new_recipe(self, X: NDArray[Any], weights: NDArray[np.float64], generator: torch.Generator) -> dict[str, Any]:
-        rows, targets = self._halves(X)
-        loc, scale, varies = location_and_scale(rows, weights)
-        self._inputs = {"loc": loc[varies], "scale": scale[varies], "columns": np.flatnonzero(varies)}
-        return {**super()._new_recipe(targets, weights, generator), "n_context": int(varies.sum())}
+    def _specify(self, rows: Rows, generator: torch.Generator) -> RealNVPSpecification:
+        self._input_scaling = scaling_of(rows.given, rows.weights)
+        return real_nvp_specification(
+            scaling_of(rows.x, rows.weights),
+            rows.x.dtype.name,
+            generator,
+            n_layers=self.n_layers,
+            n_estimators=self.n_estimators,
+            hidden_layer_sizes=self.hidden_layer_sizes,
+            activation=self.activation,
+            coupling=self.coupling,
+            n_context=len(self._input_scaling.columns),
+        )
 
     def _objective(
-        self,
-        flow: Flow,
-        X: NDArray[Any],
-        weights: NDArray[np.float64],
-        validation: NDArray[np.bool_],
-        generator: torch.Generator,
+        self, start: Start, rows: Rows, validation: NDArray[np.bool_], batch_size: int
     ) -> NegativeLogLikelihood:
-        rows, targets = self._halves(X)
-        objective = super()._objective(flow, targets, weights, validation, generator)
-        objective.context = to_tensor(self._context(rows), flow.like)
-        return objective
+        given = standardized_context(self._input_scaling, rows.given, start.specification.dtype)
+        return maximum_likelihood(start, rows, validation, batch_size, given=given)
 
-    def _fit_beside(
-        self,
-        pairs: NDArray[Any],
-        weights: NDArray[np.float64],
-        validation: NDArray[np.bool_],
-        rng: np.random.RandomState,
-    ) -> None:
-        """Set the regression, if it is to be there, and the weights of the flows and of it."""
-        self._experts, self._log_weights = [], np.zeros(1)
-        if self.stacking and len(self._recipe["columns"]) and validation.any():
-            frame = {name: self._recipe[name] for name in ("loc", "scale", "columns")}
-            rows, targets = self._halves(pairs)
-            expert, self._log_weights = stack_regression(
-                self._flow, frame, self._context(rows), targets, weights, validation, rng
-            )
-            self._experts = [expert]
-        kinds = ["flows", *(expert["kind"] for expert in self._experts)]
-        self.stacking_weights_ = dict(zip(kinds, np.exp(self._log_weights).tolist(), strict=True))
+    def _fit_experts(
+        self, fitted: FittedFlow, specification: TabularSpecification, rows: Rows, rng: np.random.RandomState
+    ) -> Experts:
+        if not self.stacking or not fitted.validation.any():
+            return NO_EXPERTS
+        context = standardized_context(self._input_scaling, rows.given, specification.dtype)
+        table = Table.of(specification.scaling, rows, fitted.validation, rng, context)
+        return stack(fitted.flow, table, lambda: regression_candidates(table))
 
-    def _as_fitted(self, flow: Flow) -> dict[str, Any]:
-        return {"_flow": flow, "_experts": [], "_log_weights": np.zeros(1), "stacking_weights_": {"flows": 1.0}}
+    def _fitted_state(self, start: Start, flow: Flow, experts: Experts, *args: Any) -> dict[str, Any]:
+        state = super()._fitted_state(start, flow, experts, *args)
+        return {**state, "stacking_weights_": weights_by_name(experts)}

@@ -1,21 +1,25 @@
 """Density estimation with Real NVP flows."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from . import _parameters as rule
-from ._estimator import DensityEstimator
-from ._stacking import Table, stack
-from ._state import build_expert
-from .flows import Ensemble
-from .flows.caller import warn_caller
+from ._estimators.density import FlowDensity
+from ._estimators.fitting import NO_EXPERTS, Experts
+from ._estimators.learning import FittedFlow, Start
+from ._estimators.rows import Rows, scaling_of
+from ._estimators.specify import real_nvp_specification
+from ._experts.stacking import stack, weights_by_name
+from ._experts.table import Table
+from ._experts.unconditional import ExpertFitter
+from .flows import Flow
+from .flows.specification import RealNVPSpecification, Specification
 
 
-class RealNVPDensity(DensityEstimator):
+class RealNVPDensity(FlowDensity):
     """Density of a table of numbers, by Real NVP normalizing flows and simple experts beside them.
 
     The flows have Real NVP's architecture [1]_, with its affine couplings replaced, unless told otherwise, by the
@@ -167,11 +171,7 @@ class RealNVPDensity(DensityEstimator):
     """
 
     stacking: bool
-
-    _rules: ClassVar[dict[str, rule.Rule]] = {**DensityEstimator._rules, "stacking": rule.boolean()}
-
-    _experts: list[dict[str, Any]]
-    _log_weights: NDArray[np.float64]
+    stacking_weights_: dict[str, float]
 
     def __init__(
         self,
@@ -220,27 +220,28 @@ class RealNVPDensity(DensityEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _fit_beside(
-        self, X: NDArray[Any], weights: NDArray[np.float64], validation: NDArray[np.bool_], rng: np.random.RandomState
-    ) -> None:
-        """Set the experts, if there are to be any, and the weights of the flows and of them."""
-        self._start_alone()
-        columns = self._recipe["columns"]
-        if self.stacking and len(columns) and validation.any():
-            try:
-                table = Table.of(columns, X, weights, validation, rng)
-                if table.validation.any():
-                    self._experts, self._log_weights = stack(self._flow, table, rng)
-            except KeyboardInterrupt:
-                warn_caller("Stacking interrupted by user; the flows stay alone.")
-        kinds = ["flows", *(expert["kind"] for expert in self._experts)]
-        self.stacking_weights_ = dict(zip(kinds, np.exp(self._log_weights).tolist(), strict=True))
+    def _specify(self, rows: Rows, generator: torch.Generator) -> RealNVPSpecification:
+        return real_nvp_specification(
+            scaling_of(rows.x, rows.weights, self.standardize),
+            rows.x.dtype.name,
+            generator,
+            n_layers=self.n_layers,
+            n_estimators=self.n_estimators,
+            hidden_layer_sizes=self.hidden_layer_sizes,
+            activation=self.activation,
+            coupling=self.coupling,
+            mask=self.mask,
+            batch_norm=self.batch_norm,
+        )
 
-    def _start_alone(self) -> None:
-        self._experts, self._log_weights = [], np.zeros(1)
-        self.stacking_weights_ = {"flows": 1.0}
+    def _fit_experts(
+        self, fitted: FittedFlow, specification: Specification, rows: Rows, rng: np.random.RandomState
+    ) -> Experts:
+        if not self.stacking or not fitted.validation.any():
+            return NO_EXPERTS
+        table = Table.of(scaling_of(rows.x, rows.weights), rows, fitted.validation, rng)
+        return stack(fitted.flow, table, lambda: ExpertFitter(table, rng).candidates())
 
-    def _ensemble(self) -> Ensemble:
-        device = self._flow.like.device
-        experts = [build_expert(recipe).to(device) for recipe in self._experts]
-        return Ensemble([self._flow, *experts], torch.tensor(self._log_weights, device=device))
+    def _fitted_state(self, start: Start, flow: Flow, experts: Experts, *args: Any) -> dict[str, Any]:
+        state = super()._fitted_state(start, flow, experts, *args)
+        return {**state, "stacking_weights_": weights_by_name(experts)}

@@ -1,29 +1,27 @@
 """Density estimation of images, by a multi-scale Real NVP."""
 
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 from zlib import crc32
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import Tags
+from sklearn.utils import Tags, gen_batches
 from sklearn.utils.validation import check_is_fitted, check_non_negative, validate_data
 
-from . import _parameters as rule
-from ._base import to_tensor
-from ._callbacks import with_callbacks
-from ._estimator import DensityEstimator
-from ._latent import LatentMixin
-from ._rows import in_chunks
-from .flows import Flow
+from ._estimators.density import FlowDensity
+from ._estimators.evaluation import finite_log_density
+from ._estimators.latent import LatentMixin
+from ._estimators.learning import Start, dequantization
+from ._estimators.rows import Rows
 from .flows.objectives import Dequantized
+from .flows.specification import ImageSpecification
 
-ARCHITECTURE = ("n_levels", "n_filters", "n_blocks")
 N_NOISES = 4  # which a probability is averaged over
 N_CHECKED = 1000  # images at a time
 
 
-class RealNVPImageDensity(LatentMixin, DensityEstimator):
+class RealNVPImageDensity(LatentMixin, FlowDensity):
     """Probability of images, by a multi-scale Real NVP.
 
     A row is an image of whole numbers, its pixels, from 0 to ``n_levels - 1``. Spread evenly over the unit cube above
@@ -122,7 +120,8 @@ class RealNVPImageDensity(LatentMixin, DensityEstimator):
     True
     """
 
-    _unsettled = "Raise max_iter or learning_rate_init."
+    _architecture_parameters = ("n_levels", "n_filters", "n_blocks", "batch_norm")
+    _advice = "Raise max_iter or learning_rate_init."
 
     image_shape: tuple[int, int, int] | None
     n_levels: int
@@ -130,19 +129,7 @@ class RealNVPImageDensity(LatentMixin, DensityEstimator):
     n_blocks: int
     flip: bool
 
-    _rules: ClassVar[dict[str, rule.Rule]] = {
-        "image_shape": rule.image_shape(),
-        "n_levels": rule.integer(2, 2**16),
-        "n_filters": rule.integer(1),
-        "n_blocks": rule.integer(0),
-        "flip": rule.boolean(),
-    } | {
-        name: DensityEstimator._rules[name]
-        for name in (
-            *("batch_norm", "alpha", "batch_size", "learning_rate_init", "max_iter", "early_stopping"),
-            *("validation_fraction", "n_iter_no_change", "tol", "warm_start", "verbose"),
-        )
-    }
+    _specification: ImageSpecification
 
     def __init__(
         self,
@@ -192,7 +179,6 @@ class RealNVPImageDensity(LatentMixin, DensityEstimator):
         tags.input_tags.positive_only = True
         return tags
 
-    @with_callbacks
     def fit(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Fit the flow to images.
 
@@ -223,7 +209,7 @@ class RealNVPImageDensity(LatentMixin, DensityEstimator):
         ConvergenceWarning
             If training had not settled after ``max_iter`` epochs, a number of them being given.
         """
-        return self._fit(X, sample_weight)
+        return super().fit(X, y, sample_weight)
 
     def partial_fit(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Train the flow for one epoch on images, which may be a part of a stream; a first call starts a new flow.
@@ -251,7 +237,7 @@ class RealNVPImageDensity(LatentMixin, DensityEstimator):
         ValueError
             If a parameter, ``X`` or ``sample_weight`` breaks its rule, or a parameter of the architecture has changed.
         """
-        return self._partial_fit(X, sample_weight)
+        return super().partial_fit(X, y, sample_weight)
 
     def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
         """Logarithm of each image's probability, on average a lower bound on it.
@@ -278,10 +264,10 @@ class RealNVPImageDensity(LatentMixin, DensityEstimator):
         check_is_fitted(self)
         rows = self._check_rows(X, reset=False)
         log_probability = np.empty(len(rows))
-        for chunk in in_chunks(len(rows), self._density.chunk_size):
+        for chunk in gen_batches(len(rows), self._density.chunk_size):
             images = rows[chunk].astype(np.float32)
             spread = (images[:, np.newaxis] + _noise(images)).reshape(-1, rows.shape[1])
-            log_densities = self._log_density(spread).reshape(-1, N_NOISES)
+            log_densities = finite_log_density(self._density, spread).reshape(-1, N_NOISES)
             log_probability[chunk] = np.logaddexp.reduce(log_densities, 1) - np.log(N_NOISES)
         return log_probability
 
@@ -366,7 +352,7 @@ class RealNVPImageDensity(LatentMixin, DensityEstimator):
 
     def _pixels(self, rows: NDArray[np.float32]) -> NDArray[Any]:
         """The images in whose unit cubes points lie; those just outside of all count to the nearest."""
-        levels = np.clip(np.floor(np.nan_to_num(rows)), 0, self._recipe["n_levels"] - 1)
+        levels = np.clip(np.floor(np.nan_to_num(rows)), 0, self._specification.n_levels - 1)
         return levels.astype(self._pixel_dtype)
 
     def _check_rows(self, X: ArrayLike, *, reset: bool, n_least: int = 1) -> NDArray[Any]:
@@ -376,53 +362,34 @@ class RealNVPImageDensity(LatentMixin, DensityEstimator):
         if reset:
             _shape(self.image_shape, rows.shape[1])
             self._pixel_dtype = _dtype_of_levels(self.n_levels, rows.dtype).name
-        return _as_pixels(rows, self.n_levels if reset else self._recipe["n_levels"])
+        return _as_pixels(rows, self.n_levels if reset else self._specification.n_levels)
 
-    def _as_trained_on(self, X: NDArray[Any], weights: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[np.float64]]:
-        return super()._as_trained_on(X.astype(np.float32, copy=False), weights)
+    def _merge(self, table: NDArray[Any], weights: NDArray[np.float64], n_given: int = 0) -> Rows:
+        return super()._merge(table.astype(np.float32, copy=False), weights, n_given)
 
-    def _learner(self, flow: Flow) -> Flow:
-        return flow
+    def _objective(self, start: Start, rows: Rows, validation: NDArray[np.bool_], batch_size: int) -> Dequantized:
+        return dequantization(start, rows, validation, batch_size, flip=self.flip)
 
-    def _objective(
-        self,
-        flow: Flow,
-        X: NDArray[Any],
-        weights: NDArray[np.float64],
-        validation: NDArray[np.bool_],
-        generator: torch.Generator,
-    ) -> Dequantized:
-        mirrored = np.arange(X.shape[1]).reshape(self._recipe["image_shape"])[..., ::-1].ravel()
-        return Dequantized(
-            flow,
-            to_tensor(X, flow.like),
-            to_tensor(weights, flow.like),
-            torch.tensor(validation, device=flow.like.device),
-            batch_size=int(self.batch_size),
-            generator=generator,
-            mirrored=torch.tensor(mirrored, device=flow.like.device) if self.flip else None,
+    def _specify(self, rows: Rows, generator: torch.Generator) -> ImageSpecification:
+        return ImageSpecification(
+            image_shape=_shape(self.image_shape, rows.x.shape[1]),
+            n_levels=int(self.n_levels),
+            n_filters=int(self.n_filters),
+            n_blocks=int(self.n_blocks),
+            batch_norm=bool(self.batch_norm),
+            dtype="float32",
         )
 
-    def _new_recipe(self, X: NDArray[Any], weights: NDArray[np.float64], generator: torch.Generator) -> dict[str, Any]:
-        return {
-            "kind": "image_real_nvp",
-            "image_shape": _shape(self.image_shape, X.shape[1]),
-            "n_levels": int(self.n_levels),
-            "n_filters": int(self.n_filters),
-            "n_blocks": int(self.n_blocks),
-            "batch_norm": bool(self.batch_norm),
-            "dtype": "float32",
-        }
-
     def _present_architecture(self) -> dict[str, Any]:
-        own = {name: getattr(self, name) for name in ARCHITECTURE}
-        return {**super()._present_architecture(), **own, "image_shape": _shape(self.image_shape, self.n_features_in_)}
+        own = super()._present_architecture()
+        return {**own, "image_shape": list(_shape(self.image_shape, self.n_features_in_))}
 
 
-def _shape(image_shape: tuple[int, int, int] | None, n_features: int) -> list[int]:
-    """The shape of images of so many pixels."""
+def _shape(image_shape: tuple[int, int, int] | None, n_features: int) -> tuple[int, int, int]:
+    """Return the shape of images of so many pixels."""
     side = round(n_features**0.5)
-    shape = [1, side, side] if image_shape is None else [int(n) for n in image_shape]
+    n_channels, height, width = (1, side, side) if image_shape is None else image_shape
+    shape = int(n_channels), int(height), int(width)
     if np.prod(shape) != n_features:
         raise ValueError(
             f"image_shape must be (n_channels, height, width), whose product is the number of X's columns, "
@@ -440,7 +407,7 @@ def _dtype_of_levels(n_levels: int, dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 def _as_pixels(rows: NDArray[Any], n_levels: int) -> NDArray[Any]:
     """The rows, unless they hold anything but whole numbers from 0 to n_levels - 1."""
-    for chunk in in_chunks(len(rows), N_CHECKED):
+    for chunk in gen_batches(len(rows), N_CHECKED):
         images = rows[chunk]
         wrong = (images >= n_levels) | (images != np.floor(images))
         if wrong.any():

@@ -1,15 +1,14 @@
 """Outliers by density: rows less likely than a threshold."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import OutlierMixin
 
-from . import _parameters as rule
-from ._callbacks import with_callbacks
-from ._rows import check_weights, groups_of_equal_rows
+from ._estimators.evaluation import finite_log_density
+from ._estimators.rows import check_weights, groups_of_equal_rows
 from .density import RealNVPDensity
 
 AUTO_SHARE = 0.05  # of the density's own rows that fall below the threshold where contamination is "auto"
@@ -73,11 +72,6 @@ device, random_state, verbose
     contamination: str | float
     offset_: float
 
-    _rules: ClassVar[dict[str, rule.Rule]] = {
-        **RealNVPDensity._rules,
-        "contamination": rule.either(rule.one_of("auto"), rule.at_most(0.5)),
-    }
-
     def __init__(
         self,
         *,
@@ -129,7 +123,6 @@ device, random_state, verbose
         )
         self.contamination = contamination
 
-    @with_callbacks
     def fit(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Fit the density to rows, then set the threshold.
 
@@ -156,7 +149,7 @@ device, random_state, verbose
             If a parameter, ``X`` or ``sample_weight`` breaks its rule.
         """
         with self._unchanged_on_error():
-            self._fit(X, sample_weight)
+            super().fit(X, y, sample_weight)
             return self._set_threshold(X, sample_weight)
 
     def partial_fit(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
@@ -179,13 +172,13 @@ device, random_state, verbose
             The estimator, trained further.
         """
         with self._unchanged_on_error():
-            self._partial_fit(X, sample_weight)
+            super().partial_fit(X, y, sample_weight)
             return self._set_threshold(X, sample_weight)
 
     def _set_threshold(self, X: ArrayLike, sample_weight: ArrayLike | None) -> Self:
         if isinstance(self.contamination, str):
             drawn = self.sample(N_DRAWN, random_state=self._split_seed)
-            self.offset_ = threshold(self._log_density(drawn), np.ones(N_DRAWN), AUTO_SHARE)
+            self.offset_ = threshold(finite_log_density(self._density, drawn), np.ones(N_DRAWN), AUTO_SHARE)
         else:
             self.offset_ = threshold(*self._scores_and_weights(X, sample_weight), self.contamination)
         return self
@@ -197,7 +190,9 @@ device, random_state, verbose
         rows = self._check_rows(X, reset=False)
         groups = groups_of_equal_rows(rows)
         first = np.unique(groups, return_index=True)[1]
-        return self._log_density(rows)[first], np.bincount(groups, check_weights(sample_weight, rows, n_least=1))
+        return finite_log_density(self._density, rows)[first], np.bincount(
+            groups, check_weights(sample_weight, rows, n_least=1)
+        )
 
     def decision_function(self, X: ArrayLike) -> NDArray[np.float64]:
         """Log-density above the threshold.
@@ -212,8 +207,7 @@ device, random_state, verbose
         decision : ndarray of shape (n_samples,), dtype float64
             `score_samples` less ``offset_``, in nats; negative for outliers.
         """
-        log_density = self.score_samples(X)
-        return log_density - self.offset_
+        return self.score_samples(X) - self.offset_
 
     def predict(self, X: ArrayLike) -> NDArray[np.intp]:
         """Which rows are outliers.

@@ -1,17 +1,14 @@
 """Density estimation with planar flows."""
 
-from typing import Any, ClassVar
-
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from . import _parameters as rule
-from ._estimator import DensityEstimator
-from ._rows import location_and_scale
+from ._estimators.density import FlowDensity
+from ._estimators.rows import Rows, scaling_of
+from .flows.specification import PlanarSpecification
 
 
-class PlanarFlowDensity(DensityEstimator):
+class PlanarFlowDensity(FlowDensity):
     """Density of a table of numbers, by planar flows.
 
     A planar flow maps the rows, standardised, to normal noise through layers that each move them along one
@@ -69,14 +66,6 @@ class PlanarFlowDensity(DensityEstimator):
     (3, 2)
     """
 
-    batch_norm = False  # planar flows have none
-
-    _rules: ClassVar[dict[str, rule.Rule]] = {
-        name: own
-        for name, own in DensityEstimator._rules.items()
-        if name not in ("hidden_layer_sizes", "activation", "coupling", "mask", "batch_norm")
-    }
-
     def __init__(
         self,
         *,
@@ -112,16 +101,10 @@ class PlanarFlowDensity(DensityEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _new_recipe(self, X: NDArray[Any], weights: NDArray[np.float64], generator: torch.Generator) -> dict[str, Any]:
-        loc, scale, varies = location_and_scale(X, weights)
-        if not self.standardize:
-            loc, scale = np.zeros_like(loc), np.ones_like(scale)
-        return {
-            "kind": "planar_flow",
-            "loc": loc,
-            "scale": scale,
-            "columns": np.flatnonzero(varies),
-            "n_layers": int(self.n_layers),
-            "n_members": int(self.n_estimators),
-            "dtype": X.dtype.name,
-        }
+    def _specify(self, rows: Rows, generator: torch.Generator) -> PlanarSpecification:
+        return PlanarSpecification(
+            scaling=scaling_of(rows.x, rows.weights, self.standardize),
+            dtype=rows.x.dtype.name,
+            n_layers=int(self.n_layers),
+            n_members=int(self.n_estimators),
+        )

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array
 
-from . import _parameters as rule
+from ._estimators import parameters as rule
 
 MARGIN = 0.2  # how far beyond the rows a picture goes, as a share of their range
 

@@ -8,8 +8,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from ._base import FLOATS
-from ._latent import LatentMixin
+from ._estimators.base import FLOATS
+from ._estimators.latent import LatentMixin
 from .density import RealNVPDensity
 
 

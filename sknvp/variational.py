@@ -1,6 +1,7 @@
 """Variational inference with Real NVP flows."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -9,24 +10,26 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from . import _parameters as rule
-from ._base import FlowEstimator
-from ._importance import MOST_TRUSTED, effective_share, log_mean, pareto_k
-from ._learning import report
-from ._scoring import ScoringEstimator
-from ._state import build_flow, usual_modes
-from ._target import Target
+from ._estimators import parameters as rule
+from ._estimators.base import ensemble
+from ._estimators.density import DensityMethods
+from ._estimators.evaluation import default_torch_modes, log_density
+from ._estimators.fitting import NO_EXPERTS
+from ._estimators.learning import report
+from ._estimators.specify import real_nvp_specification
+from ._variational.importance import MOST_TRUSTED, effective_share, log_mean, pareto_k
+from ._variational.target import Target
 from .flows.caller import warn_caller
 from .flows.divergence import MixedKL
-from .flows.masks import MASKS
-from .flows.training import train
+from .flows.specification import RealNVPSpecification, Scaling
+from .flows.training import History, train
 
 N_DRAWS = 10_000  # for the importance weights
 N_TRIAL = 100  # first draws, on which a log-density is tried
 MANY = 0.01  # share of draws outside the support of the log-density that calls for bounds
 
 
-class VariationalRealNVP(ScoringEstimator):
+class VariationalRealNVP(DensityMethods):
     """An unnormalised log-density, approximated by Real NVP flows.
 
     The flows q are trained to have the smallest Kullback-Leibler divergence ``E_q[log q(x) - log p(x)]`` to the target,
@@ -129,24 +132,16 @@ class VariationalRealNVP(ScoringEstimator):
     1.8
     """
 
-    batch_norm = False
-
     loc: ArrayLike
     scale: ArrayLike
     bounds: tuple[ArrayLike, ArrayLike] | None
     annealing: float
     max_iter: int
 
-    _rules: ClassVar[dict[str, rule.Rule]] = {
-        name: FlowEstimator._rules[name]
-        for name in (
-            *("n_layers", "hidden_layer_sizes", "activation", "coupling", "mask", "n_estimators", "batch_size"),
-            *("learning_rate_init", "n_iter_no_change", "tol", "verbose"),
-        )
-    } | {"max_iter": rule.integer(1), "annealing": rule.share()}
+    _rules: ClassVar[dict[str, rule.Rule]] = {"max_iter": rule.integer(1)}
 
     _draws: NDArray[np.float64]
-    _log_weights: NDArray[np.float64]
+    _draw_log_weights: NDArray[np.float64]
 
     def __init__(
         self,
@@ -226,7 +221,7 @@ class VariationalRealNVP(ScoringEstimator):
             device = self._check_parameters()
             rule.check("n_features", n_features, rule.integer(1))
             rng = check_random_state(self.random_state)
-            with usual_modes():
+            with default_torch_modes():
                 target = self._fit_target(log_density, int(n_features), rng, device)
                 self._weigh(target, rng)
             self._warn(target)
@@ -239,12 +234,12 @@ class VariationalRealNVP(ScoringEstimator):
         rng: np.random.RandomState,
         device: torch.device,
     ) -> Target:
-        """Set the recipe, the trained flow and what training tells."""
+        """Set the specification, the trained flow and the attributes that tell of training."""
         generator = torch.Generator().manual_seed(int(rng.randint(2**31 - 1)))
-        self._recipe = self._recipe_of(n_features, generator)
-        start = build_flow({**self._recipe, "masks": self._recipe["masks"][:, :0]}, device, generator)
+        specification = self._specify(n_features, generator)
+        start = replace(specification, masks=specification.masks[:, :0]).build(device, generator)
         target = Target(log_density, start.sample(N_TRIAL, generator=generator)[0])
-        flow = build_flow(self._recipe, device, generator)
+        flow = specification.build(device, generator)
         n_annealing = int(self.annealing * self.max_iter)
         history = train(
             flow,
@@ -255,49 +250,44 @@ class VariationalRealNVP(ScoringEstimator):
             n_iter_no_change=self.n_iter_no_change,
             tol=self.tol,
             n_sure=n_annealing,
-            on_check=report if self.verbose else None,
+            on_check=_print if self.verbose else None,
         )
-        self._flow = flow
-        self._density = self._ensemble()
+        self._specification, self._flow = specification, flow
+        self._experts, self._log_weights = NO_EXPERTS
+        self._density = ensemble(flow, *NO_EXPERTS)
         self.n_features_in_ = n_features
         self.n_iter_ = history.n_steps
         self.elbo_curve_ = [-loss for loss in history.losses]
         return target
 
-    def _recipe_of(self, n_features: int, generator: torch.Generator) -> dict[str, Any]:
-        """The recipe's kind and arguments, as NumPy arrays and plain values, and the dtype."""
-        if isinstance(self.mask, str):
-            masks = MASKS[self.mask](self.n_estimators, self.n_layers, n_features, generator).numpy()
-        else:
-            own = rule.check_mask(self.mask, (self.n_layers, n_features))
-            masks = np.repeat(own[None], self.n_estimators, axis=0)
-        recipe = {
-            "kind": "real_nvp",
-            "loc": _per_column("loc", self.loc, n_features),
-            "scale": _per_column("scale", self.scale, n_features),
-            "columns": np.arange(n_features),
-            "masks": masks,
-            "hidden_layer_sizes": np.atleast_1d(self.hidden_layer_sizes).tolist(),
-            "activation": self.activation,
-            "coupling": self.coupling,
-            "dtype": "float64",
-        }
-        if not (
-            np.isfinite(recipe["loc"]).all() and np.isfinite(recipe["scale"]).all() and (recipe["scale"] > 0).all()
-        ):
+    def _specify(self, n_features: int, generator: torch.Generator) -> RealNVPSpecification:
+        """Return the specification of the flow, its location and scale checked."""
+        loc, scale = _per_column("loc", self.loc, n_features), _per_column("scale", self.scale, n_features)
+        if not (np.isfinite(loc).all() and np.isfinite(scale).all() and (scale > 0).all()):
             raise ValueError(
                 f"loc must be finite and scale finite and greater than 0, got {self.loc!r} and {self.scale!r}."
             )
-        return recipe if self.bounds is None else {**recipe, "kind": "bounded_real_nvp", **self._edges(n_features)}
+        return real_nvp_specification(
+            Scaling(loc, scale, np.arange(n_features)),
+            "float64",
+            generator,
+            n_layers=self.n_layers,
+            n_estimators=self.n_estimators,
+            hidden_layer_sizes=self.hidden_layer_sizes,
+            activation=self.activation,
+            coupling=self.coupling,
+            mask=self.mask,
+            bounds=None if self.bounds is None else self._checked_bounds(n_features),
+        )
 
-    def _edges(self, n_features: int) -> dict[str, NDArray[np.float64]]:
-        """The bounds, checked."""
+    def _checked_bounds(self, n_features: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Check the bounds, and return a number for each column."""
         if not (isinstance(self.bounds, (tuple, list)) and len(self.bounds) == 2):
             raise ValueError(f"bounds must be None or a tuple (low, high), got {self.bounds!r}.")
         low, high = (_per_column("bounds", edge, n_features) for edge in self.bounds)
         if not (low < high).all():
             raise ValueError(f"bounds must have low below high in every column, got {self.bounds!r}.")
-        return {"low": low, "high": high}
+        return low, high
 
     def _weigh(self, target: Target, rng: np.random.RandomState) -> None:
         """Set draws with their importance weights, and what these say about the fit."""
@@ -305,21 +295,21 @@ class VariationalRealNVP(ScoringEstimator):
         x = torch.tensor(self._draws, device=self._flow.like.device)
         log_p = torch.cat([target(rows)[0] for rows in torch.split(x, max(1000, int(self.batch_size)))])
         log_weights = log_p.cpu().numpy() - self.score_samples(self._draws)
-        self._log_weights = np.where(np.isfinite(log_weights), log_weights, -np.inf)
+        self._draw_log_weights = np.where(np.isfinite(log_weights), log_weights, -np.inf)
         if not np.isfinite(log_weights).any():
             raise ValueError(
                 f"log_density must be finite at some of {N_DRAWS} draws from the fitted flows, got none, such as "
                 f"{log_p[0].item()} at {self._draws[0].tolist()}. Choose other loc and scale, or bounds if it has any."
             )
-        share = effective_share(self._log_weights)
-        self.log_evidence_ = log_mean(self._log_weights)
+        share = effective_share(self._draw_log_weights)
+        self.log_evidence_ = log_mean(self._draw_log_weights)
         self.log_evidence_std_err_ = float(np.sqrt((1 / share - 1) / N_DRAWS))
         self.effective_sample_size_ = share
-        self.pareto_k_ = pareto_k(self._log_weights)
+        self.pareto_k_ = pareto_k(self._draw_log_weights)
 
     def _warn(self, target: Target) -> None:
         """Say what is wrong with the target, or else with the fit."""
-        n_outside = int(np.isneginf(self._log_weights).sum())
+        n_outside = int(np.isneginf(self._draw_log_weights).sum())
         if target.n_bad:
             warn_caller(
                 f"log_density was NaN or plus infinity at {target.n_bad} of {target.n_rows} draws, such as "
@@ -337,6 +327,22 @@ class VariationalRealNVP(ScoringEstimator):
                 "nor resample. Raise max_iter or n_layers, choose loc and scale such that the first draws cover the "
                 "target, pass bounds if it has any, and see that its integral is finite."
             )
+
+    def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Compute the log-density of each row under the fitted flows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        log_density : ndarray of shape (n_samples,), dtype float64
+            In nats; minus infinity outside ``bounds``.
+        """
+        check_is_fitted(self)
+        return log_density(self._density, self._check_rows(X, reset=False))
 
     def resample(self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None) -> NDArray[Any]:
         """Draw rows from the target, up to the error of importance sampling.
@@ -358,14 +364,20 @@ class VariationalRealNVP(ScoringEstimator):
         """
         check_is_fitted(self)
         rule.check("n_samples", n_samples, rule.integer(1))
-        weights = np.exp(self._log_weights - self._log_weights.max())
+        weights = np.exp(self._draw_log_weights - self._draw_log_weights.max())
         rows = check_random_state(random_state).choice(len(weights), n_samples, p=weights / weights.sum())
         drawn: NDArray[Any] = self._draws[rows]
         return drawn
 
 
+def _print(history: History) -> bool:
+    """Print an evaluation of the loss; training is not to end."""
+    report(history)
+    return False
+
+
 def _per_column(name: str, values: ArrayLike, n_features: int) -> NDArray[np.float64]:
-    """A number a column."""
+    """Return a number for each column."""
     try:
         return np.broadcast_to(np.asarray(values, dtype=np.float64), n_features).copy()
     except (TypeError, ValueError) as error:

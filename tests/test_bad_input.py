@@ -147,9 +147,10 @@ def test_an_error_in_the_midst_of_training_loses_nothing(fitted, monkeypatch):
     def broken(*args, **kwargs):
         raise RuntimeError("in the midst")
 
-    for part in ("train", "build_flow", "FlowLearner._keep"):
+    parts = "learning.train", "specify.RealNVPSpecification", "fitting.FlowFitter._keep", "fitting.FlowFitter._tell"
+    for part in parts:
         with monkeypatch.context() as patch:
-            patch.setattr(f"sknvp._learning.{part}", broken)
+            patch.setattr(f"sknvp._estimators.{part}", broken)
             with pytest.raises(RuntimeError, match="in the midst"):
                 fitted.fit(np.ones((9, 5)) * np.arange(9)[:, None])
 
@@ -163,7 +164,7 @@ def test_ctrl_c_keeps_a_usable_fit(monkeypatch):
     def interrupt(history):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sknvp._learning.report", interrupt)
+    monkeypatch.setattr("sknvp._estimators.fitting.report", interrupt)
     with pytest.warns(UserWarning, match="interrupted by user"):
         estimator = small(verbose=True).fit(moons())
     assert len(estimator.loss_curve_) == 1

@@ -18,7 +18,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sknvp import ConditionalRealNVPDensity, RealNVPDensity, _regression
+from sknvp import ConditionalRealNVPDensity, RealNVPDensity
+from sknvp._experts import regression
+from sknvp._experts.table import Table
+from sknvp.flows.specification import Scaling
 
 from .small import normal_rows
 
@@ -142,7 +145,7 @@ def test_quantiles_invert_the_integrated_density(fitted, row):
 
 def test_quantiles_of_the_regression_too(monkeypatch):
     """Where it has all the weight they are a t-distribution's."""
-    monkeypatch.setattr("sknvp._regression.TAIL_WEIGHT", 1e9)
+    monkeypatch.setattr("sknvp._experts.stacking.LEAST_LAST_WEIGHT", 1e9)
     density = small(max_iter=1).fit(*pairs())
     assert density.stacking_weights_["linear_regression"] == pytest.approx(1, abs=1e-8)
     q = [1e-6, 0.02, 0.5, 0.7, 1 - 1e-5]
@@ -220,37 +223,41 @@ def test_a_line_is_told_by_the_regression():
     assert density.score(new, target) / 1000 > stats.norm.logpdf(normal_rows(1000, 1, 3)).mean() - 0.3
 
 
+def table(scaling, X, y):
+    """Rows of weight one, of which none is held out."""
+    return Table(scaling, torch.tensor(y), torch.ones(len(y)).double(), torch.zeros(1, len(y)).bool(), torch.tensor(X))
+
+
 def test_the_regression_is_ridges_for_each_members_weights():
     X, y = pairs(60, n_outputs=2)
-    frame = {"loc": np.array([1.0, 2.0]), "scale": np.array([3.0, 9.0]), "columns": np.arange(2)}
+    scaling = Scaling(np.array([1.0, 2.0]), np.array([3.0, 9.0]), np.arange(2))
     weights = np.random.default_rng(0).integers(0, 3, (2, 60)).astype(float)
-    recipe = _regression.linear_regression(frame, *map(torch.tensor, (X, y, weights)))
-    z = (y - frame["loc"]) / frame["scale"]
+    fitted = regression.linear_regression(table(scaling, X, y), torch.tensor(weights))
+    z = (y - scaling.loc) / scaling.scale
     for member, w in enumerate(weights):
-        theirs = Ridge(_regression.SHRINKAGE * w.sum()).fit(X, z, sample_weight=w)
-        np.testing.assert_allclose(recipe["coefficients"][member], theirs.coef_)
-        np.testing.assert_allclose(recipe["mean"][member], theirs.intercept_)
+        theirs = Ridge(regression.SHRINKAGE * w.sum()).fit(X, z, sample_weight=w)
+        np.testing.assert_allclose(fitted.coefficients[member], theirs.coef_)
+        np.testing.assert_allclose(fitted.mean[member], theirs.intercept_)
         covariance = np.cov((z - theirs.predict(X)).T, aweights=w, bias=True)
-        precision = recipe["precision_cholesky"][member] @ recipe["precision_cholesky"][member].T
+        precision = fitted.precision_cholesky[member] @ fitted.precision_cholesky[member].T
         np.testing.assert_allclose(np.linalg.inv(precision) * 10 / 8, covariance, rtol=1e-4, atol=1e-4)
 
 
 def test_a_gross_outlier_does_not_tilt_the_regression():
     X, y = pairs(300)
-    frame = {"loc": np.array([5.0]), "scale": np.array([3.0]), "columns": np.arange(1)}
+    scaling = Scaling(np.array([5.0]), np.array([3.0]), np.arange(1))
     fits = []  # one row repeated, one outlying in X, one in y
     for row, target in ((X[0], y[0]), ([1e9, 0], 5.0), ([0, 0], 1e9)):
-        given, targets = torch.tensor(np.r_[X, [row]]), torch.tensor(np.r_[y, target]).unsqueeze(1)
-        recipe = _regression.linear_regression(frame, given, targets, torch.ones(1, 301, dtype=torch.float64))
-        fits.append(recipe["coefficients"])
+        rows = table(scaling, np.r_[X, [row]], np.r_[y, target][:, None])
+        fits.append(regression.linear_regression(rows, rows.all_weights).coefficients)
     for fit in fits[1:]:
         np.testing.assert_allclose(fit, fits[0], atol=0.25)
     assert abs(fits[0]).max() > 0.5
 
 
 def test_the_regression_is_compared_by_rows_that_it_has_not_seen(monkeypatch):
-    seen, original = [], _regression.linear_regression
-    monkeypatch.setattr(_regression, "linear_regression", lambda *a: seen.append(a[-1].numpy()) or original(*a))
+    seen, original = [], regression.linear_regression
+    monkeypatch.setattr(regression, "linear_regression", lambda *a: seen.append(a[-1].numpy()) or original(*a))
     counts = 1.0 + np.arange(80) % 3
     density = small(max_iter=1).fit(*pairs(80), sample_weight=counts)
     compared, final = seen
@@ -258,7 +265,7 @@ def test_the_regression_is_compared_by_rows_that_it_has_not_seen(monkeypatch):
     np.testing.assert_array_equal(np.sort(final[0]), np.sort(counts) / 4)
     np.testing.assert_array_equal(compared, np.where(compared > 0, final, 0))
     assert ((compared == 0).sum(1) > 0).all()
-    assert len(density._experts[0]["coefficients"]) == 1
+    assert len(density._experts[0].coefficients) == 1
 
 
 @pytest.mark.parametrize("settings", [{"stacking": False}, {"early_stopping": False}], ids=str)

@@ -88,7 +88,7 @@ def test_a_bad_batch_costs_nothing():
 
 
 class Listener:
-    """A callback that notes what it hears and asks to stop after some looks."""
+    """A callback that notes what it hears and asks to stop after some evaluations."""
 
     def __init__(self, stop_after=10**9):
         self.heard = []
@@ -106,7 +106,7 @@ class Listener:
 
     def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
         self.heard.append(f"{context.task_name} ends")
-        if context.task_name != "look":
+        if context.task_name != "evaluation":
             return False
         self.scores.append(fitted_estimator.score_samples(moons()).mean())
         return len(self.scores) >= self.stop_after
@@ -116,12 +116,12 @@ class Listener:
 def test_callbacks_hear_of_every_part_of_a_fit():
     listener = Listener()
     estimator = stacked(max_iter=50).set_callbacks(listener).fit(moons())
-    looks = ["look begins", "look ends"] * len(estimator.loss_curve_)
+    evaluations = ["evaluation begins", "evaluation ends"] * len(estimator.loss_curve_)
     assert listener.heard == [
         "setup",
         "fit begins",
         "train begins",
-        *looks,
+        *evaluations,
         "train ends",
         "stack begins",
         "stack ends",
@@ -165,7 +165,7 @@ def test_without_callbacks_in_scikit_learn_there_are_none(monkeypatch):
     import importlib
     import sys
 
-    import sknvp._callbacks as ours
+    import sknvp._estimators.callbacks as ours
 
     monkeypatch.delattr(sklearn, "callback", raising=False)
     monkeypatch.setitem(sys.modules, "sklearn.callback", None)

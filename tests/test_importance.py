@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sknvp._importance import _pareto_shape, effective_share, log_mean, pareto_k
+from sknvp._variational.importance import _pareto_shape, effective_share, log_mean, pareto_k
 
 
 @pytest.mark.parametrize("k", [-0.3, 0.0, 0.4, 0.7, 1.5])

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sknvp._rows import in_chunks, location_and_scale, validation_rows
+from sknvp._estimators.rows import location_and_scale, validation_rows
 
 from .small import normal_rows
 
@@ -111,13 +111,6 @@ def test_one_row_repeated_often_stays_with_the_training_rows():
     chosen = validation_rows(X, np.ones(400), 20, 0.1, np.random.RandomState(0))
     assert not chosen[:, :360].any()
     assert chosen.sum(1).min() > 0
-
-
-@pytest.mark.parametrize("n_rows", [0, 1, 100, 101, 1000])
-def test_chunks_cover_every_row_once(n_rows):
-    chunks = list(in_chunks(n_rows, 100))
-    assert [i for chunk in chunks for i in range(chunk.start, chunk.stop)] == list(range(n_rows))
-    assert all(chunk.stop - chunk.start <= 100 for chunk in chunks)
 
 
 @pytest.mark.parametrize("n_rows", [2, 3, 19, 20, 21, 60, 100])

@@ -7,10 +7,13 @@ from scipy import optimize, stats
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KernelDensity
 
-from sknvp import _stacking
-from sknvp._rows import validation_rows
-from sknvp._stacking import Table, held_out, stacking_weights
-from sknvp._state import build_expert
+from sknvp._estimators.rows import Rows, scaling_of, validation_rows
+from sknvp._experts import stacking, unconditional
+from sknvp._experts import table as tables
+from sknvp._experts.stacking import stacking_weights
+from sknvp._experts.table import Table, systematic_resampling
+from sknvp._experts.unconditional import ExpertFitter
+from sknvp.flows.specification import Scaling
 
 from .small import moons, normal_rows, stacked
 
@@ -20,12 +23,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 def table(X, weights=None, n_members=4, validation_fraction=0.25):
     weights = np.ones(len(X)) if weights is None else weights
     validation = validation_rows(X, weights, n_members, validation_fraction, np.random.RandomState(0))
-    frame = {
-        "loc": torch.zeros(X.shape[1], dtype=torch.float64),
-        "scale": torch.ones(X.shape[1], dtype=torch.float64),
-        "columns": torch.arange(X.shape[1]),
-    }
-    return Table(frame, *map(torch.tensor, (X, weights, validation, np.full(len(X), -np.inf))))
+    scaling = Scaling(np.zeros(X.shape[1]), np.ones(X.shape[1]), np.arange(X.shape[1]))
+    return Table(scaling, *map(torch.tensor, (X, weights, validation)))
 
 
 def cross_fitted(X, validation, fit):
@@ -40,14 +39,14 @@ def test_held_out_kernels_are_cross_fitted():
     X = normal_rows(103, 2)
     rows = table(X)
     expected = cross_fitted(X, rows.validation, lambda train: KernelDensity(bandwidth=0.3).fit(train).score_samples)
-    kernels = build_expert(_stacking.kernels(rows, rows.training, whiten=False, bandwidth=0.3))
-    np.testing.assert_allclose(held_out(kernels, rows), expected)
+    kernels = unconditional.kernels(rows, rows.training_weights, whiten=False, bandwidth=0.3).build()
+    np.testing.assert_allclose(rows.cross_fitted_log_density(kernels), expected)
 
 
 def test_whitened_kernels_have_the_shape_of_the_data():
     X = normal_rows(200, 2) @ [[3.0, 2.9], [0.0, 0.2]]
     rows = table(X)
-    whitened = build_expert(_stacking.kernels(rows, rows.everything, whiten=True, bandwidth=0.5))
+    whitened = unconditional.kernels(rows, rows.all_weights, whiten=True, bandwidth=0.5).build()
     theirs = stats.gaussian_kde(X.T, bw_method=0.5 * np.sqrt(199 / 200))  # which divides by n - 1
     np.testing.assert_allclose(whitened.log_prob(rows.x)[0], theirs.logpdf(X.T), atol=1e-3)
 
@@ -55,16 +54,16 @@ def test_whitened_kernels_have_the_shape_of_the_data():
 def test_the_t_distribution_has_the_datas_mean_and_shape():
     X, weights = normal_rows(50, 3) @ np.triu(np.ones((3, 3))) + 1, np.arange(50) % 3
     rows = table(X, weights.astype(float))
-    ours = build_expert(_stacking.student_t(rows, rows.everything)).log_prob(rows.x)[0]
+    ours = unconditional.student_t(rows, rows.all_weights).build().log_prob(rows.x)[0]
     repeated = np.repeat(X, weights, axis=0)
-    theirs = stats.multivariate_t(repeated.mean(0), np.cov(repeated.T, bias=True), df=_stacking.DEGREES_OF_FREEDOM)
+    theirs = stats.multivariate_t(repeated.mean(0), np.cov(repeated.T, bias=True), df=unconditional.DEGREES_OF_FREEDOM)
     np.testing.assert_allclose(ours, theirs.logpdf(X), rtol=1e-4)
 
 
 def test_rows_held_out_by_none_are_left_aside():
     X = normal_rows(100, 2)
     rows = table(X, n_members=2, validation_fraction=0.2)
-    scores = held_out(build_expert(_stacking.student_t(rows, rows.training)), rows)
+    scores = rows.cross_fitted_log_density(unconditional.student_t(rows, rows.training_weights).build())
     np.testing.assert_array_equal(scores.isnan(), ~rows.validation.any(0))
     weights = stacking_weights(torch.stack([scores, scores - 1]), rows.weights)
     assert weights[0] == pytest.approx(1, abs=1e-3)
@@ -92,31 +91,32 @@ def test_the_mixture_finds_clusters():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(400, 2)) * 0.1 + rng.choice([-1.0, 1.0], (400, 2))
     rows = table(X)
-    recipe = _stacking.best_mixture(rows, np.random.RandomState(0))
-    assert recipe["means"].shape[1] >= 4
+    mixture = ExpertFitter(rows, np.random.RandomState(0)).best_mixture()
+    assert mixture.means.shape[1] >= 4
     truth = stats.norm(np.abs(X) - 1, 0.1).logpdf(0).sum(1).mean() - np.log(4)
-    assert held_out(build_expert(recipe), rows).mean() > truth - 0.1
+    assert rows.cross_fitted_log_density(mixture.build()).mean() > truth - 0.1
 
 
 def test_the_bandwidth_is_near_the_best_of_a_fine_grid():
     X = moons(300)
     rows = table(X)
-    recipe = _stacking.best_kernels(rows, np.random.RandomState(0))(rows.training)
+    chosen = ExpertFitter(rows, np.random.RandomState(0)).best_kernels()
+    kernels = unconditional.kernels(rows, rows.training_weights, *chosen)
 
     def score(bandwidth):
         return cross_fitted(
             X, rows.validation, lambda train: KernelDensity(bandwidth=bandwidth).fit(train).score_samples
         ).mean()
 
-    assert held_out(build_expert(recipe), rows).mean() > max(map(score, np.geomspace(0.03, 1, 60))) - 0.02
+    assert rows.cross_fitted_log_density(kernels.build()).mean() > max(map(score, np.geomspace(0.03, 1, 60))) - 0.02
 
 
 def test_large_tables_are_sampled(monkeypatch):
-    monkeypatch.setattr(_stacking, "N_ROWS", 100)
-    monkeypatch.setattr(_stacking, "LEAST_WEIGHT", 0.0)
+    monkeypatch.setattr(tables, "MAX_ROWS", 100)
+    monkeypatch.setattr(stacking, "LEAST_WEIGHT", 0.0)
     density = stacked().fit(moons(1000))
-    kernels = [recipe for recipe in density._experts if recipe["kind"] == "kernels"]
-    assert [len(recipe["points"]) for recipe in kernels] == [100]
+    kernels = [expert for expert in density._experts if expert.name == "kernels"]
+    assert [len(expert.points) for expert in kernels] == [100]
     assert np.isfinite(density.score(moons(50, seed=1)))
 
 
@@ -130,7 +130,7 @@ def test_weights_add_up_and_the_tail_is_always_there():
 
 
 def test_held_out_rows_that_the_sample_missed_weigh_nothing(monkeypatch):
-    monkeypatch.setattr(_stacking, "N_ROWS", 5)
+    monkeypatch.setattr(tables, "MAX_ROWS", 5)
     density = stacked(n_estimators=1, validation_fraction=0.003, max_iter=2).fit(moons())
     assert density.stacking_weights_ == {"flows": 1.0}
 
@@ -155,11 +155,15 @@ def test_what_is_stacked_does_as_well_as_its_best_part():
 def test_an_outlier_does_not_choose_the_bandwidth():
     """One row so far away that narrow kernels would lose by the mean, though they are better for all the others."""
     X = np.r_[moons(300), [[60.0, -60.0]]]
-    rows = Table.of(np.arange(2), X, np.ones(301), table(X).validation.numpy(), np.random.RandomState(0))
-    narrow, wide = (_stacking.kernels(rows, rows.training, whiten=False, bandwidth=h) for h in (0.05, 0.5))
-    assert _stacking.held_out_score(narrow, rows) > _stacking.held_out_score(wide, rows)
-    without = rows._replace(tail=torch.full_like(rows.tail, -torch.inf))
-    assert _stacking.held_out_score(narrow, without) < _stacking.held_out_score(wide, without)
+    weights, validation = np.ones(301), table(X).validation.numpy()
+    rows = Table.of(scaling_of(X, weights), Rows.split(X, weights), validation, np.random.RandomState(0))
+    specifications = [unconditional.kernels(rows, rows.training_weights, False, h) for h in (0.05, 0.5)]
+    tail = ExpertFitter(rows, np.random.RandomState(0)).tail
+    narrow, wide = (unconditional.held_out_score(each, rows, tail) for each in specifications)
+    assert narrow > wide
+    none = torch.full_like(tail, -torch.inf)
+    narrow, wide = (unconditional.held_out_score(each, rows, none) for each in specifications)
+    assert narrow < wide
 
 
 def test_a_gross_outlier_costs_the_others_little():
@@ -170,9 +174,9 @@ def test_a_gross_outlier_costs_the_others_little():
 
 def test_heavy_rows_are_drawn_by_their_weights():
     weights = np.r_[np.full(90, 1e-6), np.ones(10)]
-    drawn = _stacking._drawn(weights, 50, np.random.RandomState(0))
+    drawn = systematic_resampling(weights, 50, np.random.RandomState(0))
     assert np.bincount(drawn, minlength=100)[90:].tolist() == [5] * 10
-    assert len(np.unique(_stacking._drawn(np.ones(101), 100, np.random.RandomState(0)))) == 100
+    assert len(np.unique(systematic_resampling(np.ones(101), 100, np.random.RandomState(0)))) == 100
 
 
 @pytest.mark.parametrize("n_features", [1, 3])
@@ -208,14 +212,14 @@ def test_float32_rows_are_weighed_as_they_are_scored():
 def test_a_warm_start_holds_out_the_same_rows():
     density = stacked(warm_start=True, random_state=None).fit(moons())
     sides = []
-    original = _stacking.Table.of
+    original = Table.of
 
-    def spy(columns, X, weights, validation, rng):
+    def spy(scaling, rows, validation, rng):
         sides.append(validation)
-        return original(columns, X, weights, validation, rng)
+        return original(scaling, rows, validation, rng)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_stacking.Table, "of", spy)
+        patch.setattr(Table, "of", spy)
         density.fit(moons()).fit(moons())
     np.testing.assert_array_equal(*sides)
 
@@ -224,7 +228,7 @@ def test_ctrl_c_while_stacking_leaves_the_flows(monkeypatch):
     def interrupt(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sknvp.density.stack", interrupt)
+    monkeypatch.setattr("sknvp._experts.unconditional.ExpertFitter.candidates", interrupt)
     with pytest.warns(UserWarning, match="the flows stay alone"):
         density = stacked().fit(moons())
     assert density.stacking_weights_ == {"flows": 1.0}

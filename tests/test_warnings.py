@@ -86,7 +86,7 @@ def test_interrupted_stacking_names_the_callers_line(monkeypatch):
     def interrupted(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sknvp.density.stack", interrupted)
+    monkeypatch.setattr("sknvp._experts.unconditional.ExpertFitter.candidates", interrupted)
 
     def fit():
         brief(RealNVPDensity).fit(X)

@@ -1,37 +1,35 @@
-"""What a fitted conditional density is asked: how likely targets are given rows, their mean, their quantiles, draws."""
+"""The methods that a conditional density has: scores, means, quantiles and draws of targets given rows."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import RegressorMixin
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from . import _parameters as rule
-from ._base import FLOATS, FlowEstimator, to_tensor
-from ._estimator import LEAST
-from ._rows import in_chunks
-from ._state import build_expert, usual_modes
-from .flows import Ensemble
-from .flows.summaries import mean, noise_points, quantile
+from ..flows.specification import Scaling
+from ..flows.summaries import mean, noise_points, quantile
+from . import parameters as rule
+from .base import FLOATS, FlowEstimator
+from .density import OVERFLOW_CURE
+from .evaluation import default_torch_modes, draw_given, evaluate, finite_log_density, new_generator
 
-FARTHEST = 1e18  # standard deviations; its square is a number in every dtype
-N_POINTS = 100  # of noise, that `predict` averages over if there is one target, ...
+MAX_CONTEXT = 1e18  # standard deviations; the square of it is finite in every dtype
+N_POINTS = 100  # the number of points of noise that `predict` averages over if there is one target, ...
 N_POINTS_OF_SEVERAL = 512  # ... and if there are several
 
 
-class ConditionalScoringEstimator(RegressorMixin, FlowEstimator):  # type: ignore[misc]
+class ConditionalDensityMethods(RegressorMixin, FlowEstimator):  # type: ignore[misc]
     """A fitted density of targets given rows behind scikit-learn's methods; a subclass adds `fit`."""
 
     n_outputs_: int
     _squeeze: bool
-    _inputs: dict[str, NDArray[Any]]  # location and scale of the columns of X, and which of them vary
-    _experts: list[dict[str, Any]]
-    _log_weights: NDArray[np.float64]
+    _input_scaling: Scaling  # of the columns of X
+
+    learning_rate_init: float
 
     def _check_pairs(self, X: ArrayLike, y: ArrayLike, *, reset: bool, n_least: int = 1) -> NDArray[Any]:
         """Rows and targets side by side, float64 or float32 as the rows are."""
@@ -50,27 +48,9 @@ class ConditionalScoringEstimator(RegressorMixin, FlowEstimator):  # type: ignor
                 raise ValueError(f"y must span less than {np.finfo(rows.dtype).max:.1e}. Divide it by a constant.")
         return np.concatenate([rows, targets], 1)
 
-    def _halves(self, pairs: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-        return pairs[:, : self.n_features_in_], pairs[:, self.n_features_in_ :]
-
     def _context(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """The columns of X that vary, standardised, in the dtype that was fitted.
-
-        What lies beyond `FARTHEST`, where a network's answers have long been the same, is put there.
-        """
-        own = self._inputs
-        with np.errstate(over="ignore"):
-            standardised = (rows[:, own["columns"]] - own["loc"]) / own["scale"]
-        context: NDArray[Any] = np.clip(standardised, -FARTHEST, FARTHEST).astype(self._recipe["dtype"])
-        return context
-
-    @property
-    def _density(self) -> Ensemble:
-        """The flows and the regression as one density."""
-        with usual_modes():
-            device = self._flow.like.device
-            experts = [build_expert(recipe).to(device) for recipe in self._experts]
-            return Ensemble([self._flow, *experts], torch.tensor(self._log_weights, device=device))
+        """Standardise the columns of X that vary, in the dtype of the flow; see `standardized_context`."""
+        return standardized_context(self._input_scaling, rows, self._specification.dtype)
 
     def score_samples(self, X: ArrayLike, y: ArrayLike | None = None) -> NDArray[np.float64]:
         """Log-density of the targets of each row, given its columns.
@@ -90,11 +70,8 @@ class ConditionalScoringEstimator(RegressorMixin, FlowEstimator):  # type: ignor
         """
         check_is_fitted(self)
         pairs = self._check_pairs(X, self.predict(X) if y is None else y, reset=False)
-        rows, targets = self._halves(pairs)
-        density = self._density
-        log_density = self._in_chunks(density.log_prob, density.chunk_size, targets, self._context(rows))
-        bounded: NDArray[np.float64] = np.maximum(log_density, LEAST)
-        return bounded
+        rows, targets = np.split(pairs, [self.n_features_in_], axis=1)
+        return finite_log_density(self._density, targets, self._context(rows))
 
     def score(self, X: ArrayLike, y: ArrayLike) -> float:
         """Total log-likelihood of the targets.
@@ -135,13 +112,9 @@ class ConditionalScoringEstimator(RegressorMixin, FlowEstimator):  # type: ignor
         check_is_fitted(self)
         rule.check("n_samples", n_samples, rule.integer(1))
         context = np.repeat(self._context(self._check_rows(X, reset=False)), n_samples, axis=0)
-        generator = torch.Generator().manual_seed(int(check_random_state(random_state).randint(2**31 - 1)))
-        density = self._density
-
-        def draw(context: Tensor) -> Tensor:
-            return density.sample(len(context), generator, context)
-
-        y = self._in_chunks(draw, density.chunk_size, context)
+        y = draw_given(
+            self._density, context, new_generator(random_state), OVERFLOW_CURE.format(self.learning_rate_init)
+        )
         return self._as_in_fit(y.reshape(-1, n_samples, self.n_outputs_))
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
@@ -164,13 +137,14 @@ class ConditionalScoringEstimator(RegressorMixin, FlowEstimator):  # type: ignor
         """
         check_is_fitted(self)
         context, density = self._context(self._check_rows(X, reset=False)), self._density
-        with usual_modes():
+        with default_torch_modes():
             points, weights = noise_points(self.n_outputs_, N_POINTS if self.n_outputs_ == 1 else N_POINTS_OF_SEVERAL)
 
         def means(context: Tensor) -> Tensor:
             return mean(density, context, points, weights)
 
-        return self._as_in_fit(self._in_chunks(means, max(1, density.chunk_size // len(points)), context))
+        batch_size = max(1, density.chunk_size // len(points))
+        return self._as_in_fit(evaluate(means, batch_size, density.like, context))
 
     def predict_quantile(self, X: ArrayLike, q: ArrayLike = 0.5) -> NDArray[Any]:
         """Quantiles of the target for each row: where its distribution function, given the row, is ``q``.
@@ -209,23 +183,25 @@ class ConditionalScoringEstimator(RegressorMixin, FlowEstimator):  # type: ignor
         def quantiles(context: Tensor) -> Tensor:
             return torch.stack([quantile(density, float(share), context) for share in np.atleast_1d(shares)], 1)
 
-        y = self._in_chunks(quantiles, density.chunk_size, context).astype(self._recipe["dtype"])
+        y = evaluate(quantiles, density.chunk_size, density.like, context).astype(self._specification.dtype)
         return y if shares.ndim else y[:, 0]
 
-    def _in_chunks(self, function: Callable[..., Tensor], size: int, *arrays: NDArray[Any]) -> NDArray[Any]:
-        """What a function of tensors gives for so many rows at a time."""
-        like = self._flow.like
-        with usual_modes(), torch.no_grad():
-            parts = [
-                function(*(to_tensor(array[chunk], like) for array in arrays)).cpu().numpy()
-                for chunk in in_chunks(len(arrays[0]), size)
-            ]
-        return np.concatenate(parts)
-
     def _as_in_fit(self, y: NDArray[Any]) -> NDArray[Any]:
-        """The dtype that was fitted, and one dimension less if ``y`` had but one."""
-        y = y.astype(self._recipe["dtype"])
+        """Return targets in the dtype that was fitted, with one dimension less if ``y`` had but one."""
+        y = y.astype(self._specification.dtype)
         return y[..., 0] if self._squeeze else y
+
+
+def standardized_context(scaling: Scaling, rows: NDArray[Any], dtype: str) -> NDArray[Any]:
+    """Standardise the columns that vary, in the dtype named; returns an array of shape (n_rows, n_varying).
+
+    A number beyond `MAX_CONTEXT`, where the answer of a network no longer changes, is moved there.
+    """
+    columns = scaling.columns
+    with np.errstate(over="ignore"):
+        z = (rows[:, columns] - scaling.loc[columns]) / scaling.scale[columns]
+    context: NDArray[Any] = np.clip(z, -MAX_CONTEXT, MAX_CONTEXT).astype(dtype)
+    return context
 
 
 def refuse_missing_targets(y: ArrayLike) -> None:

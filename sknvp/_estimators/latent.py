@@ -3,17 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_array
 from torch import Tensor
 
-from ._base import to_tensor
-from ._rows import in_chunks
-from ._state import no_autocast
-from .flows import Flow
+from ..flows import Flow
+from .evaluation import evaluate
 
 
 class LatentMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type: ignore[misc]
@@ -39,10 +35,9 @@ class LatentMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type: i
     def _carried(
         self, rows: NDArray[Any], function: Callable[[Tensor], tuple[Tensor, Tensor]], dtype: Any
     ) -> NDArray[Any]:
-        """What each row becomes, in chunks; the values of a column lie together on the way, as in `Flow.log_prob`."""
-        carried = np.empty(rows.shape, dtype)
-        with torch.no_grad(), no_autocast():
-            for chunk in in_chunks(len(rows), self._flow.chunk_size):
-                x = to_tensor(rows[chunk].T, self._flow.like).mT.unsqueeze(0)
-                carried[chunk] = function(x)[0][0].cpu().numpy()
-        return carried
+        """Carry each row through one direction of the flow, with the values of a column side by side in memory."""
+
+        def carry(x: Tensor) -> Tensor:
+            return function(x.mT.contiguous().mT.unsqueeze(0))[0][0]
+
+        return evaluate(carry, self._flow.chunk_size, self._flow.like, rows).astype(dtype, copy=False)

@@ -1,19 +1,38 @@
-"""What happens to rows before a flow sees them: weights, location and scale, validation rows, chunks."""
+"""What happens to rows before a flow sees them: weights, equal rows, location and scale, validation rows."""
 
-from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array, check_consistent_length
 
+from ..flows.specification import Scaling
+
 OUTLYING = 10.0  # see `_limits`
 LOCATION_BITS = 40  # see `location_and_scale`
 
 
-def in_chunks(n_rows: int, size: int) -> Iterator[slice]:
-    """Slices of at most `size` rows that cover all of them."""
-    return (slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size))
+class Rows(NamedTuple):
+    """The rows that a flow learns from, all of positive weight."""
+
+    x: NDArray[Any]  # shape (n_rows, n_features), float64 or float32: the columns whose density is learned
+    weights: NDArray[np.float64]  # shape (n_rows,), at most one; only their ratios matter
+    given: NDArray[Any]  # shape (n_rows, n_given): the columns that the density is conditioned on, if there are any
+
+    @classmethod
+    def merged(cls, table: NDArray[Any], weights: NDArray[np.float64], n_given: int = 0) -> Self:
+        """Merge equal rows of a table whose first ``n_given`` columns are the condition, so that weights add up."""
+        return cls.split(*distinct(table, weights), n_given)
+
+    @classmethod
+    def split(cls, table: NDArray[Any], weights: NDArray[np.float64], n_given: int = 0) -> Self:
+        """Take the first ``n_given`` columns of a table as the condition and the others as the data."""
+        return cls(table[:, n_given:], weights, table[:, :n_given])
+
+    @property
+    def table(self) -> NDArray[Any]:
+        """All columns, those of the condition first."""
+        return np.concatenate([self.given, self.x], 1) if self.given.shape[1] else self.x
 
 
 def check_weights(sample_weight: ArrayLike | None, X: NDArray[Any], n_least: int = 2) -> NDArray[np.float64]:
@@ -85,6 +104,14 @@ def location_and_scale(
     scale = np.where(varies, std * span, 1.0)
     step = np.ldexp(1.0, np.frexp(scale)[1] - LOCATION_BITS)
     return first + np.round(mean * span / step) * step, scale, varies
+
+
+def scaling_of(X: NDArray[Any], weights: NDArray[np.float64], standardize: bool = True) -> Scaling:
+    """Measure the location and the scale of each column, zero and one without ``standardize``."""
+    loc, scale, varies = location_and_scale(X, weights)
+    if not standardize:
+        loc, scale = np.zeros_like(loc), np.ones_like(scale)
+    return Scaling(loc, scale, np.flatnonzero(varies))
 
 
 def _limits(X: NDArray[Any], weights: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,15 +1,18 @@
-"""Rules that constructor parameters keep, checked at `fit`."""
+"""The rules that constructor parameters keep, checked at `fit`."""
 
 from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+
+from ..flows.conditioner import ACTIVATIONS
+from ..flows.masks import MASKS
+from ..flows.recipes import COUPLINGS
 
 
 class Rule(NamedTuple):
-    """What a parameter must be: a test and its wording."""
+    """A condition that a parameter must meet, and the words for it."""
 
     holds: Callable[[Any], bool]
     words: str
@@ -100,18 +103,31 @@ def _is_sequence(value: Any) -> bool:
     return isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim == 1)
 
 
-def check_mask(mask: ArrayLike, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """A user's mask as booleans; every layer must have columns of both kinds, but for a single column."""
-    array = np.asarray(mask)
-    if array.shape != shape:
-        raise ValueError(f"mask must have shape (n_layers, n_features) = {shape}, got {array.shape}.")
-    if not np.isin(array, (0, 1)).all():
-        raise ValueError(f"mask must hold zeros and ones (or False and True) only, got {np.unique(array)}.")
-    keep = array.astype(bool)
-    idle = np.flatnonzero(keep.all(1) | ~keep.any(1))
-    if shape[1] > 1 and len(idle):
-        raise ValueError(
-            f"mask must have a one (conditions) and a zero (is transformed) in every layer, got {array[idle[0]]} "
-            f"in layer {idle[0]}."
-        )
-    return keep
+RULES: dict[str, Rule] = {  # the rule of every parameter that has the same one in all estimators that take it
+    "activation": one_of(*ACTIVATIONS),
+    "alpha": non_negative(),
+    "annealing": share(),
+    "batch_norm": boolean(),
+    "batch_size": integer(1),
+    "contamination": either(one_of("auto"), at_most(0.5)),
+    "coupling": one_of(*COUPLINGS),
+    "early_stopping": boolean(),
+    "flip": boolean(),
+    "hidden_layer_sizes": widths(),
+    "image_shape": image_shape(),
+    "learning_rate_init": positive(),
+    "mask": either(one_of(*MASKS), array("an array of shape (n_layers, n_features)")),
+    "max_iter": either(integer(1), one_of("auto")),
+    "n_blocks": integer(0),
+    "n_estimators": integer(1),
+    "n_filters": integer(1),
+    "n_iter_no_change": integer(1),
+    "n_layers": integer(1),
+    "n_levels": integer(2, 2**16),
+    "stacking": boolean(),
+    "standardize": boolean(),
+    "tol": non_negative(),
+    "validation_fraction": fraction(),
+    "verbose": either(boolean(), integer(0)),
+    "warm_start": boolean(),
+}

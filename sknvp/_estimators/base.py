@@ -1,0 +1,104 @@
+"""What all estimators of flows share: checked parameters and rows, fits that fail without loss, and pickles."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import validate_data
+
+from .. import __version__
+from ..flows import Ensemble, Flow
+from ..flows.specification import ExpertSpecification, Specification
+from . import parameters as rule
+from .evaluation import default_torch_modes
+from .state import loaded_flow, saved_flow, usable_device
+
+FORMAT = 2  # the version of the pickles; it rises whenever a fitted estimator's state gets another meaning
+FLOATS = (np.float64, np.float32)  # the dtypes that computation follows; anything else becomes the first
+
+
+class FlowEstimator(BaseEstimator):  # type: ignore[misc]
+    """An estimator with a flow inside.
+
+    Its parameters are those of its constructor, each with a rule in `parameters.RULES` or in its own ``_rules``. Its
+    fitted state is private: the specification of the flow, the flow, the specifications of the experts beside it, and
+    the log-weights of the flow and the experts; the density is made of these. Its pickles carry NumPy arrays and plain
+    values alone, so that one written where there is a GPU opens where there is none.
+    """
+
+    device: str
+    random_state: int | np.random.RandomState | None
+
+    _rules: ClassVar[dict[str, rule.Rule]] = {}
+
+    _specification: Specification
+    _flow: Flow
+    _experts: list[ExpertSpecification]
+    _log_weights: NDArray[np.float64]
+    _density: Ensemble
+
+    @property
+    def flow_(self) -> Flow:
+        """The fitted flow, a `torch.nn.Module`; ``print(density.flow_)`` shows its architecture."""
+        if not self._is_fitted:
+            raise NotFittedError(f"This {type(self).__name__} is not fitted yet, so that it has no flow_. Call fit.")
+        return self._flow
+
+    @property
+    def _is_fitted(self) -> bool:
+        return "_flow" in self.__dict__
+
+    def _check_parameters(self) -> torch.device:
+        """Raise a ValueError for the first parameter that breaks its rule; return the torch device."""
+        for name, value in self.get_params(deep=False).items():
+            if own_rule := {**rule.RULES, **self._rules}.get(name):
+                rule.check(name, value, own_rule)
+        return usable_device(self.device)
+
+    def _check_rows(self, X: ArrayLike, *, reset: bool, n_least: int = 1) -> NDArray[Any]:
+        """Check X, and return it as float64 or float32; its columns are remembered (``reset``) or compared."""
+        rows: NDArray[Any] = validate_data(self, X, dtype=FLOATS, reset=reset, ensure_min_samples=n_least)
+        return rows
+
+    @contextmanager
+    def _unchanged_on_error(self) -> Iterator[None]:
+        """Undo every change of an attribute if the body raises, so that a failed fit loses nothing."""
+        before = dict(self.__dict__)
+        try:
+            yield
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().__getstate__()
+        if "_flow" in state:
+            state = {name: value for name, value in state.items() if name != "_density"}
+            state |= {"_flow": saved_flow(state["_flow"]), "_written": {"format": FORMAT, "by": __version__}}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        written = state.get("_written", {"format": FORMAT})
+        if written["format"] != FORMAT:
+            raise ValueError(
+                f"The pickled {type(self).__name__} must have format {FORMAT}, which sknvp {__version__} reads, got "
+                f"format {written['format']}, written by sknvp {written['by']}. Open it with that version, or fit anew."
+            )
+        if "_flow" in state:
+            flow = loaded_flow(state["_specification"], state["_flow"])
+            state = {**state, "_flow": flow, "_density": ensemble(flow, state["_experts"], state["_log_weights"])}
+        super().__setstate__({name: value for name, value in state.items() if name != "_written"})
+
+
+def ensemble(flow: Flow, experts: list[ExpertSpecification], log_weights: NDArray[np.float64]) -> Ensemble:
+    """Build the density of a flow and the experts beside it."""
+    device = flow.like.device
+    with default_torch_modes():
+        parts = [flow, *(expert.build(device) for expert in experts)]
+        return Ensemble(parts, torch.tensor(log_weights, device=device))

@@ -1,0 +1,169 @@
+"""The methods that every density without a condition has, and how it is fitted to rows."""
+
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import DensityMixin
+from sklearn.utils.validation import check_is_fitted
+
+from . import parameters as rule
+from .base import FlowEstimator
+from .callbacks import Task, with_callbacks
+from .evaluation import draw_rows, finite_log_density, new_generator
+from .fitting import FlowFitter
+from .rows import check_weights
+
+OVERFLOW_CURE = (
+    "learning_rate_init must be small enough for training not to diverge, got a flow that puts rows beyond all numbers "
+    "with {!r}. Fit with a smaller one."
+)
+
+
+class DensityMethods(DensityMixin, FlowEstimator):  # type: ignore[misc]
+    """The methods of a fitted density: `score_samples`, `score` and `sample`."""
+
+    learning_rate_init: float
+
+    def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Compute the log-density of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        log_density : ndarray of shape (n_samples,), dtype float64
+            In nats, in the units of the ``X`` that was fitted.
+        """
+        check_is_fitted(self)
+        return finite_log_density(self._density, self._check_rows(X, reset=False))
+
+    def score(self, X: ArrayLike, y: Any = None) -> float:
+        """Compute the total log-likelihood of the rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+        y : Ignored
+            Not used, present for API consistency by convention.
+
+        Returns
+        -------
+        log_likelihood : float
+            The sum of `score_samples`, in nats.
+        """
+        return float(self.score_samples(X).sum())
+
+    def sample(self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None) -> NDArray[Any]:
+        """Draw new rows from the density.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            The number of rows.
+        random_state : int, RandomState instance or None, default=None
+            Pass an int for the same rows at every call.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            Independent rows, of the dtype that was fitted.
+
+        Raises
+        ------
+        ValueError
+            If ``n_samples`` breaks its rule, or the flows have diverged in training and draw no finite rows.
+        """
+        check_is_fitted(self)
+        rule.check("n_samples", n_samples, rule.integer(1))
+        cure = OVERFLOW_CURE.format(self.learning_rate_init)
+        return draw_rows(self._density, int(n_samples), new_generator(random_state), cure)
+
+
+class FlowDensity(DensityMethods, FlowFitter):
+    """A density that is fitted to rows, at once or in a stream."""
+
+    @with_callbacks
+    def fit(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
+        """Fit the flows to rows.
+
+        If anything raises, what was fitted before stays as it was. Ctrl-C ends training early with the best weights
+        so far, or without ``early_stopping`` with the last ones, and a second one ends ``stacking``, which leaves the
+        flows alone; in a cross-validation it ends the present fit only.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows; at least two, finite, without missing values.
+        y : Ignored
+            Not used, present for API consistency by convention.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How often each row counts, not negative. A row of weight zero is as if absent, one of weight two as if it
+            were there twice, without ``batch_norm`` in every bit of the fit.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter, ``X`` or ``sample_weight`` breaks its rule.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If training had not settled after ``max_iter`` epochs, a number of them being given.
+        """
+        task = Task.whole_fit(self, 2)
+        with self._unchanged_on_error():
+            task.begin(X)
+            continues = self.warm_start and self._is_fitted
+            device = self._check_parameters()
+            checked = self._check_rows(X, reset=not continues, n_least=2)
+            rows = self._merge(checked, check_weights(sample_weight, checked))
+            self._fit_rows(rows, device, continues, task)
+            task.end(X)
+        return self
+
+    def partial_fit(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
+        """Train the flows for one epoch on rows, which may be a part of a stream.
+
+        A first call starts new flows, standardised by the rows that it gets: pass enough of them, or `fit` to the first
+        thousands. Later calls keep location, scale and constant columns, and the optimiser's state, which pickles carry
+        along. No rows are held out. What stands beside the flows since `fit` stays, with its weights; without a
+        `fit` there is nothing.
+
+        If anything raises, Ctrl-C included, what was fitted before stays as it was.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows; at least two in the first call, finite, without missing values.
+        y : Ignored
+            Not used, present for API consistency by convention.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How often each row counts, not negative, relative to the others of this call.
+
+        Returns
+        -------
+        self : object
+            The estimator, trained further.
+
+        Raises
+        ------
+        ValueError
+            If a parameter, ``X`` or ``sample_weight`` breaks its rule, or a parameter of the architecture has changed.
+        """
+        with self._unchanged_on_error():
+            n_least = 1 if self._is_fitted else 2
+            device = self._check_parameters()
+            checked = self._check_rows(X, reset=not self._is_fitted, n_least=n_least)
+            rows = self._merge(checked, check_weights(sample_weight, checked, n_least=n_least))
+            self._advance_rows(rows, device)
+        return self

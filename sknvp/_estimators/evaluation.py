@@ -1,0 +1,130 @@
+"""How fitted flows are evaluated: torch's modes, rows in batches, scores and draws."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.utils import check_random_state, gen_batches
+from torch import Tensor
+
+from ..flows import Ensemble
+
+LEAST_LOG_DENSITY = -1e300  # nats; every density underflows there, and a sum of such scores is still finite
+MAX_REDRAWS = 20  # how often rows that overflowed are drawn again
+
+
+@contextmanager
+def default_torch_modes(*, inference: bool = False) -> Iterator[None]:
+    """Set aside a caller's gradient modes, `torch.autocast` and default device.
+
+    Parameters
+    ----------
+    inference : bool, default=False
+        Whether the body runs in `torch.inference_mode`; otherwise autograd is on.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(inference))
+        if not inference:
+            stack.enter_context(torch.enable_grad())
+        for device in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(device):
+                stack.enter_context(torch.autocast(device, enabled=False))
+        if torch.empty(0).device.type != "cpu":  # a default device costs time in every operation, so set it if need be
+            stack.enter_context(torch.device("cpu"))
+        yield
+
+
+def to_tensor(array: NDArray[Any], reference: Tensor) -> Tensor:
+    """Copy an array, which may be read-only or strided, into a tensor with the reference's dtype and device."""
+    return torch.tensor(np.ascontiguousarray(array), dtype=reference.dtype, device=reference.device)
+
+
+def evaluate(
+    function: Callable[..., Tensor], batch_size: int, reference: Tensor, *arrays: NDArray[Any] | None
+) -> NDArray[Any]:
+    """Apply a function of tensors to the rows of arrays, in batches, so that memory does not grow with their number.
+
+    Parameters
+    ----------
+    function : callable
+        It takes one tensor for each array, or None where there is no array, and returns a tensor of as many rows.
+    batch_size : int
+        The largest number of rows in a batch.
+    reference : Tensor
+        Its dtype and device are those of the tensors that the function gets.
+    *arrays : ndarray of shape (n_rows, ...) or None
+        The rows; the first is an array.
+
+    Returns
+    -------
+    values : ndarray of shape (n_rows, ...)
+    """
+    (n_rows,) = {len(array) for array in arrays if array is not None}
+    values: NDArray[Any] | None = None
+    with default_torch_modes(inference=True):
+        for batch in gen_batches(n_rows, batch_size):
+            inputs = (None if array is None else to_tensor(array[batch], reference) for array in arrays)
+            part = function(*inputs).cpu().numpy()
+            if values is None:
+                values = np.empty((n_rows, *part.shape[1:]), part.dtype)
+            values[batch] = part
+    assert values is not None
+    return values
+
+
+def log_density(density: Ensemble, x: NDArray[Any], context: NDArray[Any] | None = None) -> NDArray[np.float64]:
+    """Compute the log-density of each row, given its context if there is any, in nats."""
+    return evaluate(density.log_prob, density.chunk_size, density.like, x, context)
+
+
+def finite_log_density(density: Ensemble, x: NDArray[Any], context: NDArray[Any] | None = None) -> NDArray[np.float64]:
+    """Compute the `log_density` of each row under a density that is positive everywhere; none is below -1e300."""
+    finite: NDArray[np.float64] = np.maximum(log_density(density, x, context), LEAST_LOG_DENSITY)
+    return finite
+
+
+def new_generator(random_state: int | np.random.RandomState | None) -> torch.Generator:
+    """Make a torch generator whose seed is the next number of a random state."""
+    return torch.Generator().manual_seed(int(check_random_state(random_state).randint(2**31 - 1)))
+
+
+def draw_rows(density: Ensemble, n_rows: int, generator: torch.Generator, cure: str) -> NDArray[Any]:
+    """Draw rows from a density without context, shape (n_rows, n_features); see `draw_finite`."""
+    counts = np.empty((n_rows, 0))
+    return evaluate(
+        lambda batch: draw_finite(density, len(batch), generator, cure), density.chunk_size, density.like, counts
+    )
+
+
+def draw_given(density: Ensemble, context: NDArray[Any], generator: torch.Generator, cure: str) -> NDArray[Any]:
+    """Draw a row for each row of the context; see `draw_finite`."""
+    return evaluate(
+        lambda batch: draw_finite(density, len(batch), generator, cure, batch),
+        density.chunk_size,
+        density.like,
+        context,
+    )
+
+
+def draw_finite(
+    density: Ensemble, n_rows: int, generator: torch.Generator, cure: str, context: Tensor | None = None
+) -> Tensor:
+    """Draw finite rows: a row that overflows, as flows give that have diverged in training, is drawn again.
+
+    Raises
+    ------
+    ValueError
+        With ``cure`` as its message, if some row overflows in every one of `MAX_REDRAWS` draws.
+    """
+    rows = density.sample(n_rows, generator, context)
+    for _ in range(MAX_REDRAWS):
+        overflowed = ~rows.isfinite().all(1)
+        if not overflowed.any():
+            return rows
+        rows[overflowed] = density.sample(
+            int(overflowed.sum()), generator, None if context is None else context[overflowed]
+        )
+    raise ValueError(cure)

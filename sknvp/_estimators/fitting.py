@@ -1,0 +1,217 @@
+"""What estimators that learn from rows share: a fit in one go, and one in a stream."""
+
+from abc import ABCMeta, abstractmethod
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+
+from ..flows import Flow
+from ..flows.caller import warn_caller
+from ..flows.objectives import NegativeLogLikelihood
+from ..flows.specification import ExpertSpecification, Specification, TabularSpecification
+from ..flows.training import History
+from .base import FlowEstimator, ensemble
+from .callbacks import CallbackSupportMixin, Task
+from .evaluation import default_torch_modes
+from .learning import (
+    FittedFlow,
+    OnEvaluation,
+    Start,
+    TrainingSettings,
+    advance_flow,
+    fit_flow,
+    held_out_rows,
+    maximum_likelihood,
+    report,
+)
+from .rows import Rows
+from .state import loaded_flow, saved_flow
+
+
+class Experts(NamedTuple):
+    """The densities beside a flow, and the weights of all."""
+
+    specifications: list[ExpertSpecification]
+    log_weights: NDArray[np.float64]  # shape (1 + n_experts,), of the flow and then of the experts
+
+
+NO_EXPERTS = Experts([], np.zeros(1))
+
+
+class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # type: ignore[misc]
+    """An estimator whose flow is trained on rows by maximum likelihood, at once or in a stream.
+
+    Subclasses give `_specify`. Those with experts beside the flow give `_fit_experts` too, and those whose training
+    minimises something else give `_objective`.
+    """
+
+    _architecture_parameters: ClassVar[tuple[str, ...]] = (
+        *("n_layers", "hidden_layer_sizes", "activation", "coupling", "mask"),
+        *("batch_norm", "standardize", "n_estimators"),
+    )
+    _advice: ClassVar[str] = (
+        "Raise max_iter or learning_rate_init; if it never settles, look for columns that are discrete or determine "
+        "each other."
+    )
+
+    max_iter: int | str
+    early_stopping: bool
+    warm_start: bool
+    verbose: bool | int
+
+    n_iter_: int
+    loss_curve_: list[float]
+    validation_scores_: list[float] | None
+    best_validation_score_: float | None
+
+    _architecture: dict[str, Any]
+    _moments: dict[str, NDArray[Any]]
+    _split_seed: int
+    _n_continued: int
+
+    @abstractmethod
+    def _specify(self, rows: Rows, generator: torch.Generator) -> Specification:
+        """Return the specification of a new flow for these rows; anything random in it comes from the generator."""
+
+    def _objective(
+        self, start: Start, rows: Rows, validation: NDArray[np.bool_], batch_size: int
+    ) -> NegativeLogLikelihood:
+        """Return what training minimises, with a copy of the part of the flow that is trained."""
+        standardize = bool(getattr(self, "standardize", True))
+        return maximum_likelihood(start, rows, validation, batch_size, standardize=standardize)
+
+    def _fit_experts(self, fitted: FittedFlow, specification: Any, rows: Rows, rng: np.random.RandomState) -> Experts:
+        """Fit the densities beside the flow and weigh all of them; by default there are none."""
+        return NO_EXPERTS
+
+    def _fit_rows(self, rows: Rows, device: torch.device, continues: bool, task: Task) -> None:
+        """Fit the flow and its experts to rows, and keep them."""
+        settings, rng = TrainingSettings.of(self), check_random_state(self.random_state)
+        with default_torch_modes():
+            start = self._start(rows, rng, device, continues)
+            validation = held_out_rows(rows, settings, start)
+            objective = self._objective(start, rows, validation, settings.batch_size)
+            training = task.part("train", settings.max_evaluations(objective.n_batches)).begin()
+            fitted = fit_flow(start, objective, validation, settings, self._on_evaluation(start, training))
+            training.end()
+            stacking = task.part("stack").begin()
+            experts = self._fit_experts(fitted, start.specification, rows, rng)
+            stacking.end()
+            self._keep(start, fitted.flow, experts)
+        self._tell(fitted)
+
+    def _advance_rows(self, rows: Rows, device: torch.device) -> None:
+        """Train the flow, or a new one, for one epoch on rows; the experts and their weights stay."""
+        continues, settings = self._is_fitted, TrainingSettings.of(self)
+        with default_torch_modes():
+            start = self._start(rows, check_random_state(self.random_state), device, continues)
+            moments = self._moments if continues else {}
+            none_held_out = np.zeros((start.flow.n_members, len(rows.x)), dtype=bool)
+            objective = self._objective(start, rows, none_held_out, settings.batch_size)
+            flow, loss, moments = advance_flow(start, objective, settings, moments)
+            experts = Experts(self._experts, self._log_weights) if continues else NO_EXPERTS
+            self._keep(start, flow, experts, moments)
+        earlier = self.loss_curve_ if continues else []
+        self.n_iter_ = self.n_iter_ + 1 if continues else 1
+        self.loss_curve_ = [*earlier, loss] if np.isfinite(loss) else earlier
+        self.validation_scores_ = self.best_validation_score_ = None
+        if self.verbose:
+            print(f"Epoch {self.n_iter_}, loss = {loss:.8f}")
+
+    def _merge(self, table: NDArray[Any], weights: NDArray[np.float64], n_given: int = 0) -> Rows:
+        """Merge equal rows; with batch normalisation, which heeds no weights, keep all rows of positive weight."""
+        if not getattr(self, "batch_norm", False):
+            return Rows.merged(table, weights, n_given)
+        table, weights = table[weights > 0], weights[weights > 0]
+        if np.ptp(weights):
+            raise ValueError(
+                "batch_norm must be False if sample_weight tells rows apart, since the statistics of a batch heed no "
+                f"weights; got {self.batch_norm!r} and weights that differ."
+            )
+        return Rows.split(table, weights, n_given)
+
+    def _start(self, rows: Rows, rng: np.random.RandomState, device: torch.device, continues: bool) -> Start:
+        """Return a new flow, or the fitted one where training continues, and the source of all that is random."""
+        n_continued = self._n_continued + 1 if continues else 0  # a continued training must not repeat its batches
+        generator = torch.Generator().manual_seed(int(rng.randint(2**31 - 1)) + n_continued)
+        if continues:
+            self._check_architecture()
+            specification = replace(self._specification, dtype=rows.x.dtype.name)
+            flow = loaded_flow(specification, saved_flow(self._flow), device)
+            return Start(specification, flow, generator, self._split_seed, n_continued)
+        split_seed = int(rng.randint(2**31 - 1))
+        specification = self._specify(rows, generator)
+        return Start(specification, specification.build(device, generator), generator, split_seed, 0)
+
+    def _on_evaluation(self, start: Start, training: Task) -> OnEvaluation:
+        """Return a function that tells of training, by printing and to callbacks, and whether one asks to stop."""
+
+        def on_evaluation(history: History, present_flow: Callable[[], Flow]) -> bool:
+            if self.verbose:
+                report(history)
+            evaluation = training.part("evaluation").begin()
+            return evaluation.end(fitted=lambda: self._fitted_state(start, present_flow(), NO_EXPERTS))
+
+        return on_evaluation
+
+    def _fitted_state(
+        self, start: Start, flow: Flow, experts: Experts, moments: dict[str, NDArray[Any]] | None = None
+    ) -> dict[str, Any]:
+        """Return the attributes of an estimator that is fitted with this flow and these experts."""
+        state: dict[str, Any] = {
+            "_specification": start.specification,
+            "_flow": flow,
+            "_experts": experts.specifications,
+            "_log_weights": experts.log_weights,
+            "_density": ensemble(flow, *experts),
+            "_architecture": self._present_architecture(),
+            "_split_seed": start.split_seed,
+            "_n_continued": start.n_continued,
+            "_moments": moments or {},
+        }
+        if isinstance(start.specification, TabularSpecification):
+            scaling = start.specification.scaling
+            state |= {"loc_": scaling.loc.copy(), "scale_": scaling.scale.copy()}
+        return state
+
+    def _keep(self, start: Start, flow: Flow, experts: Experts, moments: dict[str, NDArray[Any]] | None = None) -> None:
+        """Set the fitted attributes."""
+        for name, value in self._fitted_state(start, flow, experts, moments).items():
+            setattr(self, name, value)
+
+    def _tell(self, fitted: FittedFlow) -> None:
+        """Set the attributes that tell of training, and warn if it had not settled."""
+        history = fitted.history
+        self.n_iter_ = -(-history.n_steps // fitted.n_batches)
+        self.loss_curve_ = history.losses
+        self.validation_scores_ = [-loss for loss in history.validation_losses] if self.early_stopping else None
+        best = history.best_validation_loss
+        self.best_validation_score_ = None if best is None else -best
+        if not (history.converged or history.interrupted or self.max_iter == "auto"):
+            warn_caller(
+                f"Training had not settled after max_iter={self.max_iter} epochs; the density is usable. "
+                f"{self._advice}",
+                ConvergenceWarning,
+            )
+
+    def _present_architecture(self) -> dict[str, Any]:
+        """Return the parameters that a fitted flow cannot change any more, as plain values."""
+        own = self.get_params(deep=False)
+        values = {name: own[name] for name in self._architecture_parameters if name in own}
+        return {name: v if isinstance(v, str) else np.asarray(v).tolist() for name, v in values.items()}
+
+    def _check_architecture(self) -> None:
+        """Raise a ValueError if the parameters no longer describe the fitted flow."""
+        now = self._present_architecture()
+        for name, fitted in self._architecture.items():
+            if now[name] != fitted:
+                raise ValueError(
+                    f"{name} must stay {fitted!r} to continue the fitted flow, got {now[name]!r}. "
+                    "Call fit with warm_start=False to start afresh."
+                )

@@ -1,0 +1,236 @@
+"""How a flow learns from rows: as a function of a flow, rows and settings."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..flows import Flow, StandardNormal
+from ..flows.objectives import Dequantized, NegativeLogLikelihood, heavy_tail
+from ..flows.recipes import of_standardised
+from ..flows.specification import ImageSpecification, Specification, TabularSpecification
+from ..flows.training import CHECK_STEPS, History, advance, train
+from .evaluation import to_tensor
+from .rows import Rows, location_and_scale, validation_rows
+from .state import learned_tensors
+
+MAX_STEPS = 3000  # the largest number of gradient steps where max_iter is "auto"
+MAX_DISTANCE = 1e4  # standard deviations; a row farther away teaches a flow nothing and is moved there
+MAX_CONTEXT = 1e18  # standard deviations; the square of it is finite in every dtype
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """The course of training. Every field has the meaning of the estimator's parameter of that name."""
+
+    alpha: float
+    batch_size: int
+    learning_rate_init: float
+    max_iter: int | str
+    early_stopping: bool
+    validation_fraction: float
+    n_iter_no_change: int
+    tol: float
+
+    @classmethod
+    def of(cls, estimator: Any) -> Self:
+        return cls(**{field.name: getattr(estimator, field.name) for field in fields(cls)})
+
+    def max_steps(self, n_batches: int) -> int:
+        """Return the largest number of gradient steps, where an epoch has so many batches."""
+        return MAX_STEPS if isinstance(self.max_iter, str) else int(self.max_iter) * n_batches
+
+    def max_evaluations(self, n_batches: int) -> int:
+        """Return how often the loss is evaluated at most."""
+        return -(-self.max_steps(n_batches) // CHECK_STEPS)
+
+
+class Start(NamedTuple):
+    """Where a training begins."""
+
+    specification: Specification
+    flow: Flow  # with its initial or its earlier weights
+    generator: torch.Generator  # the source of batches and noise
+    split_seed: int  # decides which rows each member holds out
+    n_continued: int  # how often the flow has been trained before
+
+
+class FittedFlow(NamedTuple):
+    """A trained flow, and what happened in its training."""
+
+    flow: Flow
+    history: History
+    n_batches: int  # in an epoch
+    validation: NDArray[np.bool_]  # shape (n_members, n_rows), True for the rows that a member was validated on
+
+
+OnEvaluation = Callable[[History, Callable[[], Flow]], bool]
+
+
+def fit_flow(
+    start: Start,
+    objective: NegativeLogLikelihood,
+    validation: NDArray[np.bool_],
+    settings: TrainingSettings,
+    on_evaluation: OnEvaluation,
+) -> FittedFlow:
+    """Train a flow until its loss on the rows held out has settled.
+
+    Parameters
+    ----------
+    start : Start
+        The flow, which stays as it is.
+    objective : NegativeLogLikelihood
+        It holds the rows and a copy of what is to be trained of the flow.
+    validation : ndarray of shape (n_members, n_rows), dtype bool
+        The rows that each member holds out, as in the objective.
+    settings : TrainingSettings
+    on_evaluation : callable
+        It is called whenever the loss is evaluated, with the history and a function that returns the flow as trained
+        so far, and says whether training is to end.
+    """
+    history = train(
+        objective.flow,
+        objective,
+        learning_rate=float(settings.learning_rate_init),
+        alpha=float(settings.alpha),
+        max_steps=settings.max_steps(objective.n_batches),
+        n_iter_no_change=settings.n_iter_no_change,
+        tol=settings.tol,
+        on_check=lambda history: on_evaluation(history, lambda: with_learned(start.flow, objective.flow)),
+    )
+    return FittedFlow(with_learned(start.flow, objective.flow), history, objective.n_batches, validation)
+
+
+def advance_flow(
+    start: Start,
+    objective: NegativeLogLikelihood,
+    settings: TrainingSettings,
+    moments: dict[str, NDArray[Any]],
+) -> tuple[Flow, float, dict[str, NDArray[Any]]]:
+    """Train a flow for one epoch.
+
+    Returns the trained copy of the flow, the mean loss, and the moments with which the optimiser can go on.
+    """
+    state = {name: torch.tensor(array, device=start.flow.like.device) for name, array in moments.items()}
+    loss = advance(
+        objective.flow,
+        objective,
+        learning_rate=float(settings.learning_rate_init),
+        alpha=float(settings.alpha),
+        n_steps=objective.n_batches,
+        moments=state,
+    )
+    flow = with_learned(start.flow, objective.flow)
+    return flow, loss, {name: value.cpu().numpy().copy() for name, value in state.items()}
+
+
+def held_out_rows(rows: Rows, settings: TrainingSettings, start: Start) -> NDArray[np.bool_]:
+    """Choose the rows that each member holds out, shape (n_members, n_rows); equal at every fit to equal rows."""
+    n_members = start.flow.n_members
+    if not settings.early_stopping:
+        return np.zeros((n_members, len(rows.x)), dtype=bool)
+    rng = np.random.RandomState(start.split_seed)
+    return validation_rows(rows.table, rows.weights, n_members, settings.validation_fraction, rng)
+
+
+def maximum_likelihood(
+    start: Start,
+    rows: Rows,
+    validation: NDArray[np.bool_],
+    batch_size: int,
+    *,
+    standardize: bool = True,
+    given: NDArray[Any] | None = None,
+) -> NegativeLogLikelihood:
+    """Make the objective of a flow of tables: the part behind the standardisation learns from standardised rows.
+
+    It learns in single precision, which takes half the time of double, unless nothing is standardised.
+
+    Parameters
+    ----------
+    standardize : bool, default=True
+        Whether the specification's scaling was measured; otherwise it is zero and one.
+    given : ndarray of shape (n_rows, n_context), default=None
+        The standardised columns that the density is conditioned on.
+    """
+    specification = start.specification
+    assert isinstance(specification, TabularSpecification)
+    part = copy.deepcopy(of_standardised(start.flow)).to(torch.float32 if standardize else start.flow.like.dtype)
+    x, tail = standardized_rows(specification, rows, standardize, part.like)
+    objective = NegativeLogLikelihood(
+        part,
+        x,
+        to_tensor(rows.weights, part.like),
+        tail,
+        torch.tensor(validation, device=part.like.device),
+        batch_size=int(batch_size),
+        generator=start.generator,
+        log_det=-float(np.log(specification.scaling.scale).sum()),
+    )
+    objective.context = None if given is None else to_tensor(given, part.like)
+    return objective
+
+
+def dequantization(
+    start: Start,
+    rows: Rows,
+    validation: NDArray[np.bool_],
+    batch_size: int,
+    *,
+    flip: bool = False,
+) -> Dequantized:
+    """Make the objective of a flow of images; with ``flip`` half of the images of a batch are mirrored."""
+    assert isinstance(start.specification, ImageSpecification)
+    flow = copy.deepcopy(start.flow)
+    mirrored = np.arange(rows.x.shape[1]).reshape(start.specification.image_shape)[..., ::-1].ravel()
+    return Dequantized(
+        flow,
+        to_tensor(rows.x, flow.like),
+        to_tensor(rows.weights, flow.like),
+        torch.tensor(validation, device=flow.like.device),
+        batch_size=int(batch_size),
+        generator=start.generator,
+        mirrored=torch.tensor(mirrored.copy(), device=flow.like.device) if flip else None,
+    )
+
+
+def standardized_rows(
+    specification: TabularSpecification, rows: Rows, standardize: bool, reference: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Standardise rows as the flow does, in double precision, and compute their `heavy_tail` in these units.
+
+    A row beyond `MAX_DISTANCE` is moved there, so that numbers stay far from overflow.
+    """
+    scaling, dtype = specification.scaling, specification.dtype
+    loc, scale = (array.astype(dtype).astype(np.float64) for array in (scaling.loc, scaling.scale))
+    centre, spread = np.zeros_like(loc), np.ones_like(scale)
+    if not standardize:
+        centre, spread, _ = location_and_scale(rows.x, rows.weights)
+    with np.errstate(over="ignore"):
+        z = np.clip((rows.x - loc) / scale, centre - MAX_DISTANCE * spread, centre + MAX_DISTANCE * spread)
+    x, columns = to_tensor(z, reference), scaling.columns
+    tail = heavy_tail(x[:, columns], to_tensor(centre[columns], reference), to_tensor(spread[columns], reference))
+    constant = np.setdiff1d(np.arange(rows.x.shape[1]), columns)  # these columns count in the tail as in the flow
+    return x, tail + StandardNormal(len(constant)).log_prob(x[:, constant])
+
+
+def with_learned(flow: Flow, trained: Flow) -> Flow:
+    """Copy a flow and give the copy the numbers that another flow, with equal parts, has learned."""
+    flow = copy.deepcopy(flow)
+    with torch.no_grad():
+        for mine, theirs in zip(learned_tensors(flow), learned_tensors(trained), strict=True):
+            mine.copy_(theirs)
+    return flow.eval()
+
+
+def report(history: History) -> None:
+    """Print an evaluation of the loss as scikit-learn's `MLPRegressor` does."""
+    print(f"Step {history.n_steps}, loss = {history.losses[-1]:.8f}")
+    if history.validation_losses:
+        print(f"Validation score: {-history.validation_losses[-1]:f}")

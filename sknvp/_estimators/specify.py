@@ -1,0 +1,61 @@
+"""From the parameters of an estimator to the specification of its flow."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from ..flows.masks import MASKS
+from ..flows.specification import Array, RealNVPSpecification, Scaling
+
+
+def real_nvp_specification(
+    scaling: Scaling,
+    dtype: str,
+    generator: torch.Generator,
+    *,
+    n_layers: int,
+    n_estimators: int,
+    hidden_layer_sizes: int | Sequence[int],
+    activation: str,
+    coupling: str,
+    mask: str | ArrayLike = "random",
+    batch_norm: bool = False,
+    n_context: int = 0,
+    bounds: tuple[Array, Array] | None = None,
+) -> RealNVPSpecification:
+    """Specify a Real NVP flow by the parameters that estimators have; random masks come from the generator."""
+    if isinstance(mask, str):
+        masks = MASKS[mask](n_estimators, n_layers, len(scaling.columns), generator).numpy()
+    else:
+        own = check_mask(mask, (n_layers, len(scaling.loc)))[:, scaling.columns]
+        masks = np.repeat(own[None], n_estimators, axis=0)
+    return RealNVPSpecification(
+        dtype=dtype,
+        scaling=scaling,
+        masks=masks,
+        hidden_layer_sizes=tuple(np.atleast_1d(hidden_layer_sizes).tolist()),
+        activation=activation,
+        coupling=coupling,
+        batch_norm=bool(batch_norm),
+        n_context=n_context,
+        bounds=bounds,
+    )
+
+
+def check_mask(mask: ArrayLike, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Check a user's mask and return it as booleans; each layer of several columns must have columns of both kinds."""
+    array = np.asarray(mask)
+    if array.shape != shape:
+        raise ValueError(f"mask must have shape (n_layers, n_features) = {shape}, got {array.shape}.")
+    if not np.isin(array, (0, 1)).all():
+        raise ValueError(f"mask must hold zeros and ones (or False and True) only, got {np.unique(array)}.")
+    keep = array.astype(bool)
+    idle = np.flatnonzero(keep.all(1) | ~keep.any(1))
+    if shape[1] > 1 and len(idle):
+        raise ValueError(
+            f"mask must have a one (conditions) and a zero (is transformed) in every layer, got {array[idle[0]]} "
+            f"in layer {idle[0]}."
+        )
+    return keep

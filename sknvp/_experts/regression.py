@@ -1,0 +1,47 @@
+"""The expert of a conditional density: a linear regression with t-distributed noise."""
+
+import torch
+from torch import Tensor
+
+from ..flows import Regression
+from ..flows.mixture import precision_cholesky
+from ..flows.specification import LinearRegressionSpecification
+from .stacking import Candidate
+from .table import Table
+from .unconditional import RIDGE
+
+DEGREES_OF_FREEDOM = 10  # of the noise: it is close to normal, but for far outliers
+SHRINKAGE = 1e-3  # of the coefficients, as a share of the variance of the context
+
+
+def regression_candidates(table: Table) -> list[Candidate]:
+    """Fit the regression for each member, and to all rows."""
+    return [Candidate(*(linear_regression(table, w) for w in (table.training_weights, table.all_weights)))]
+
+
+def linear_regression(table: Table, weights: Tensor) -> LinearRegressionSpecification:
+    """Fit least squares, a little shrunk, for each member's weights of the rows, shape (n_members, n_rows).
+
+    Numbers beyond `Regression.LIMIT` standard deviations are moved there.
+    """
+    assert table.context is not None
+    weights = (weights / weights.sum(1, keepdim=True)).unsqueeze(-1)
+    c, mean_c = _centred(table.context.clamp(-Regression.LIMIT, Regression.LIMIT), weights)
+    z, mean_z = _centred(table.z.clamp(-Regression.LIMIT, Regression.LIMIT), weights)
+    gram = (c * weights).mT @ c + SHRINKAGE * torch.eye(c.shape[-1], dtype=c.dtype)
+    coefficients = torch.linalg.solve(gram, (c * weights).mT @ z).mT
+    residuals = z - c @ coefficients.mT
+    precision = precision_cholesky((residuals * weights).mT @ residuals, RIDGE)
+    return LinearRegressionSpecification(
+        scaling=table.scaling,
+        coefficients=coefficients.numpy(),
+        mean=(mean_z - mean_c @ coefficients.mT)[:, 0].numpy(),
+        precision_cholesky=(precision * (DEGREES_OF_FREEDOM / (DEGREES_OF_FREEDOM - 2)) ** 0.5).numpy(),
+        degrees_of_freedom=DEGREES_OF_FREEDOM,
+    )
+
+
+def _centred(x: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Subtract each member's weighted mean from the rows; return the mean too, shape (n_members, 1, n_columns)."""
+    mean = (weights * x).sum(1, keepdim=True)
+    return x - mean, mean

@@ -1,0 +1,76 @@
+"""Stacking: the weights of a flow and of the experts beside it, by the likelihood of the rows held out."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .._estimators.fitting import NO_EXPERTS, Experts
+from ..flows import Flow
+from ..flows.caller import warn_caller
+from ..flows.specification import ExpertSpecification
+from .table import Table
+
+LEAST_WEIGHT = 0.01  # an expert with less weight is left out, since it costs time and adds little
+LEAST_LAST_WEIGHT = 1e-3  # the last expert, which has heavy tails, always has at least this weight
+
+
+class Candidate(NamedTuple):
+    """An expert in two forms."""
+
+    compared: ExpertSpecification  # fitted for each member to the rows that this member was trained on
+    final: ExpertSpecification  # the form that stands beside the flow if the expert is kept
+
+
+def stack(flow: Flow, table: Table, fit_candidates: Callable[[], list[Candidate]]) -> Experts:
+    """Fit experts to the table and weigh the flow and them; Ctrl-C leaves the flow alone.
+
+    For the comparison each expert is fitted once for each member of the flow, to the rows that this member was trained
+    on; the weights are those under which the rows held out are likeliest.
+
+    References
+    ----------
+    Smyth and Wolpert, "Linearly combining density estimators via stacking", Machine Learning 36, 1999.
+    """
+    if not len(table.scaling.columns) or not table.validation.any():
+        return NO_EXPERTS
+    try:
+        candidates = fit_candidates()
+        compared = (flow, *(candidate.compared.build() for candidate in candidates))
+        log_densities = torch.stack([table.cross_fitted_log_density(density) for density in compared])
+    except KeyboardInterrupt:
+        warn_caller("Stacking interrupted by user; the flows stay alone.")
+        return NO_EXPERTS
+    weights = stacking_weights(log_densities, table.weights)
+    kept = weights >= LEAST_WEIGHT
+    weights[-1] = weights[-1].clamp(min=LEAST_LAST_WEIGHT)
+    kept[0] = kept[-1] = True
+    weights = weights[kept].clamp(min=1e-12)
+    experts = [candidate.final for candidate, keep in zip(candidates, kept[1:], strict=True) if keep]
+    return Experts(experts, np.log((weights / weights.sum()).numpy()))
+
+
+def stacking_weights(log_densities: Tensor, weights: Tensor) -> Tensor:
+    """Find the mixture of densities under which the rows, weighted, are likeliest, shape (n_densities,).
+
+    ``log_densities`` has shape (n_densities, n_rows); rows where any is NaN do not count. The problem is convex, and
+    expectation-maximization from equal weights solves it.
+    """
+    known = ~log_densities.isnan().any(0)
+    log_densities, weights = log_densities[:, known], weights[known] / weights[known].sum()
+    shares = torch.full((len(log_densities),), 1 / len(log_densities), dtype=torch.float64)
+    for _ in range(1000):
+        posterior = torch.softmax(log_densities + shares.log().unsqueeze(1), 0)
+        before, shares = shares, posterior @ weights
+        if (shares - before).abs().max() < 1e-6:
+            break
+    return shares
+
+
+def weights_by_name(experts: Experts) -> dict[str, float]:
+    """Return the weights of the flows and of each expert by name."""
+    names = ["flows", *(specification.name for specification in experts.specifications)]
+    weights: list[Any] = np.exp(experts.log_weights).tolist()
+    return dict(zip(names, weights, strict=True))

@@ -1,0 +1,90 @@
+"""The rows that experts learn from, and what they score on the rows that were held out."""
+
+from typing import NamedTuple, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .._estimators.rows import Rows
+from ..flows import Flow
+from ..flows.ensemble import zero_if_not_finite
+from ..flows.specification import Scaling
+
+MAX_ROWS = 10_000  # the largest number of rows that experts are fitted to
+MAX_DISTANCE = 1e4  # standard deviations; a number farther away is moved there
+
+
+class Table(NamedTuple):
+    """Rows on the CPU in float64, and which of them each member held out."""
+
+    scaling: Scaling
+    x: Tensor  # shape (n_rows, n_features)
+    weights: Tensor  # shape (n_rows,)
+    validation: Tensor  # shape (n_members, n_rows), True for the rows that a member does not train on
+    context: Tensor | None = None  # shape (n_rows, n_context), standardised
+
+    @classmethod
+    def of(
+        cls,
+        scaling: Scaling,
+        rows: Rows,
+        validation: NDArray[np.bool_],
+        rng: np.random.RandomState,
+        context: NDArray[np.floating] | None = None,
+    ) -> Self:
+        """Take at most `MAX_ROWS` rows, drawn by their weights."""
+        x, weights = rows.x, rows.weights
+        if len(x) > MAX_ROWS:
+            drawn = systematic_resampling(weights, MAX_ROWS, rng)
+            x, weights, validation = x[drawn], np.ones(MAX_ROWS), validation[:, drawn]
+            context = None if context is None else context[drawn]
+        given = None if context is None else torch.tensor(context.astype(np.float64))
+        return cls(scaling, torch.tensor(x.astype(np.float64)), torch.tensor(weights), torch.tensor(validation), given)
+
+    @property
+    def z(self) -> Tensor:
+        """The columns that vary, standardised and moved to within `MAX_DISTANCE`."""
+        loc, scale = torch.tensor(self.scaling.loc), torch.tensor(self.scaling.scale)
+        return ((self.x - loc) / scale)[:, self.scaling.columns].clamp(-MAX_DISTANCE, MAX_DISTANCE)
+
+    @property
+    def training_weights(self) -> Tensor:
+        """The weights of the rows for each member, zero for those that it held out, shape (n_members, n_rows)."""
+        return self.weights * ~self.validation
+
+    @property
+    def all_weights(self) -> Tensor:
+        """The weights of the rows for a single member that sees all of them, shape (1, n_rows)."""
+        return self.weights.unsqueeze(0)
+
+    def held_out_sample(self, n_rows: int, rng: np.random.RandomState) -> tuple[Self, Tensor]:
+        """Take at most so many of the rows that some member holds out, drawn at random; return their indices too."""
+        rows = torch.tensor(rng.permutation(np.flatnonzero(self.validation.any(0)))[:n_rows])
+        context = None if self.context is None else self.context[rows]
+        return type(self)(self.scaling, self.x[rows], self.weights[rows], self.validation[:, rows], context), rows
+
+    def cross_fitted_log_density(self, flow: Flow) -> Tensor:
+        """Compute the log of the mean density of each row under the members that held it out, shape (n_rows,).
+
+        It is NaN for a row that no member held out.
+        """
+        validation = self.validation
+        rows = torch.argsort(~validation, dim=1, stable=True)[:, : int(validation.sum(1).max())]
+        inputs = tuple(part.to(flow.like) for part in (self.x, self.context) if part is not None)
+        with torch.no_grad():
+            chunks = torch.split(rows, flow.chunk_size, 1)
+            parts = [flow.log_prob(*(part[chunk] for part in inputs)).double().cpu() for chunk in chunks]
+        each = torch.where(validation.gather(1, rows), zero_if_not_finite(torch.cat(parts, 1)), -torch.inf)
+        by_row = torch.full(validation.shape, -torch.inf, dtype=torch.float64).scatter(1, rows, each)
+        return torch.logsumexp(by_row, 0) - validation.sum(0).log()
+
+
+def systematic_resampling(weights: NDArray[np.float64], n_rows: int, rng: np.random.RandomState) -> NDArray[np.intp]:
+    """Draw indices, each as often as its share of the weight says, rounded up or down."""
+    order = rng.permutation(len(weights))
+    cumulative = np.cumsum(weights[order])
+    points = (np.arange(n_rows) + rng.uniform()) / n_rows * cumulative[-1]
+    rows: NDArray[np.intp] = order[np.searchsorted(cumulative, points, side="right").clip(max=len(order) - 1)]
+    return rows
