@@ -10,6 +10,7 @@ from sklearn.utils import Tags
 
 from ._estimators.callbacks import Task, with_callbacks
 from ._estimators.conditional import ConditionalDensityMethods, standardized_context
+from ._estimators.docs import document
 from ._estimators.fitting import NO_EXPERTS, Experts, FlowFitter
 from ._estimators.learning import FittedFlow, Start, maximum_likelihood
 from ._estimators.rows import Rows, check_weights, scaling_of
@@ -22,6 +23,7 @@ from .flows.objectives import NegativeLogLikelihood
 from .flows.specification import RealNVPSpecification, TabularSpecification
 
 
+@document
 class ConditionalRealNVPDensity(ConditionalDensityMethods, FlowFitter):
     """Density of one or several targets given the columns of X, by Real NVP flows.
 
@@ -41,24 +43,29 @@ class ConditionalRealNVPDensity(ConditionalDensityMethods, FlowFitter):
 
     Parameters
     ----------
-    n_layers : int, default=6
-        Number of coupling layers of each flow.
-    hidden_layer_sizes : int or sequence of int, default=(32, 32)
-        Widths of the hidden layers of the network in each coupling.
+    {n_layers}
+    {hidden_layer_sizes}
     activation : {"relu", "silu", "tanh"}, default="relu"
         Activation of the hidden layers. "silu" suits densities that change smoothly with ``X``.
     coupling : {"affine", "spline"}, default="spline"
         What a coupling does to a target: scale and shift it, or bend it by a monotone rational-quadratic spline, with
         trained linear maps between the layers. A single target always gets splines.
-    n_estimators : int, default=4
-        Number of flows whose densities are averaged.
+    {n_estimators}
     stacking : bool, default=True
         Whether the linear regression stands beside the flows. It gets a thousandth of the weight at least. Needs
         ``early_stopping``, without which nothing is held out and the flows stay alone.
-    alpha, batch_size, learning_rate_init, max_iter, early_stopping, validation_fraction, n_iter_no_change, tol
-        The course of training, as in :class:`RealNVPDensity`.
-    warm_start, device, random_state, verbose
-        As in :class:`RealNVPDensity`.
+    {alpha}
+    {batch_size}
+    {learning_rate_init}
+    {max_iter}
+    {early_stopping}
+    {validation_fraction}
+    {n_iter_no_change}
+    {tol}
+    {warm_start}
+    {device}
+    {random_state}
+    {verbose}
 
     Attributes
     ----------
@@ -68,12 +75,17 @@ class ConditionalRealNVPDensity(ConditionalDensityMethods, FlowFitter):
         Names of the columns of ``X`` seen during `fit`, if all are strings.
     n_outputs_ : int
         Number of targets seen during `fit`.
-    loc_, scale_ : ndarray of shape (n_outputs,)
-        What was subtracted from the targets, and what they were divided by.
+    {flow_}
+    loc_ : ndarray of shape (n_outputs,)
+        The location that was subtracted from each target, in the units of the target.
+    scale_ : ndarray of shape (n_outputs,)
+        The scale that each target was divided by, in the units of the target.
     stacking_weights_ : dict of str to float
         The weights of "flows" and "linear_regression" in the density, as far as they take part; they add up to one.
-    n_iter_, loss_curve_, validation_scores_, best_validation_score_
-        As in :class:`RealNVPDensity`.
+    {n_iter_}
+    {loss_curve_}
+    {validation_scores_}
+    {best_validation_score_}
 
     See Also
     --------

@@ -8,10 +8,11 @@ import torch
 from numpy.typing import ArrayLike
 
 from ._estimators.density import FlowDensity
+from ._estimators.docs import document
 from ._estimators.fitting import NO_EXPERTS, Experts
 from ._estimators.learning import FittedFlow, Start
 from ._estimators.rows import Rows, scaling_of
-from ._estimators.specify import real_nvp_specification
+from ._estimators.specify import specify_real_nvp
 from ._experts.stacking import stack, weights_by_name
 from ._experts.table import Table
 from ._experts.unconditional import ExpertFitter
@@ -19,6 +20,7 @@ from .flows import Flow
 from .flows.specification import RealNVPSpecification, Specification
 
 
+@document
 class RealNVPDensity(FlowDensity):
     """Density of a table of numbers, by Real NVP normalizing flows and simple experts beside them.
 
@@ -28,8 +30,9 @@ class RealNVPDensity(FlowDensity):
 
     A flow maps the rows, standardised, to normal noise through a stack of coupling layers; the density of a row is
     the noise's density there times the Jacobian determinant of the map. The stack starts as the identity, that is
-    from the normal distribution with the columns' means and variances, and is trained by maximum likelihood.
-    ``n_estimators`` flows are trained at once, each validated on rows of its own, and their densities averaged.
+    from the normal distribution with the columns' means and variances, and is trained by maximum likelihood with
+    AdamW [3]_. ``n_estimators`` flows are trained at once, each validated on rows of its own, and their densities are
+    averaged.
 
     No family of densities is best for every table: clusters suit Gaussian mixtures, near-duplicates suit kernels. So
     with ``stacking`` the estimate is a weighted mean of the flows' density and those of a Gaussian mixture, of
@@ -42,92 +45,40 @@ class RealNVPDensity(FlowDensity):
 
     Parameters
     ----------
-    n_layers : int, default=6
-        Number of coupling layers of each flow.
-    hidden_layer_sizes : int or sequence of int, default=(32, 32)
-        Widths of the hidden layers of the network in each coupling.
-    activation : {"relu", "silu", "tanh"}, default="silu"
-        Activation of the hidden layers.
-    coupling : {"affine", "spline"}, default="spline"
-        What a coupling does to a column: scale and shift it (Real NVP [1]_), or bend it by a monotone
-        rational-quadratic spline (neural spline flow [2]_), which takes two to three times as long for a better fit;
-        linear maps, trained too, then mix the columns between the layers. A single column always gets splines, since
-        nothing but a normal distribution could come from scaling and shifting it.
-    mask : {"random", "alternating", "half"} or array of shape (n_layers, n_features), default="random"
-        Which columns condition (one) and which are transformed (zero) in each layer. "random" draws two new halves
-        for every two layers of every flow (two columns just alternate), "alternating" takes even and odd columns in
-        turn, "half" the first and the second half.
-    batch_norm : bool, default=False
-        Whether to normalise by running statistics of the batches between every two couplings, as the Real NVP paper
-        does. Then all rows must have equal weight, apart from those of weight zero.
-    standardize : bool, default=True
-        Whether to subtract each column's mean and divide by its standard deviation first.
-    n_estimators : int, default=4
-        Number of flows whose densities are averaged.
-    stacking : bool, default=True
-        Whether a Gaussian mixture, kernels and a t-distribution stand beside the flows. Each is fitted once per flow,
-        to the rows that this flow is trained on, to be compared on the rows held out; numbers of components,
-        bandwidths and the like are chosen there too, and a mixture or kernels that get less than a hundredth of the
-        weight are left out, while the t-distribution keeps a thousandth at least. At most 10,000 rows, drawn by their
-        weights, are used for all this. Needs ``early_stopping``, without which nothing is held out and the flows stay
-        alone.
-    alpha : float, default=0.1
-        Strength of the decoupled L2 penalty on weights and biases: each step shrinks them by ``alpha`` times the
-        learning rate [3]_.
-    batch_size : int, default=128
-        Largest number of rows in a mini-batch.
-    learning_rate_init : float, default=0.01
-        The learning rate at the start. It falls linearly, to zero where ``max_iter`` is reached, and in steps; see
-        ``n_iter_no_change``.
-    max_iter : int or "auto", default="auto"
-        Largest number of epochs. "auto" stands for as many, or as small a part of one, as make 3,000 gradient steps,
-        so that a fit takes a bounded time however many rows there are.
-    early_stopping : bool, default=True
-        Whether to hold out rows for validation, to stop when the validation score stalls, and to keep the weights
-        that did best on them. Otherwise all rows train, the training loss is watched, and the last weights stay,
-        which overfits small tables.
-    validation_fraction : float, default=0.25
-        Share of the rows that each flow holds out, equal rows together. The flows take turns: with a share of one in
-        ``n_estimators`` every row is held out once. Used only if ``early_stopping`` is True.
-    n_iter_no_change : int, default=6
-        The loss is looked at every 25 gradient steps. When so many looks have found no improvement of ``tol``, the
-        learning rate is multiplied by 0.3; the third time, training ends.
-    tol : float, default=1e-3
-        The least improvement that counts, in nats a row.
-    warm_start : bool, default=False
-        Whether `fit` continues from the flow fitted before, with its location, scale and constant columns, instead
-        of a new one. The same rows are then held out by the same flows. New rows, or a first fit without
-        ``early_stopping``, let the flows be weighed by rows that they have seen.
-    device : str, default="cpu"
-        The torch device to train the flows and to score on, such as "cuda".
-    random_state : int, RandomState instance or None, default=None
-        Determines validation rows, random masks, initial weights, the order of the batches, and what stacking draws.
-        Pass an int for the same fit, bit for bit, at every call.
-    verbose : bool or int, default=False
-        Whether to print the loss and the validation score at every look.
+    {n_layers}
+    {hidden_layer_sizes}
+    {activation}
+    {coupling}
+    {mask}
+    {batch_norm}
+    {standardize}
+    {n_estimators}
+    {stacking}
+    {alpha}
+    {batch_size}
+    {learning_rate_init}
+    {max_iter}
+    {early_stopping}
+    {validation_fraction}
+    {n_iter_no_change}
+    {tol}
+    {warm_start}
+    {device}
+    {random_state}
+    {verbose}
 
     Attributes
     ----------
-    n_features_in_ : int
-        Number of columns seen during `fit`.
-    feature_names_in_ : ndarray of shape (n_features,)
-        Names of the columns seen during `fit`, if all are strings.
-    loc_, scale_ : ndarray of shape (n_features,)
-        What was subtracted from the columns, and what they were divided by: mean and standard deviation, with gross
-        outliers drawn in to ten times the distance between the outer twentieths of the column beyond these.
-    n_iter_ : int
-        Number of epochs begun, or of calls of `partial_fit`.
-    loss_curve_ : list of float
-        Mean negative log-likelihood a row of every 25 batches, or of every call of `partial_fit`, averaged over the
-        flows.
-    validation_scores_ : list of float or None
-        Mean log-likelihood a row of the validation rows (1,000 of them at most) after every 25 batches, averaged over
-        the flows; None without ``early_stopping`` or after `partial_fit`.
-    best_validation_score_ : float or None
-        The average over the flows of their own best validation score, that of the untrained flow included.
-    stacking_weights_ : dict of str to float
-        The weights of "flows", "gaussian_mixture", "kernels" and "student_t" in the density, as far as they take part;
-        they add up to one.
+    {n_features_in_}
+    {feature_names_in_}
+    {flow_}
+    {loc_}
+    {scale_}
+    {n_iter_}
+    {loss_curve_}
+    {validation_scores_}
+    {best_validation_score_}
+    {stacking_weights_}
 
     See Also
     --------
@@ -143,9 +94,9 @@ class RealNVPDensity(FlowDensity):
     Losses and validation scores are those of a flow with a trifle of a t-distribution (1e-30 of it) added to its
     density, so that a row which no flow can explain neither decides the gradient nor when to stop.
 
-    scikit-learn 1.9 and later can call callbacks: ``density.set_callbacks(ProgressBar())`` before `fit`. They hear of
-    the tasks "fit", in it "train" and "stack", and in "train" of a "look" at every 25 batches, at whose end they may
-    stop training.
+    scikit-learn 1.9 and later can call callbacks: ``density.set_callbacks(ProgressBar())`` before `fit`. They are told
+    of the task "fit", in it of "train" and "stack", and in "train" of an "evaluation" every 25 batches, at the end of
+    which they may stop training.
 
     References
     ----------
@@ -221,18 +172,7 @@ class RealNVPDensity(FlowDensity):
         self.verbose = verbose
 
     def _specify(self, rows: Rows, generator: torch.Generator) -> RealNVPSpecification:
-        return real_nvp_specification(
-            scaling_of(rows.x, rows.weights, self.standardize),
-            rows.x.dtype.name,
-            generator,
-            n_layers=self.n_layers,
-            n_estimators=self.n_estimators,
-            hidden_layer_sizes=self.hidden_layer_sizes,
-            activation=self.activation,
-            coupling=self.coupling,
-            mask=self.mask,
-            batch_norm=self.batch_norm,
-        )
+        return specify_real_nvp(self, rows, generator, n_estimators=self.n_estimators)
 
     def _fit_experts(
         self, fitted: FittedFlow, specification: Specification, rows: Rows, rng: np.random.RandomState

@@ -10,6 +10,7 @@ from sklearn.utils import Tags, gen_batches
 from sklearn.utils.validation import check_is_fitted, check_non_negative, validate_data
 
 from ._estimators.density import FlowDensity
+from ._estimators.docs import document
 from ._estimators.evaluation import finite_log_density
 from ._estimators.latent import LatentMixin
 from ._estimators.learning import Start, dequantization
@@ -21,6 +22,7 @@ N_NOISES = 4  # which a probability is averaged over
 N_CHECKED = 1000  # images at a time
 
 
+@document
 class RealNVPImageDensity(LatentMixin, FlowDensity):
     """Probability of images, by a multi-scale Real NVP.
 
@@ -47,12 +49,11 @@ class RealNVPImageDensity(LatentMixin, FlowDensity):
         Whether running averages normalise every coupling's channels.
     flip : bool, default=False
         Whether images are mirrored left to right at random in training, for those that mean the same then.
-    alpha : float, default=5e-5
+    alpha : float, default=5e-05
         Strength of the decoupled L2 penalty on weights, which are normalised but for their scales, and biases.
     batch_size : int, default=64
         Largest number of images in a mini-batch.
-    learning_rate_init : float, default=2e-3
-        The learning rate at the start.
+    {learning_rate_init}
     max_iter : int or "auto", default="auto"
         Largest number of epochs. "auto" stands for as many as make 3,000 gradient steps: enough for some thousand small
         images, and few for large sets.
@@ -60,11 +61,9 @@ class RealNVPImageDensity(LatentMixin, FlowDensity):
         Whether to hold out images for validation, to stop when the validation score stalls, and to keep the weights
         that did best on them.
     validation_fraction : float, default=0.1
-        Share of the images that is held out, of which 1,000 at most are looked at.
-    n_iter_no_change : int, default=10
-        The loss is looked at every 25 gradient steps. When so many looks have found no improvement of ``tol``, the
-        learning rate is multiplied by 0.3; the third time, training ends.
-    tol : float, default=1e-3
+        Share of the images that is held out, of which 1,000 at most are evaluated.
+    {n_iter_no_change}
+    tol : float, default=0.001
         The least improvement that counts, in nats an image.
     warm_start : bool, default=False
         Whether `fit` continues from the flow fitted before, from a pickle as well.
@@ -72,17 +71,22 @@ class RealNVPImageDensity(LatentMixin, FlowDensity):
         The torch device to train the flow and to score on, such as "cuda", where networks are trained in bfloat16.
     random_state : int, RandomState instance or None, default=None
         Determines initial weights, validation images, the order of the batches, and their noise.
-    verbose : bool or int, default=False
-        Whether to print the loss and the validation score at every look.
+    {verbose}
 
     Attributes
     ----------
     n_features_in_ : int
         Number of pixels, channels counted.
-    feature_names_in_ : ndarray of shape (n_features,)
-        Names of the columns, where ``X`` was a DataFrame with names.
-    n_iter_, loss_curve_, validation_scores_, best_validation_score_
-        As in :class:`RealNVPDensity`; losses and scores in nats an image.
+    {feature_names_in_}
+    {flow_}
+    {n_iter_}
+    loss_curve_ : list of float
+        Mean loss, in nats an image, of every 25 batches, or of every call of `partial_fit`.
+    validation_scores_ : list of float or None
+        Mean log-probability, in nats an image, of the validation images after every 25 batches; None without
+        ``early_stopping`` or after `partial_fit`.
+    best_validation_score_ : float or None
+        The best validation score, that of the untrained flow included, in nats an image.
 
     See Also
     --------

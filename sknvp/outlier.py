@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import OutlierMixin
 
+from ._estimators.docs import document
 from ._estimators.evaluation import finite_log_density
 from ._estimators.rows import check_weights, groups_of_equal_rows
 from .density import RealNVPDensity
@@ -15,6 +16,7 @@ AUTO_SHARE = 0.05  # of the density's own rows that fall below the threshold whe
 N_DRAWN = 10_000  # rows drawn to find that threshold
 
 
+@document
 class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc]
     """Outliers: rows whose density, by Real NVP flows and the experts beside them, is below a threshold.
 
@@ -30,17 +32,42 @@ class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc
         density instead: one in twenty of the rows drawn from it is an outlier, so that the inliers are the smallest
         region that holds 95 percent of it. Take a number to sort the rows you have, "auto" to watch for new ones;
         see the notes.
-    n_layers, hidden_layer_sizes, activation, coupling, mask, batch_norm, standardize, n_estimators, stacking, alpha, \
-batch_size, learning_rate_init, max_iter, early_stopping, validation_fraction, n_iter_no_change, tol, warm_start, \
-device, random_state, verbose
-        As in :class:`RealNVPDensity`.
+    {n_layers}
+    {hidden_layer_sizes}
+    {activation}
+    {coupling}
+    {mask}
+    {batch_norm}
+    {standardize}
+    {n_estimators}
+    {stacking}
+    {alpha}
+    {batch_size}
+    {learning_rate_init}
+    {max_iter}
+    {early_stopping}
+    {validation_fraction}
+    {n_iter_no_change}
+    {tol}
+    {warm_start}
+    {device}
+    {random_state}
+    {verbose}
 
     Attributes
     ----------
     offset_ : float
         The threshold, in nats: `decision_function` is `score_samples` less this.
-    **attributes
-        Those of :class:`RealNVPDensity`.
+    {n_features_in_}
+    {feature_names_in_}
+    {flow_}
+    {loc_}
+    {scale_}
+    {n_iter_}
+    {loss_curve_}
+    {validation_scores_}
+    {best_validation_score_}
+    {stacking_weights_}
 
     See Also
     --------

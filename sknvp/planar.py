@@ -4,10 +4,12 @@ import numpy as np
 import torch
 
 from ._estimators.density import FlowDensity
+from ._estimators.docs import document
 from ._estimators.rows import Rows, scaling_of
 from .flows.specification import PlanarSpecification
 
 
+@document
 class PlanarFlowDensity(FlowDensity):
     """Density of a table of numbers, by planar flows.
 
@@ -25,25 +27,33 @@ class PlanarFlowDensity(FlowDensity):
     ----------
     n_layers : int, default=32
         Number of planar layers of each flow.
-    standardize : bool, default=True
-        Whether to subtract each column's mean and divide by its standard deviation first.
-    n_estimators : int, default=4
-        Number of flows whose densities are averaged.
+    {standardize}
+    {n_estimators}
     alpha : float, default=0.0
-        Strength of the decoupled L2 penalty, which flattens the planes.
-    learning_rate_init : float, default=0.03
-        The learning rate at the start.
-    n_iter_no_change : int, default=10
-        Looks without an improvement until the learning rate is lowered.
-    batch_size, max_iter, early_stopping, validation_fraction, tol
-        The course of training, as in `RealNVPDensity`.
-    warm_start, device, random_state, verbose
-        As in `RealNVPDensity`.
+        Strength of the decoupled L2 penalty (AdamW), which flattens the planes.
+    {batch_size}
+    {learning_rate_init}
+    {max_iter}
+    {early_stopping}
+    {validation_fraction}
+    {n_iter_no_change}
+    {tol}
+    {warm_start}
+    {device}
+    {random_state}
+    {verbose}
 
     Attributes
     ----------
-    n_features_in_, feature_names_in_, loc_, scale_, n_iter_, loss_curve_, validation_scores_, best_validation_score_
-        As in `RealNVPDensity`.
+    {n_features_in_}
+    {feature_names_in_}
+    {flow_}
+    {loc_}
+    {scale_}
+    {n_iter_}
+    {loss_curve_}
+    {validation_scores_}
+    {best_validation_score_}
 
     See Also
     --------

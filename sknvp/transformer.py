@@ -4,16 +4,22 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from ._estimators.base import FLOATS
+from ._estimators.density import FlowDensity
+from ._estimators.docs import document
 from ._estimators.latent import LatentMixin
-from .density import RealNVPDensity
+from ._estimators.rows import Rows
+from ._estimators.specify import specify_real_nvp
+from .flows.specification import RealNVPSpecification
 
 
-class RealNVPTransformer(LatentMixin, RealNVPDensity):
+@document
+class RealNVPTransformer(LatentMixin, FlowDensity):
     """Rows to independent standard normal noise and back, by one Real NVP normalizing flow.
 
     The flow f is invertible and trained by maximum likelihood, ``log p(x) = log N(f(x); 0, I) + log |det df/dx|``, so
@@ -24,16 +30,37 @@ class RealNVPTransformer(LatentMixin, RealNVPDensity):
 
     Parameters
     ----------
-    n_layers, hidden_layer_sizes, activation, coupling, mask, batch_norm, standardize, alpha, batch_size, \
-learning_rate_init, max_iter, early_stopping, validation_fraction, n_iter_no_change, tol, warm_start, device, \
-random_state, verbose
-        As in :class:`RealNVPDensity`, whose other two are fixed: ``n_estimators=1`` and ``stacking=False``, since an
-        average of densities has no noise of its own.
+    {n_layers}
+    {hidden_layer_sizes}
+    {activation}
+    {coupling}
+    {mask}
+    {batch_norm}
+    {standardize}
+    {alpha}
+    {batch_size}
+    {learning_rate_init}
+    {max_iter}
+    {early_stopping}
+    {validation_fraction}
+    {n_iter_no_change}
+    {tol}
+    {warm_start}
+    {device}
+    {random_state}
+    {verbose}
 
     Attributes
     ----------
-    n_features_in_, loc_, scale_, n_iter_, ...
-        As in :class:`RealNVPDensity`.
+    {n_features_in_}
+    {feature_names_in_}
+    {flow_}
+    {loc_}
+    {scale_}
+    {n_iter_}
+    {loss_curve_}
+    {validation_scores_}
+    {best_validation_score_}
 
     See Also
     --------
@@ -52,6 +79,7 @@ random_state, verbose
     Examples
     --------
     >>> import numpy as np
+    import torch
     >>> from sklearn.datasets import make_moons
     >>> from sknvp import RealNVPTransformer
     >>> X, _ = make_moons(200, noise=0.1, random_state=0)
@@ -62,9 +90,6 @@ random_state, verbose
     >>> np.allclose(transformer.inverse_transform(noise), X)
     True
     """
-
-    n_estimators = 1
-    stacking = False
 
     def __init__(
         self,
@@ -108,6 +133,9 @@ random_state, verbose
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
+
+    def _specify(self, rows: Rows, generator: torch.Generator) -> RealNVPSpecification:
+        return specify_real_nvp(self, rows, generator, n_estimators=1)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

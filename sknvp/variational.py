@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from ._estimators import parameters as rule
 from ._estimators.base import ensemble
 from ._estimators.density import DensityMethods
+from ._estimators.docs import document
 from ._estimators.evaluation import default_torch_modes, log_density
 from ._estimators.fitting import NO_EXPERTS
 from ._estimators.learning import report
@@ -29,6 +30,7 @@ N_TRIAL = 100  # first draws, on which a log-density is tried
 MANY = 0.01  # share of draws outside the support of the log-density that calls for bounds
 
 
+@document
 class VariationalRealNVP(DensityMethods):
     """An unnormalised log-density, approximated by Real NVP flows.
 
@@ -44,18 +46,20 @@ class VariationalRealNVP(DensityMethods):
 
     Parameters
     ----------
-    n_layers : int, default=8
-        Number of coupling layers of each flow.
-    hidden_layer_sizes, activation, mask
-        As in `RealNVPDensity`.
+    {n_layers}
+    {hidden_layer_sizes}
+    {activation}
     coupling : {"affine", "spline"}, default="affine"
         What a coupling does to a column. Splines bend columns within five times ``scale`` around ``loc`` alone, so that
         tails beyond are lost, but split into separate modes far better.
-    n_estimators : int, default=4
-        Number of flows whose densities are averaged.
-    loc, scale : float or array-like of shape (n_features,), default=0.0 and 1.0
-        Mean and standard deviation of the normal distribution that flows start as. Widths count: a mode far outside
-        will not be found. For a column with bounds they are in the units of ``z``, see ``bounds``.
+    {mask}
+    {n_estimators}
+    loc : float or array-like of shape (n_features,), default=0.0
+        Mean of the normal distribution that flows start as. For a column with bounds it is in the units of ``z``, see
+        ``bounds``.
+    scale : float or array-like of shape (n_features,), default=1.0
+        Standard deviation of the normal distribution that flows start as, in the units of ``loc``. It matters: a mode
+        far outside will not be found.
     bounds : None or tuple (low, high) of floats or array-likes of shape (n_features,), default=None
         The support of each column, -inf and inf where there is no end to it, as in :class:`scipy.optimize.Bounds`. The
         flows then model ``z = log(x - low)``, ``z = -log(high - x)`` or ``z = log((x - low) / (high - x))``; the
@@ -69,20 +73,23 @@ class VariationalRealNVP(DensityMethods):
         The learning rate at the start, which falls linearly to zero at ``max_iter``.
     max_iter : int, default=3000
         Largest number of gradient steps.
-    n_iter_no_change, tol
-        After the annealing the objective is looked at every 25 steps. When ``n_iter_no_change`` looks have found no
-        improvement of ``tol`` nats, the learning rate is multiplied by 0.3; the third time, training ends.
+    n_iter_no_change : int, default=6
+        After the annealing the objective is evaluated every 25 steps. When so many evaluations have found no
+        improvement of ``tol``, the learning rate is multiplied by 0.3; the third time, training ends.
+    tol : float, default=0.001
+        The least improvement that counts, in nats.
     device : str, default="cpu"
         The torch device to train the flows on; tensors that the log-density gets are there.
     random_state : int, RandomState instance or None, default=None
         Determines random masks, initial weights and all draws.
     verbose : bool or int, default=False
-        Whether to print the loss, the negative of the evidence's lower bound, at every look.
+        Whether the loss, the negative of the evidence's lower bound, is printed at every evaluation.
 
     Attributes
     ----------
     n_features_in_ : int
         Number of columns.
+    {flow_}
     n_iter_ : int
         Number of gradient steps taken.
     elbo_curve_ : list of float

@@ -1,6 +1,7 @@
 """From the parameters of an estimator to the specification of its flow."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..flows.masks import MASKS
 from ..flows.specification import Array, RealNVPSpecification, Scaling
+from .rows import Rows, scaling_of
 
 
 def real_nvp_specification(
@@ -41,6 +43,22 @@ def real_nvp_specification(
         batch_norm=bool(batch_norm),
         n_context=n_context,
         bounds=bounds,
+    )
+
+
+def specify_real_nvp(estimator: Any, rows: Rows, generator: torch.Generator, n_estimators: int) -> RealNVPSpecification:
+    """Specify the flow of an estimator with the parameters of `RealNVPDensity`, for the rows that it learns from."""
+    return real_nvp_specification(
+        scaling_of(rows.x, rows.weights, estimator.standardize),
+        rows.x.dtype.name,
+        generator,
+        n_layers=estimator.n_layers,
+        n_estimators=n_estimators,
+        hidden_layer_sizes=estimator.hidden_layer_sizes,
+        activation=estimator.activation,
+        coupling=estimator.coupling,
+        mask=estimator.mask,
+        batch_norm=estimator.batch_norm,
     )
 
 

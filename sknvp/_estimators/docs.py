@@ -1,0 +1,160 @@
+"""The one source of what docstrings say of parameters and attributes that several estimators share."""
+
+import inspect
+import re
+from typing import TypeVar
+
+Class = TypeVar("Class", bound=type)
+
+PARAMETERS: dict[str, tuple[str, str]] = {  # the type and the description of each; the default comes from the signature
+    "n_layers": ("int", "Number of coupling layers of each flow."),
+    "hidden_layer_sizes": (
+        "int or sequence of int",
+        "Widths of the hidden layers of the network in each coupling.",
+    ),
+    "activation": ('{"relu", "silu", "tanh"}', "Activation of the hidden layers."),
+    "coupling": (
+        '{"affine", "spline"}',
+        """The map that a coupling applies to a column: a scale and a shift (Real NVP), or a monotone
+        rational-quadratic spline (neural spline flow), which takes two to three times as long for a better fit. With
+        splines, trained linear maps mix the columns between the layers. A single column always gets splines, since
+        scaling and shifting a normal distribution gives nothing but another normal distribution.""",
+    ),
+    "mask": (
+        '{"random", "alternating", "half"} or array of shape (n_layers, n_features)',
+        """The columns that condition (one) and the columns that are transformed (zero) in each layer. "random" draws
+        two new halves for every two layers of every flow (two columns just alternate), "alternating" takes even and
+        odd columns in turn, "half" takes the first and the second half in turn.""",
+    ),
+    "batch_norm": (
+        "bool",
+        """Whether running statistics of the batches normalise the columns between every two couplings, as in the Real
+        NVP paper. Then all rows must have equal weight, apart from those of weight zero.""",
+    ),
+    "standardize": (
+        "bool",
+        "Whether the mean of each column is subtracted and the result is divided by its standard deviation first.",
+    ),
+    "n_estimators": ("int", "Number of flows whose densities are averaged."),
+    "stacking": (
+        "bool",
+        """Whether a Gaussian mixture, kernels and a t-distribution stand beside the flows. Each is fitted once for each
+        flow, to the rows that this flow is trained on, and compared on the rows held out; numbers of components,
+        bandwidths and the like are chosen there too. A mixture or kernels that get less than a hundredth of the weight
+        are left out, while the t-distribution keeps a thousandth at least. At most 10,000 rows, drawn by their weights,
+        are used for all this. Stacking needs ``early_stopping``, without which nothing is held out and the flows stay
+        alone.""",
+    ),
+    "alpha": (
+        "float",
+        """Strength of the decoupled L2 penalty (AdamW): each step shrinks weights and biases by ``alpha`` times the
+        learning rate.""",
+    ),
+    "batch_size": ("int", "Largest number of rows in a mini-batch."),
+    "learning_rate_init": (
+        "float",
+        """The learning rate at the start. It falls linearly, to zero where ``max_iter`` is reached, and in steps; see
+        ``n_iter_no_change``.""",
+    ),
+    "max_iter": (
+        'int or "auto"',
+        """Largest number of epochs. "auto" stands for 3,000 gradient steps at most, whether these are many epochs or a
+        small part of one, so that a fit takes a bounded time however many rows there are.""",
+    ),
+    "early_stopping": (
+        "bool",
+        """Whether rows are held out for validation, training stops when the validation score stalls, and the weights
+        that did best on these rows are kept. Otherwise all rows train, the training loss is watched, and the last
+        weights stay, which overfits small tables.""",
+    ),
+    "validation_fraction": (
+        "float",
+        """Share of the rows that each flow holds out, equal rows together. The flows take turns: with a share of one in
+        ``n_estimators`` every row is held out once. Used only if ``early_stopping`` is True.""",
+    ),
+    "n_iter_no_change": (
+        "int",
+        """The loss is evaluated every 25 gradient steps. When so many evaluations have found no improvement of ``tol``,
+        the learning rate is multiplied by 0.3; the third time, training ends.""",
+    ),
+    "tol": ("float", "The least improvement that counts, in nats a row."),
+    "warm_start": (
+        "bool",
+        """Whether `fit` continues from the flow fitted before, with its location, scale and constant columns, instead
+        of a new one. Equal rows are then held out by equal flows. New rows, or a first fit without ``early_stopping``,
+        let the flows be weighed by rows that they have seen.""",
+    ),
+    "device": ("str", 'The torch device to train the flows and to score on, such as "cuda".'),
+    "random_state": (
+        "int, RandomState instance or None",
+        """Determines validation rows, random masks, initial weights, the order of the batches, and the draws of
+        stacking. Pass an int for equal fits, bit for bit, at every call.""",
+    ),
+    "verbose": (
+        "bool or int",
+        "Whether the loss and the validation score are printed at every evaluation.",
+    ),
+}
+ATTRIBUTES: dict[str, tuple[str, str]] = {
+    "n_features_in_": ("int", "Number of columns seen during `fit`."),
+    "feature_names_in_": (
+        "ndarray of shape (n_features,)",
+        "Names of the columns seen during `fit`, if all are strings.",
+    ),
+    "flow_": (
+        "Flow",
+        "The fitted flow, a :class:`torch.nn.Module` of all members together; printing it shows its architecture.",
+    ),
+    "loc_": (
+        "ndarray of shape (n_features,)",
+        """The location that was subtracted from each column, in the units of the column: its mean, with gross outliers
+        drawn in to ten times the distance between the outer twentieths of the column beyond these.""",
+    ),
+    "scale_": (
+        "ndarray of shape (n_features,)",
+        """The scale that each column was divided by, in the units of the column: its standard deviation, with gross
+        outliers drawn in as for ``loc_``.""",
+    ),
+    "n_iter_": ("int", "Number of epochs begun, or of calls of `partial_fit`."),
+    "loss_curve_": (
+        "list of float",
+        """Mean negative log-likelihood, in nats a row, of every 25 batches, or of every call of `partial_fit`, averaged
+        over the flows.""",
+    ),
+    "validation_scores_": (
+        "list of float or None",
+        """Mean log-likelihood, in nats a row, of the validation rows (1,000 of them at most) after every 25 batches,
+        averaged over the flows; None without ``early_stopping`` or after `partial_fit`.""",
+    ),
+    "best_validation_score_": (
+        "float or None",
+        """The average over the flows of the best validation score of each, that of the untrained flow included, in nats
+        a row.""",
+    ),
+    "stacking_weights_": (
+        "dict of str to float",
+        """The weights of "flows", "gaussian_mixture", "kernels" and "student_t" in the density, as far as they take
+        part; they add up to one.""",
+    ),
+}
+
+
+def document(cls: Class) -> Class:
+    """Fill in the docstring of an estimator: a line ``{name}`` becomes the entry of that parameter or attribute."""
+    if cls.__doc__ is None:  # as with python -OO
+        return cls
+    signature = inspect.signature(cls)
+
+    def entry(match: re.Match[str]) -> str:
+        indent, name = match.groups()
+        if name in ATTRIBUTES:
+            kind, text = ATTRIBUTES[name]
+        else:
+            kind, text = PARAMETERS[name]
+            default = signature.parameters[name].default
+            kind += f', default="{default}"' if isinstance(default, str) else f", default={default}"
+        lines = [line.strip() for line in text.splitlines()]
+        return "\n".join([f"{indent}{name} : {kind}", *(f"{indent}    {line}" for line in lines)])
+
+    cls.__doc__ = re.sub(r"^( *)\{(\w+)\}$", entry, cls.__doc__, flags=re.MULTILINE)
+    return cls
