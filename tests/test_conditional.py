@@ -3,8 +3,6 @@
 import copy
 import pickle
 import re
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -351,40 +349,6 @@ def test_single_precision_is_close_to_double():
     single, double = (small(max_iter=3).fit(X.astype(dtype), y) for dtype in (np.float32, np.float64))
     np.testing.assert_allclose(single.score_samples(X, y), double.score_samples(X, y), atol=1e-2)
     np.testing.assert_allclose(single.predict_quantile(X, 0.2), double.predict_quantile(X, 0.2), atol=1e-2)
-
-
-def test_a_pickle_opens_in_a_fresh_interpreter_and_holds_no_torch(tmp_path, fitted):
-    (tmp_path / "density.pkl").write_bytes(pickle.dumps(fitted))
-    assert b"torch" not in (tmp_path / "density.pkl").read_bytes()
-    code = "import pickle, sys; print(pickle.load(open(sys.argv[1], 'rb')).score([[0.0, 1.0]], [4.0]))"
-    done = subprocess.run(
-        [sys.executable, "-c", code, tmp_path / "density.pkl"], capture_output=True, text=True, check=True
-    )
-    assert float(done.stdout) == fitted.score([[0.0, 1.0]], [4.0])
-
-
-def test_random_state_decides_every_bit_and_no_global_state_is_touched():
-    X, y = pairs(60)
-    numpy_state, torch_state = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
-    a, b, c = (small(max_iter=2, random_state=seed).fit(X, y) for seed in (0, 0, 1))
-    for density in (a, b, c):
-        density.predict(X), density.sample(X, 2, 0), density.predict_quantile(X)
-    small(max_iter=2).fit(X, np.c_[y, y**2]).predict(X)
-    np.testing.assert_array_equal(a.score_samples(X, y), b.score_samples(X, y))
-    assert not np.array_equal(a.score_samples(X, y), c.score_samples(X, y))
-    assert not np.array_equal(a.sample(X, 2, 0), a.sample(X, 2, 1))
-    np.testing.assert_array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002
-    assert torch.equal(torch.get_rng_state(), torch_state)
-
-
-def test_torchs_global_modes_change_nothing(fitted):
-    X, y = pairs(30)
-    calls = [fitted.predict, fitted.predict_quantile, lambda X: fitted.sample(X, 2, 0), lambda X: fitted.score(X, y)]
-    expected = [call(X) for call in calls]
-    for mode in (torch.no_grad(), torch.inference_mode(), torch.autocast("cpu"), torch.device("meta")):
-        with mode:
-            for call, before in zip(calls, expected, strict=True):
-                np.testing.assert_array_equal(call(X), before)
 
 
 def test_a_row_far_outside_spoils_nothing():

@@ -166,11 +166,6 @@ def test_pickles_score_sample_and_go_on_the_same(fitted):
     np.testing.assert_array_equal(twin.score_samples(digits()), first.score_samples(digits()))
 
 
-def test_the_same_seed_gives_the_same_fit(fitted):
-    twin = clone(fitted).fit(digits())
-    np.testing.assert_array_equal(twin.score_samples(digits()), fitted.score_samples(digits()))
-
-
 def test_partial_fit_learns_call_by_call():
     density = small()
     bits = [density.partial_fit(digits()).bits_per_dim(digits()) for _ in range(4)]

@@ -131,15 +131,6 @@ def test_a_random_state_instance_moves_on():
     assert a != b
 
 
-def test_no_global_state_is_touched():
-    numpy_state, torch_state = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
-    threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
-    copy.deepcopy(stacked(max_iter=3).fit(moons())).sample(5, random_state=0)
-    np.testing.assert_array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002
-    assert torch.equal(torch.get_rng_state(), torch_state)
-    assert (torch.get_num_threads(), torch.get_default_dtype()) == (threads, dtype)
-
-
 def test_a_global_default_dtype_changes_nothing():
     expected = stacked(max_iter=3).fit(moons()).score_samples(moons())
     torch.set_default_dtype(torch.float64)
@@ -276,15 +267,6 @@ def test_rows_in_any_layout():
     for rows in (X[::-1], X[::2], np.asfortranarray(X), X[:, ::-1].copy()[:, ::-1], X.tolist()):
         np.testing.assert_allclose(estimator.score_samples(rows), [expected[tuple(row)] for row in rows])
     np.testing.assert_allclose(small(max_iter=3).fit(X[::-1][::-1]).score_samples(X), list(expected.values()))
-
-
-def test_torchs_global_modes_change_nothing():
-    expected = stacked(max_iter=3).fit(moons()).score_samples(moons())
-    for mode in (torch.no_grad(), torch.inference_mode(), torch.autocast("cpu"), torch.device("meta")):
-        with mode:
-            estimator = copy.deepcopy(stacked(max_iter=3).fit(moons()))
-            np.testing.assert_array_equal(estimator.score_samples(moons()), expected)
-            assert np.isfinite(estimator.sample(3, random_state=0)).all()
 
 
 def test_what_a_user_does_to_attributes_stays_there():

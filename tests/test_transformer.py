@@ -1,7 +1,5 @@
 """The transformer: change of variables against the density, round trips, and noise that looks like noise."""
 
-import pickle
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -171,13 +169,6 @@ def test_rows_in_any_layout():
     expected = fitted.transform(moons())
     np.testing.assert_allclose(fitted.transform(np.asfortranarray(moons())), expected, rtol=1e-12)
     np.testing.assert_allclose(fitted.transform(moons()[::-1])[::-1], expected, rtol=1e-9)
-
-
-def test_pickles_transform_alike():
-    fitted = transformer(max_iter=3).fit(moons())
-    twin = pickle.loads(pickle.dumps(fitted))
-    np.testing.assert_array_equal(twin.transform(moons()), fitted.transform(moons()))
-    np.testing.assert_array_equal(twin.inverse_transform(moons()), fitted.inverse_transform(moons()))
 
 
 def test_noise_of_another_width_is_refused():

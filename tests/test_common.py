@@ -1,0 +1,227 @@
+"""The laws that all estimators of flows keep: a table of estimators, and each law once.
+
+A new estimator is one entry in `CASES`.
+"""
+
+import copy
+import json
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import joblib
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.exceptions import NotFittedError
+
+import sknvp
+
+from .small import moons, normal_rows
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::sklearn.exceptions.ConvergenceWarning", "ignore:The flows are far from log_density"
+)
+BRIEF: dict[str, Any] = {"n_layers": 2, "hidden_layer_sizes": (8,), "n_estimators": 2, "max_iter": 3, "random_state": 0}
+X, Y, DIGITS = moons(60), normal_rows(60, 1)[:, 0], load_digits().data[:40, :16]
+
+
+class Case(NamedTuple):
+    """An estimator, what it is fitted to, and everything that is asked of it once it is fitted."""
+
+    make: Callable[..., Any]
+    data: tuple[Any, ...]
+    answers: Callable[[Any], list[Any]]
+    bad: dict[str, Any]  # a value that breaks the rule, for some parameters
+
+
+def case(cls, data, answers, settings=BRIEF, bad=None):
+    return Case(lambda **changed: cls(**{**settings, **changed}), data, answers, {"tol": -1, **(bad or {})})
+
+
+def without(*names):
+    return {name: value for name, value in BRIEF.items() if name not in names}
+
+
+def log_density(x):
+    return -x.square().sum(1) / 2
+
+
+CASES = {
+    "density": case(sknvp.RealNVPDensity, (X,), lambda e: [e.score_samples(X), e.sample(5, 0), e.score(X)]),
+    "flows alone": case(
+        sknvp.RealNVPDensity,
+        (X,),
+        lambda e: [e.score_samples(X), e.sample(5, 0)],
+        {**BRIEF, "stacking": False, "batch_norm": True, "coupling": "affine"},
+        {"stacking": "no", "coupling": "Spline", "mask": "even", "activation": "elu"},
+    ),
+    "outliers": case(
+        sknvp.RealNVPOutlierDetector,
+        (X,),
+        lambda e: [e.decision_function(X), e.predict(X), e.sample(5, 0)],
+        bad={"contamination": 0.9},
+    ),
+    "transformer": case(
+        sknvp.RealNVPTransformer,
+        (X,),
+        lambda e: [e.transform(X), e.inverse_transform(X), e.score_samples(X)],
+        without("n_estimators"),
+    ),
+    "planar": case(
+        sknvp.PlanarFlowDensity,
+        (X,),
+        lambda e: [e.score_samples(X), e.sample(5, 0)],
+        without("hidden_layer_sizes"),
+        {"n_layers": 0, "n_estimators": 1.5},
+    ),
+    "images": case(
+        sknvp.RealNVPImageDensity,
+        (DIGITS,),
+        lambda e: [e.score_samples(DIGITS), e.sample(3, 0), e.transform(DIGITS)],
+        {"n_levels": 17, "n_filters": 4, "n_blocks": 0, "max_iter": 2, "random_state": 0},
+        {"n_levels": 1, "image_shape": (1, 2), "flip": 2},
+    ),
+    "conditional": case(
+        sknvp.ConditionalRealNVPDensity,
+        (X, Y),
+        lambda e: [e.score_samples(X, Y), e.predict(X), e.predict_quantile(X, 0.2), e.sample(X, 2, 0)],
+        bad={"stacking": "yes"},
+    ),
+    "conditional, two targets": case(
+        sknvp.ConditionalRealNVPDensity,
+        (Y[:, None], X),
+        lambda e: [e.score_samples(Y[:, None], X), e.sample(Y[:, None])[:0]],
+    ),
+    "variational": case(
+        sknvp.VariationalRealNVP,
+        (log_density, 2),
+        lambda e: [e.score_samples(X), e.sample(5, 0), e.resample(5, 0), e.log_evidence_],
+        bad={"annealing": 1.0, "max_iter": "auto"},
+    ),
+}
+every_estimator = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+
+
+def assert_equal_answers(ours, theirs):
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.fixture(scope="module", params=CASES.values(), ids=CASES)
+def fitted_case(request):
+    return request.param, request.param.make().fit(*request.param.data)
+
+
+def test_copies_answer_with_the_same_bits_and_hold_no_torch(fitted_case, tmp_path):
+    case, fitted = fitted_case
+    assert b"torch" not in pickle.dumps(fitted)
+    joblib.dump(fitted, tmp_path / "fitted.joblib")
+    copies = [
+        pickle.loads(pickle.dumps(fitted)),
+        pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(fitted)))),
+        copy.deepcopy(fitted),
+        joblib.load(tmp_path / "fitted.joblib", mmap_mode="r"),
+    ]
+    for twin in copies:
+        assert_equal_answers(case.answers(twin), case.answers(fitted))
+
+
+def test_pickles_open_in_a_fresh_interpreter(tmp_path):
+    fits = {name: case.make().fit(*case.data) for name, case in CASES.items()}
+    rows = {name: (X,) if name == "variational" else CASES[name].data for name in CASES}
+    (tmp_path / "fits.pkl").write_bytes(pickle.dumps((fits, rows)))
+    code = (
+        "import json, pickle, sys; fits, rows = pickle.load(open(sys.argv[1], 'rb'));"
+        "print(json.dumps({name: fits[name].score(*rows[name]) for name in fits}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "fits.pkl"], capture_output=True, text=True)
+    assert json.loads(done.stdout) == {name: pytest.approx(fits[name].score(*rows[name]), rel=1e-12) for name in fits}
+
+
+@every_estimator
+def test_a_seed_decides_every_bit(case):
+    a, b, c = (case.make(random_state=seed).fit(*case.data) for seed in (0, 0, 1))
+    assert_equal_answers(case.answers(a), case.answers(b))
+    assert not np.array_equal(case.answers(a)[0], case.answers(c)[0])
+
+
+@every_estimator
+def test_no_global_state_is_touched(case):
+    numpy_state, torch_state = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
+    settings = torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enabled()
+    case.answers(copy.deepcopy(case.make().fit(*case.data)))
+    np.testing.assert_array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002
+    assert torch.equal(torch.get_rng_state(), torch_state)
+    assert (torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enabled()) == settings
+
+
+@every_estimator
+def test_torchs_global_modes_change_nothing(case):
+    expected = case.answers(case.make().fit(*case.data))
+    for mode in (torch.no_grad(), torch.inference_mode(), torch.autocast("cpu"), torch.device("meta")):
+        with mode:
+            assert_equal_answers(case.answers(copy.deepcopy(case.make().fit(*case.data))), expected)
+
+
+@every_estimator
+def test_a_failed_fit_loses_nothing(case, monkeypatch):
+    def broken(*args, **kwargs):
+        raise RuntimeError("in the midst")
+
+    fitted = case.make().fit(*case.data)
+    before, state = case.answers(fitted), set(vars(fitted))
+    for part in ("sknvp._estimators.learning.train", "sknvp.variational.train", "sknvp._estimators.base.Ensemble"):
+        with monkeypatch.context() as patch:
+            patch.setattr(part, broken)
+            with suppress(RuntimeError):  # not every estimator comes past every part
+                fitted.set_params(random_state=1).fit(*case.data)
+                fitted.set_params(random_state=0).fit(*case.data)
+        assert_equal_answers(case.answers(fitted), before)
+        assert set(vars(fitted)) == state
+
+
+@every_estimator
+def test_a_bad_parameter_gets_an_error_that_names_it_and_loses_nothing(case):
+    fitted = case.make().fit(*case.data)
+    before = case.answers(fitted)
+    for name, value in {**case.bad, "device": "gpu9", "batch_size": 0, "verbose": "yes"}.items():
+        own = fitted.get_params()[name]
+        with pytest.raises(ValueError, match=rf"^{name} must .*got "):
+            fitted.set_params(**{name: value}).fit(*case.data)
+        fitted.set_params(**{name: own})
+        assert_equal_answers(case.answers(fitted), before)
+
+
+@every_estimator
+def test_clones_are_unfitted_and_keep_the_parameters(case):
+    fitted = case.make().fit(*case.data)
+    twin = clone(fitted)
+    assert twin.get_params() == fitted.get_params()
+    assert not hasattr(twin, "flow_")
+    with pytest.raises(NotFittedError, match="not fitted"):
+        case.answers(twin)
+    with pytest.raises(TypeError):
+        type(fitted)(3)
+
+
+def test_the_fitted_flow_can_be_seen_and_not_replaced(fitted_case):
+    _, fitted = fitted_case
+    assert isinstance(fitted.flow_, sknvp.flows.Flow)
+    assert "(transform): Chain" in str(fitted.flow_)
+    with pytest.raises(AttributeError):
+        fitted.flow_ = None
+
+
+def test_fits_leave_their_inputs_alone(fitted_case):
+    case, _ = fitted_case
+    arrays = [part.copy() if isinstance(part, np.ndarray) else part for part in case.data]
+    for part in arrays:
+        if isinstance(part, np.ndarray):
+            part.flags.writeable = False
+    case.answers(case.make().fit(*arrays))
