@@ -1,0 +1,97 @@
+"""The page on bad input says what happens: every row of its table is tried."""
+
+import re
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from sknvp import (
+    ConditionalRealNVPDensity,
+    DensityDisplay,
+    RealNVPDensity,
+    RealNVPImageDensity,
+    RealNVPOutlierDetector,
+    VariationalRealNVP,
+)
+
+from .small import normal_rows
+
+PAGE = Path(__file__).parents[1] / "docs" / "bad_input.md"
+ROWS = [re.split(r" *\| *", line.strip("| \n")) for line in PAGE.read_text().splitlines() if line.startswith("| ")]
+TABLE = {what: (kind.strip("`"), message) for what, kind, message in ROWS[1:]}
+X, Y = normal_rows(60, 2), normal_rows(60, 1)[:, 0]
+WIDE = np.r_[[[0, 1.5e308], [1, -1.5e308]], X]
+
+
+def density(**settings):
+    return RealNVPDensity(**{"n_layers": 2, "hidden_layer_sizes": 8, "max_iter": 1, "stacking": False, **settings})
+
+
+def conditional(X=X, Y=Y):
+    return ConditionalRealNVPDensity(n_layers=2, max_iter=1).fit(X, Y)
+
+
+def variational(log_density):
+    return VariationalRealNVP(n_layers=2, max_iter=2).fit(log_density, 2)
+
+
+CASES = {
+    "`fit` with a NaN": lambda: density().fit(np.r_[[[np.nan, 0]], X]),
+    "`fit` with infinity": lambda: density().fit(np.r_[[[np.inf, 0]], X]),
+    "one row": lambda: density().fit(X[:1]),
+    "no columns": lambda: density().fit(X[:, :0]),
+    "one dimension": lambda: density().fit(X[:, 0]),
+    "a sparse matrix": lambda: density().fit(sp.csr_array(X)),
+    "complex numbers": lambda: density().fit(X + 1j),
+    "strings": lambda: density().fit([["a", "b"]] * 3),
+    "a column that spans more than float64": lambda: density().fit(WIDE),
+    "negative weights": lambda: density().fit(X, sample_weight=-np.ones(60)),
+    "weights of another length": lambda: density().fit(X, sample_weight=np.ones(5)),
+    "all weights zero": lambda: density().fit(X, sample_weight=np.zeros(60)),
+    "`n_layers=0`": lambda: density(n_layers=0).fit(X),
+    "`hidden_layer_sizes='wide'`": lambda: density(hidden_layer_sizes="wide").fit(X),
+    "`learning_rate_init=-1`": lambda: density(learning_rate_init=-1).fit(X),
+    "`validation_fraction=1.5`": lambda: density(validation_fraction=1.5).fit(X),
+    "`coupling='Spline'`": lambda: density(coupling="Spline").fit(X),
+    "a device that is not there": lambda: density(device="cuda:99").fit(X),
+    "a mask of another shape": lambda: density(mask=np.eye(3)[:, :2]).fit(X),
+    "a constant mask": lambda: density(mask=np.ones((2, 2))).fit(X),
+    "`batch_norm=True` and unequal weights": lambda: density(batch_norm=True).fit(X, sample_weight=1 + (Y > 0)),
+    "`score_samples` before `fit`": lambda: RealNVPDensity().score_samples(X),
+    "other columns than fitted": lambda: density().fit(X).score_samples(normal_rows(3, 5)),
+    "`sample(0)`": lambda: density().fit(X).sample(0),
+    "`sample(2.5)`": lambda: density().fit(X).sample(2.5),
+    "a changed architecture with `warm_start`": lambda: (
+        density(warm_start=True).fit(X).set_params(n_layers=4).fit(X)
+    ),
+    "`contamination=0.9`": lambda: RealNVPOutlierDetector(contamination=0.9).fit(X),
+    "two columns of `y` after one": lambda: conditional().score_samples(X, X),
+    "`predict_quantile(X, 1)`": lambda: conditional().predict_quantile(X, 1),
+    "missing target": lambda: conditional(Y=np.r_[np.nan, Y[1:]]),
+    "a log-density of the wrong shape": lambda: variational(lambda x: -(x**2)),
+    "a log-density that is NaN everywhere": lambda: variational(lambda x: x.sum(1) * np.nan),
+    "a log-density of NumPy without gradient": lambda: variational(lambda x: -np.sum(x.numpy() ** 2, 1)
+        if hasattr(x, "numpy") else -np.sum(x**2, 1)),
+    "pixels from 0 to 1": lambda: RealNVPImageDensity().fit(np.random.default_rng(0).random((4, 16))),
+    "`image_shape` that is not X's": lambda: RealNVPImageDensity(image_shape=(3, 4, 4)).fit(np.ones((4, 16))),
+    "a picture of three columns": lambda: DensityDisplay.from_estimator(density().fit(X), normal_rows(9, 3)),
+}  # fmt: skip
+
+
+def test_every_row_of_the_page_is_tried():
+    assert list(TABLE) == list(CASES)
+
+
+@pytest.mark.parametrize("what", CASES)
+def test_the_message_is_that_of_the_page(what):
+    kind, message = TABLE[what]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(Exception) as caught:  # noqa: PT011
+            CASES[what]()
+    assert type(caught.value).__name__ == kind
+    pattern = ".*".join(re.escape(part.strip()) for part in message.split("..."))
+    assert re.search(pattern, " ".join(str(caught.value).split())), str(caught.value)
