@@ -54,8 +54,8 @@ class DensityClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # 
 
     See Also
     --------
-    sklearn.naive_bayes.GaussianNB : The same with independent normal columns.
-    sklearn.discriminant_analysis.QuadraticDiscriminantAnalysis : The same with normal distributions.
+    sklearn.naive_bayes.GaussianNB : Bayes' rule with independent normal columns.
+    sklearn.discriminant_analysis.QuadraticDiscriminantAnalysis : Bayes' rule with normal distributions.
 
     Notes
     -----
@@ -139,7 +139,7 @@ class DensityClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # 
         return self
 
     def _checked_estimator(self, weighted: bool) -> Any:
-        """The estimator to clone, if it can do what is asked of it."""
+        """Return the estimator to clone, or raise a ValueError if it cannot be fitted as asked."""
         density = RealNVPDensity() if self.estimator is None else self.estimator
         name = type(density).__name__
         if not hasattr(density, "score_samples"):
@@ -149,7 +149,7 @@ class DensityClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # 
         return density
 
     def predict_joint_log_proba(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Log of the density of each row and class together, ``log P(c) + log p(x | c)``.
+        """Compute the log of the density of each row and class together, ``log P(c) + log p(x | c)``.
 
         Parameters
         ----------
@@ -167,7 +167,7 @@ class DensityClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # 
         return np.stack(log_density, 1).astype(np.float64) + _log(self.class_prior_)
 
     def predict_log_proba(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Log-probability of each class.
+        """Compute the log-probability of each class.
 
         Parameters
         ----------
@@ -185,7 +185,7 @@ class DensityClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # 
         return log_proba
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Probability of each class.
+        """Compute the probability of each class.
 
         Parameters
         ----------
@@ -200,9 +200,9 @@ class DensityClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # 
         return np.exp(self.predict_log_proba(X))
 
     def decision_function(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Log-odds of the second class, or of more than two classes the log-probability of each.
+        """Compute the log-odds of the second class, or of more than two classes the log-probability of each.
 
-        The scale on which :class:`~sklearn.calibration.CalibratedClassifierCV` mends probabilities that are too sure.
+        On this scale :class:`~sklearn.calibration.CalibratedClassifierCV` mends probabilities that are too sure.
 
         Parameters
         ----------
@@ -218,7 +218,7 @@ class DensityClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # 
         return log_proba[:, 1] - log_proba[:, 0] if len(self.classes_) == 2 else log_proba
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """The most probable class of each row.
+        """Find the most probable class of each row.
 
         Parameters
         ----------
@@ -235,7 +235,7 @@ class DensityClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # 
         return labels
 
     def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Log-density of each row, whatever its class, ``log sum_c P(c) p(x | c)``.
+        """Compute the log-density of each row, whatever its class, ``log sum_c P(c) p(x | c)``.
 
         Parameters
         ----------
@@ -252,7 +252,7 @@ class DensityClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # 
 
 
 def _priors(given: ArrayLike | None, weights: NDArray[Any]) -> NDArray[np.float64]:
-    """The priors given, checked, or each class's share of the weight."""
+    """Check the priors and return them; None stands for the share of the weight that each class has."""
     priors = np.asarray(weights / weights.sum() if given is None else given, dtype=np.float64)
     if priors.shape != weights.shape:
         raise ValueError(f"priors must have shape (n_classes,) = {weights.shape}, got {priors.shape}.")
@@ -263,7 +263,7 @@ def _priors(given: ArrayLike | None, weights: NDArray[Any]) -> NDArray[np.float6
 
 
 def _seeds(random_state: Seed, n: int) -> list[int | None]:
-    """A seed for each class, or None for each if the densities are to keep their own."""
+    """Draw a seed for each class; None for each class if the densities are to keep their own."""
     if random_state is None:
         return [None] * n
     seeds: list[int | None] = check_random_state(random_state).randint(2**31 - 1, size=n).tolist()
@@ -271,7 +271,7 @@ def _seeds(random_state: Seed, n: int) -> list[int | None]:
 
 
 def _seeded(estimator: Any, seed: int | None) -> Any:
-    """A clone with this seed, in whatever part of it takes one."""
+    """Clone an estimator and give the seed to every part of it that takes one."""
     twin = clone(estimator)
     if seed is None:
         return twin
@@ -280,7 +280,7 @@ def _seeded(estimator: Any, seed: int | None) -> Any:
 
 
 def _fitted(estimator: Any, X: NDArray[Any], weights: NDArray[np.float64] | None, label: Any) -> Any:
-    """The estimator, fitted to the rows of one class."""
+    """Fit the estimator to the rows of one class."""
     if weights is not None and len(X) == 1 and weights[0] >= 2:  # that is two rows, for a density that wants as many
         X, weights = X.repeat(2, axis=0), weights.repeat(2) / 2
     try:
@@ -290,6 +290,6 @@ def _fitted(estimator: Any, X: NDArray[Any], weights: NDArray[np.float64] | None
 
 
 def _log(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Their logarithms, minus infinity for zero."""
+    """Compute logarithms, minus infinity for zero."""
     with np.errstate(divide="ignore"):
         return np.log(probabilities)

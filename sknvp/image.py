@@ -18,8 +18,8 @@ from ._estimators.rows import Rows
 from .flows.objectives import Dequantized
 from .flows.specification import ImageSpecification
 
-N_NOISES = 4  # which a probability is averaged over
-N_CHECKED = 1000  # images at a time
+N_NOISES = 4  # the number of draws of noise that a probability is averaged over
+N_CHECKED = 1000  # the number of images that are checked at a time
 
 
 @document
@@ -244,9 +244,9 @@ class RealNVPImageDensity(LatentMixin, FlowDensity):
         return super().partial_fit(X, y, sample_weight)
 
     def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Logarithm of each image's probability, on average a lower bound on it.
+        """Compute the logarithm of each image's probability, on average a lower bound on it.
 
-        That is the logarithm of the mean of ``p(x + u)`` over four draws of the noise u. On average over draws it is
+        This is the logarithm of the mean of ``p(x + u)`` over four draws of the noise u. On average over draws it is
         below ``log P(x)``, by Jensen's inequality, and less so than the logarithm for a single draw, which is what is
         mostly published. An image gets the same draws every time, other ones than other images.
 
@@ -276,7 +276,7 @@ class RealNVPImageDensity(LatentMixin, FlowDensity):
         return log_probability
 
     def bits_per_dim(self, X: ArrayLike) -> float:
-        """How many bits a pixel (of a channel) takes on average: ``-mean(score_samples(X)) / (n_features log 2)``.
+        """Compute how many bits a pixel (of a channel) takes: ``-mean(score_samples(X)) / (n_features log 2)``.
 
         Parameters
         ----------
@@ -292,7 +292,7 @@ class RealNVPImageDensity(LatentMixin, FlowDensity):
         return float(-self.score_samples(X).mean() / (self.n_features_in_ * np.log(2)))
 
     def transform(self, X: ArrayLike) -> NDArray[np.float32]:
-        """Images to noise, each from the middle of its unit cube.
+        """Carry images to noise, each from the middle of its unit cube.
 
         Parameters
         ----------
@@ -302,16 +302,16 @@ class RealNVPImageDensity(LatentMixin, FlowDensity):
         Returns
         -------
         Z : ndarray of shape (n_samples, n_features), dtype float32
-            As many numbers, in an order of their own: finer details first.
+            The noise; the numbers of finer details come first.
         """
         check_is_fitted(self)
         rows = self._check_rows(X, reset=False)
         return self._carried(rows, lambda x: self._flow.transform(x + 0.5), np.float32)
 
     def inverse_transform(self, X: ArrayLike) -> NDArray[Any]:
-        """Noise to images.
+        """Carry noise to images.
 
-        What `transform` gave becomes the same images again; what lies between, images between them.
+        The noise that `transform` returned becomes the images that it came from.
 
         Parameters
         ----------
@@ -338,7 +338,7 @@ class RealNVPImageDensity(LatentMixin, FlowDensity):
         Parameters
         ----------
         n_samples : int, default=1
-            How many.
+            The number of images.
         random_state : int, RandomState instance or None, default=None
             Pass an int for the same images at every call.
 
@@ -355,12 +355,12 @@ class RealNVPImageDensity(LatentMixin, FlowDensity):
         return self._pixels(super().sample(n_samples, random_state))
 
     def _pixels(self, rows: NDArray[np.float32]) -> NDArray[Any]:
-        """The images in whose unit cubes points lie; those just outside of all count to the nearest."""
+        """Return the images in whose unit cubes points lie, or the nearest for points outside of all cubes."""
         levels = np.clip(np.floor(np.nan_to_num(rows)), 0, self._specification.n_levels - 1)
         return levels.astype(self._pixel_dtype)
 
     def _check_rows(self, X: ArrayLike, *, reset: bool, n_least: int = 1) -> NDArray[Any]:
-        """X, checked to be images."""
+        """Check that X holds images."""
         rows: NDArray[Any] = validate_data(self, X, dtype="numeric", reset=reset, ensure_min_samples=n_least)
         check_non_negative(rows, whom=f"X of {type(self).__name__}")
         if reset:
@@ -403,14 +403,14 @@ def _shape(image_shape: tuple[int, int, int] | None, n_features: int) -> tuple[i
 
 
 def _dtype_of_levels(n_levels: int, dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The dtype, or if that does not hold all levels the next larger one that does."""
+    """Return the dtype, or the next larger one if it does not hold all levels."""
     top = n_levels - 1
     needed = np.min_scalar_type(-top if dtype.kind == "i" else top) if top > 1 else np.dtype(bool)
     return np.promote_types(dtype, needed)
 
 
 def _as_pixels(rows: NDArray[Any], n_levels: int) -> NDArray[Any]:
-    """The rows, unless they hold anything but whole numbers from 0 to n_levels - 1."""
+    """Return the rows, or raise a ValueError unless they hold whole numbers from 0 to n_levels - 1 alone."""
     for chunk in gen_batches(len(rows), N_CHECKED):
         images = rows[chunk]
         wrong = (images >= n_levels) | (images != np.floor(images))
@@ -424,6 +424,6 @@ def _as_pixels(rows: NDArray[Any], n_levels: int) -> NDArray[Any]:
 
 
 def _noise(images: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Uniform draws for each image, shape (n_samples, N_NOISES, n_features), that follow from its pixels alone."""
+    """Draw uniform numbers for each image, shape (n_samples, N_NOISES, n_features), that its pixels alone determine."""
     shape = N_NOISES, images.shape[1]
     return np.stack([np.random.default_rng(crc32(image)).random(shape, np.float32) for image in images])

@@ -12,8 +12,8 @@ from ._estimators.evaluation import finite_log_density
 from ._estimators.rows import check_weights, groups_of_equal_rows
 from .density import RealNVPDensity
 
-AUTO_SHARE = 0.05  # of the density's own rows that fall below the threshold where contamination is "auto"
-N_DRAWN = 10_000  # rows drawn to find that threshold
+AUTO_SHARE = 0.05  # the share of the density's own draws below the threshold where contamination is "auto"
+N_DRAWN = 10_000  # the number of rows drawn to find that threshold
 
 
 @document
@@ -213,7 +213,7 @@ class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc
     def _scores_and_weights(
         self, X: ArrayLike, sample_weight: ArrayLike | None
     ) -> tuple[NDArray[np.float64], NDArray[Any]]:
-        """Log-density and weight of each distinct row, since the scores of equal rows can differ in the last bit."""
+        """Score each distinct row and sum its weights, since the scores of equal rows can differ in the last bit."""
         rows = self._check_rows(X, reset=False)
         groups = groups_of_equal_rows(rows)
         first = np.unique(groups, return_index=True)[1]
@@ -222,7 +222,7 @@ class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc
         )
 
     def decision_function(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Log-density above the threshold.
+        """Compute the log-density above the threshold.
 
         Parameters
         ----------
@@ -237,7 +237,7 @@ class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc
         return self.score_samples(X) - self.offset_
 
     def predict(self, X: ArrayLike) -> NDArray[np.intp]:
-        """Which rows are outliers.
+        """Tell inliers from outliers.
 
         Parameters
         ----------
@@ -253,7 +253,7 @@ class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc
 
 
 def threshold(scores: NDArray[np.float64], weights: NDArray[Any], share: float) -> float:
-    """The weighted quantile of the scores: at most this share of the weight lies below it, and no more could.
+    """Compute a weighted quantile of the scores, below which lies at most this share of the weight, and no more could.
 
     It stands half-way between the last score below and the next one up, so that rounding errors move no row across,
     and is the lowest score if even that weighs more than the share.

@@ -144,7 +144,7 @@ class RealNVPTransformer(LatentMixin, FlowDensity):
         return tags
 
     def transform(self, X: ArrayLike) -> NDArray[Any]:
-        """Rows to noise.
+        """Carry rows to noise.
 
         Parameters
         ----------
@@ -161,7 +161,7 @@ class RealNVPTransformer(LatentMixin, FlowDensity):
         return self._carried(rows, self._flow.transform, rows.dtype)
 
     def inverse_transform(self, X: ArrayLike) -> NDArray[Any]:
-        """Noise to rows.
+        """Carry noise to rows.
 
         Parameters
         ----------

@@ -18,7 +18,7 @@ from ._estimators.evaluation import default_torch_modes, log_density
 from ._estimators.fitting import NO_EXPERTS
 from ._estimators.learning import report
 from ._estimators.specify import real_nvp_specification
-from ._variational.importance import MOST_TRUSTED, effective_share, log_mean, pareto_k
+from ._variational.importance import MAX_TRUSTED_PARETO_K, effective_share, log_mean, pareto_k
 from ._variational.target import Target
 from .flows.caller import warn_caller
 from .flows.divergence import MixedKL
@@ -27,7 +27,7 @@ from .flows.training import History, train
 
 N_DRAWS = 10_000  # for the importance weights
 N_TRIAL = 100  # first draws, on which a log-density is tried
-MANY = 0.01  # share of draws outside the support of the log-density that calls for bounds
+MAX_SHARE_OUTSIDE = 0.01  # a larger share of draws outside the support of the log-density calls for bounds
 
 
 @document
@@ -297,7 +297,7 @@ class VariationalRealNVP(DensityMethods):
         return low, high
 
     def _weigh(self, target: Target, rng: np.random.RandomState) -> None:
-        """Set draws with their importance weights, and what these say about the fit."""
+        """Set the draws, their importance weights, and the attributes that follow from these."""
         self._draws = self.sample(N_DRAWS, rng)
         x = torch.tensor(self._draws, device=self._flow.like.device)
         log_p = torch.cat([target(rows)[0] for rows in torch.split(x, max(1000, int(self.batch_size)))])
@@ -315,23 +315,23 @@ class VariationalRealNVP(DensityMethods):
         self.pareto_k_ = pareto_k(self._draw_log_weights)
 
     def _warn(self, target: Target) -> None:
-        """Say what is wrong with the target, or else with the fit."""
+        """Warn of what is wrong with the target, or else with the fit."""
         n_outside = int(np.isneginf(self._draw_log_weights).sum())
         if target.n_bad:
             warn_caller(
                 f"log_density was NaN or plus infinity at {target.n_bad} of {target.n_rows} draws, such as "
                 f"{target.bad}; they were left out. If that is outside of its support, pass bounds."
             )
-        elif n_outside > MANY * N_DRAWS:
+        elif n_outside > MAX_SHARE_OUTSIDE * N_DRAWS:
             warn_caller(
                 f"log_density was minus infinity at {n_outside} of {N_DRAWS} draws from the fitted flows. If its "
                 "support is bounded, pass bounds."
             )
-        if self.pareto_k_ > MOST_TRUSTED:
+        if self.pareto_k_ > MAX_TRUSTED_PARETO_K:
             warn_caller(
                 "The flows are far from log_density somewhere: the importance weights have Pareto k = "
-                f"{self.pareto_k_:.2f}, above {MOST_TRUSTED}. Trust neither log_evidence_ nor effective_sample_size_ "
-                "nor resample. Raise max_iter or n_layers, choose loc and scale such that the first draws cover the "
+                f"{self.pareto_k_:.2f}, above {MAX_TRUSTED_PARETO_K}. Trust neither log_evidence_ nor "
+                "effective_sample_size_ nor resample. Raise max_iter or n_layers, choose loc and scale such that the first draws cover the "
                 "target, pass bounds if it has any, and see that its integral is finite."
             )
 

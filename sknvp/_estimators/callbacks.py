@@ -14,19 +14,19 @@ CallbackSupportMixin: type = _callback.CallbackSupportMixin if _callback else ty
 
 
 def with_callbacks(method: Method) -> Method:
-    """Have callbacks torn down when the method ends."""
+    """Decorate a method such that callbacks are torn down when it ends."""
     return _callback.with_callbacks(method) if _callback else method
 
 
 class Task:
-    """A part of a fit, as callbacks see it.
+    """A part of a fit that callbacks are told of.
 
     Parameters
     ----------
     estimator : estimator
-        Whose fit it is.
+        The estimator that is fitted.
     context : sklearn.callback.CallbackContext or None
-        What callbacks are called through, if there can be any.
+        The context that calls the callbacks; None where there are none to call.
     """
 
     def __init__(self, estimator: Any, context: Any) -> None:
@@ -35,21 +35,25 @@ class Task:
 
     @classmethod
     def whole_fit(cls, estimator: Any, n_parts: int) -> "Task":
-        """The task that all others are part of; to be made before anything can fail."""
+        """Return the task that all others are part of; it must be made before anything can fail."""
         begin = getattr(estimator, "_init_callback_context", None)  # scikit-learn's, for estimators to call
         return cls(estimator, begin and begin(max_subtasks=n_parts))
 
     def part(self, name: str, n_parts: int = 0) -> "Task":
-        """The next part of this task."""
+        """Return the next part of this task, which itself has so many parts."""
         return Task(self.estimator, self.context and self.context.subcontext(task_name=name, max_subtasks=n_parts))
 
     def begin(self, X: Any = None) -> "Task":
+        """Tell callbacks that the task begins."""
         if self.context is not None:
             self.context.call_on_fit_task_begin(estimator=self.estimator, X=X)
         return self
 
     def end(self, X: Any = None, fitted: Callable[[], dict[str, Any]] | None = None) -> bool:
-        """Whether a callback asks to stop; ``fitted`` gives the attributes of an estimator that is fitted this far."""
+        """Tell callbacks that the task has ended; return whether one of them asks to stop.
+
+        ``fitted`` returns the attributes of an estimator that is fitted as far as the training has come.
+        """
         if self.context is None:
             return False
         stop: bool = self.context.call_on_fit_task_end(estimator=self.estimator, X=X, reconstruction_attributes=fitted)

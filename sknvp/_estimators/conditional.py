@@ -32,7 +32,7 @@ class ConditionalDensityMethods(RegressorMixin, FlowEstimator):  # type: ignore[
     learning_rate_init: float
 
     def _check_pairs(self, X: ArrayLike, y: ArrayLike, *, reset: bool, n_least: int = 1) -> NDArray[Any]:
-        """Rows and targets side by side, float64 or float32 as the rows are."""
+        """Check rows and targets, and return them side by side, float64 or float32 as the rows are."""
         refuse_missing_targets(y)
         rows, _ = validate_data(
             self, X, y, dtype=FLOATS, reset=reset, ensure_min_samples=n_least, multi_output=True, y_numeric=True
@@ -53,7 +53,7 @@ class ConditionalDensityMethods(RegressorMixin, FlowEstimator):  # type: ignore[
         return standardized_context(self._input_scaling, rows, self._specification.dtype)
 
     def score_samples(self, X: ArrayLike, y: ArrayLike | None = None) -> NDArray[np.float64]:
-        """Log-density of the targets of each row, given its columns.
+        """Compute the log-density of the targets of each row, given its columns.
 
         Parameters
         ----------
@@ -74,7 +74,7 @@ class ConditionalDensityMethods(RegressorMixin, FlowEstimator):  # type: ignore[
         return finite_log_density(self._density, targets, self._context(rows))
 
     def score(self, X: ArrayLike, y: ArrayLike) -> float:
-        """Total log-likelihood of the targets.
+        """Compute the total log-likelihood of the targets.
 
         Parameters
         ----------
@@ -100,7 +100,7 @@ class ConditionalDensityMethods(RegressorMixin, FlowEstimator):  # type: ignore[
         X : array-like of shape (n_rows, n_features)
             The rows to condition on.
         n_samples : int, default=1
-            How many draws for each row.
+            The number of draws for each row.
         random_state : int, RandomState instance or None, default=None
             Pass an int for the same draws at every call.
 
@@ -118,7 +118,7 @@ class ConditionalDensityMethods(RegressorMixin, FlowEstimator):  # type: ignore[
         return self._as_in_fit(y.reshape(-1, n_samples, self.n_outputs_))
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """Mean of the targets for each row.
+        """Compute the mean of the targets for each row.
 
         For one target this is an integral over the flows' noise by the trapezoidal rule on 100 points, with an error of
         about 1e-5 standard deviations, or of up to a few hundredths where y jumps between modes that lie apart. For
@@ -147,10 +147,10 @@ class ConditionalDensityMethods(RegressorMixin, FlowEstimator):  # type: ignore[
         return self._as_in_fit(evaluate(means, batch_size, density.like, context))
 
     def predict_quantile(self, X: ArrayLike, q: ArrayLike = 0.5) -> NDArray[Any]:
-        """Quantiles of the target for each row: where its distribution function, given the row, is ``q``.
+        """Compute quantiles of the target for each row: where its distribution function, given the row, is ``q``.
 
-        They are those of the density that `score_samples` gives, all flows and the regression together, exact but for
-        rounding; so between the quantiles for 0.1 and 0.9 lie 80 percent of its mass.
+        They belong to the density that `score_samples` evaluates, all flows and the regression together, and are exact
+        but for rounding; so between the quantiles for 0.1 and 0.9 lie 80 percent of its mass.
 
         Parameters
         ----------
@@ -205,7 +205,7 @@ def standardized_context(scaling: Scaling, rows: NDArray[Any], dtype: str) -> ND
 
 
 def refuse_missing_targets(y: ArrayLike) -> None:
-    """Raise a ValueError that names the cure, as scikit-learn's own does for ``X`` alone."""
+    """Raise a ValueError that names the cure, as scikit-learn does for a missing value in ``X``."""
     targets = np.asarray(y)
     if targets.dtype.kind == "f" and np.isnan(targets).any():
         n_missing = np.isnan(targets).reshape(len(targets), -1).any(1).sum()

@@ -1,4 +1,4 @@
-"""What estimators share that carry rows to noise and back."""
+"""The methods that estimators share which carry rows to noise and back."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,7 +23,7 @@ class LatentMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type: i
         return int(self.n_features_in_)
 
     def _check_noise(self, X: ArrayLike, dtype: Any) -> NDArray[Any]:
-        """X, checked to be noise."""
+        """Check that X has the shape of noise, and return it as an array of that dtype."""
         noise: NDArray[Any] = check_array(X, dtype=dtype, estimator=self, input_name="X")
         if noise.shape[1] != self.n_features_in_:
             raise ValueError(

@@ -80,7 +80,7 @@ def array(words: str) -> Rule:
 
 
 def _ndim(value: Any) -> int:
-    """Number of dimensions; zero for what is no array, such as rows of unequal length."""
+    """Return the number of dimensions, or zero for what is no array, such as rows of unequal length."""
     try:
         return np.ndim(value)
     except ValueError:

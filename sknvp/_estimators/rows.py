@@ -8,8 +8,8 @@ from sklearn.utils import check_array, check_consistent_length
 
 from ..flows.specification import Scaling
 
-OUTLYING = 10.0  # see `_limits`
-LOCATION_BITS = 40  # see `location_and_scale`
+OUTLYING = 10.0  # a gross outlier lies farther out than this many distances between the outer twentieths
+LOCATION_BITS = 40  # a location is rounded to this many binary digits of the scale
 
 
 class Rows(NamedTuple):
@@ -36,7 +36,10 @@ class Rows(NamedTuple):
 
 
 def check_weights(sample_weight: ArrayLike | None, X: NDArray[Any], n_least: int = 2) -> NDArray[np.float64]:
-    """Weights of the rows as float64, at most one; ones for None. Not negative, and so many at least positive."""
+    """Check the weights of the rows and return them as float64, at most one; None stands for ones.
+
+    Weights must not be negative, and at least ``n_least`` of them must be positive.
+    """
     if sample_weight is None:
         return np.ones(len(X))
     given = np.asarray(sample_weight)
@@ -58,9 +61,9 @@ def check_weights(sample_weight: ArrayLike | None, X: NDArray[Any], n_least: int
 
 
 def distinct(X: NDArray[Any], weights: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """The distinct rows of positive weight, in an order of their own, and the sum of the weights of each.
+    """Return the distinct rows of positive weight in lexicographic order, and the sum of the weights of each.
 
-    So neither the order of the rows nor whether one is repeated or has more weight can make a difference.
+    So neither the order of the rows nor the difference between a repeated row and a heavier one can matter.
     """
     X, weights = X[weights > 0], weights[weights > 0]
     groups = groups_of_equal_rows(X)
@@ -69,7 +72,7 @@ def distinct(X: NDArray[Any], weights: NDArray[np.float64]) -> tuple[NDArray[Any
 
 
 def _bounded(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The weights times the power of two by which none exceeds one: only ratios matter, and they stay exact."""
+    """Multiply the weights by a power of two so that none exceeds one: only ratios matter, and they stay exact."""
     bounded: NDArray[np.float64] = np.ldexp(weights, -np.frexp(weights.max())[1])
     return bounded
 
@@ -77,9 +80,10 @@ def _bounded(weights: NDArray[np.float64]) -> NDArray[np.float64]:
 def location_and_scale(
     X: NDArray[Any], weights: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-    """Weighted mean and standard deviation of each column, and which columns vary; a constant one has scale one.
+    """Compute the weighted mean and standard deviation of each column, and which columns vary.
 
-    Gross outliers count as if they lay at `_limits`, or a single one would make all other rows look equal.
+    A constant column has scale one. Gross outliers are moved to `_limits` first, since otherwise a single one would
+    make all other rows nearly equal.
 
     Differences to the first row are taken before anything is summed, so that neither a large offset nor large or
     small units cost digits. A column that varies by no more than rounding errors counts as constant. The mean is
@@ -115,7 +119,7 @@ def scaling_of(X: NDArray[Any], weights: NDArray[np.float64], standardize: bool 
 
 
 def _limits(X: NDArray[Any], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Bounds of each column, shape (2, n_features), that only gross outliers pass.
+    """Compute bounds of each column that only gross outliers pass, shape (2, n_features).
 
     They lie `OUTLYING` times the distance between the outer twentieths of the rows beyond these, and are infinite where
     that distance is zero.
@@ -127,7 +131,10 @@ def _limits(X: NDArray[Any], weights: NDArray[np.float64]) -> NDArray[np.float64
 
 
 def _quantiles(X: NDArray[Any], weights: NDArray[np.float64], shares: tuple[float, ...]) -> NDArray[Any]:
-    """Of each column the least value up to which lies such a share of the weight, shape (n_shares, n_features)."""
+    """Compute weighted quantiles of each column, shape (n_shares, n_features).
+
+    A quantile is the least value such that the values up to it have that share of the weight.
+    """
     if not np.ptp(weights):  # to sort is faster than to find the order
         steps = np.arange(1, len(X) + 1)
         ranks = [int((steps < share * len(X) * (1 - 1e-9)).sum()) for share in shares]
@@ -146,7 +153,7 @@ def validation_rows(
     validation_fraction: float,
     rng: np.random.RandomState,
 ) -> NDArray[np.bool_]:
-    """The rows that each member is validated on, shape (n_members, n_rows).
+    """Choose the rows that each member is validated on, shape (n_members, n_rows), dtype bool.
 
     The rows are laid out in random order along a circle, each taking an arc as long as its weight; members validate on
     arcs of length ``validation_fraction`` that start at equal distances. So with n members and a fraction of 1/n every
@@ -173,7 +180,7 @@ def validation_rows(
 
 
 def groups_of_equal_rows(X: NDArray[Any]) -> NDArray[np.intp]:
-    """For each row the rank of its value among the distinct rows, in lexicographic order from the last column."""
+    """Number the distinct rows in lexicographic order from the last column; return the number of each row."""
     groups = np.zeros(len(X), dtype=np.intp)
     for column in X.T[::-1]:
         rank = np.unique(column, return_inverse=True)[1]

@@ -1,25 +1,25 @@
-"""Importance weights: what they say about the distribution that the draws came from."""
+"""Diagnostics of importance weights, which tell how near a distribution is to its target."""
 
 import math
 
 import numpy as np
 from numpy.typing import NDArray
 
-MOST_TRUSTED = 0.7  # Pareto k above which estimates from the weights are not
+MAX_TRUSTED_PARETO_K = 0.7  # above it, estimates from the weights cannot be trusted
 
 
 def log_mean(log_weights: NDArray[np.float64]) -> float:
-    """Logarithm of the mean weight."""
+    """Compute the logarithm of the mean weight."""
     return float(np.logaddexp.reduce(log_weights)) - math.log(len(log_weights))
 
 
 def effective_share(log_weights: NDArray[np.float64]) -> float:
-    """Kish's effective sample size, ``(sum w)^2 / sum w^2``, as a share of the number of draws."""
+    """Compute Kish's effective sample size, ``(sum w)^2 / sum w^2``, as a share of the number of draws."""
     return math.exp(2 * log_mean(log_weights) - log_mean(2 * log_weights))
 
 
 def pareto_k(log_weights: NDArray[np.float64]) -> float:
-    """Shape of the generalised Pareto distribution that the largest weights follow.
+    """Estimate the shape of the generalised Pareto distribution that the largest weights follow.
 
     Weights of shape k have 1 / k moments: beyond 0.5 their variance, beyond 1 their mean is infinite. The shape of the
     ``min(n / 5, 3 sqrt(n))`` largest is estimated as Zhang and Stephens do and then drawn towards 0.5, as by ten more
@@ -45,7 +45,7 @@ def pareto_k(log_weights: NDArray[np.float64]) -> float:
 
 
 def _pareto_shape(x: NDArray[np.float64]) -> float:
-    """Shape k of a generalised Pareto distribution with scale s, from its sorted draws: a posterior mean.
+    """Estimate the shape k of a generalised Pareto distribution, of scale s, by a posterior mean from sorted draws.
 
     With ``theta = -k / s`` the likeliest shape is ``k(theta) = mean(log(1 - theta x))``, so that only theta has to be
     averaged over, with the profile likelihood as weight, on a grid that follows the prior.

@@ -1,4 +1,4 @@
-"""A user's log-density: which kind of function it is, and what it gives, checked."""
+"""The log-density that a user gives: its kind is found, and its answers are checked."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,14 +16,16 @@ KINDS = (
 
 
 class Target:
-    """``log p`` and its gradient, for rows of shape (..., n_features), with a tally of where it was no number.
+    """A log-density ``log p`` with its gradient, which counts the rows where it was NaN or plus infinity.
+
+    A call takes rows of shape (..., n_features) and returns ``log p``, and the gradient in their shape.
 
     Parameters
     ----------
     log_density : callable
-        Of tensors, to be differentiated by autograd, or of arrays with its gradient.
+        A function of tensors, which autograd differentiates, or of arrays, which returns its gradient too.
     x : Tensor of shape (n_rows, n_features)
-        Rows to try it on, which tell the two kinds apart.
+        Rows on which the function is tried, to tell the two kinds apart.
 
     Raises
     ------
@@ -37,7 +39,7 @@ class Target:
                 f"log_density must be a function, got {log_density!r} of type {type(log_density).__name__}."
             )
         self.n_rows = self.n_bad = 0
-        self.bad: list[float] = []  # a row of them
+        self.bad: list[float] = []  # a row where it was NaN or plus infinity
         self.evaluate = _kind(log_density, x)
         log_p, gradient = self(x)
         if not (log_p.isfinite() & gradient.isfinite().all(-1)).any():
@@ -58,7 +60,7 @@ class Target:
 
 
 def _kind(log_density: Callable[[Any], Any], x: Tensor) -> Evaluate:
-    """Tried with a tensor that wants gradients, then with an array: which of the two it answers in kind."""
+    """Try the function with a tensor that requires gradients, then with an array, and return its evaluation."""
     failure: Exception | None = None
     try:
         if isinstance(log_density(x.clone().requires_grad_()), Tensor):
