@@ -19,8 +19,8 @@ from ._experts.regression import regression_candidates
 from ._experts.stacking import stack, weights_by_name
 from ._experts.table import Table
 from .flows import Flow
-from .flows.objectives import NegativeLogLikelihood
-from .flows.specification import RealNVPSpecification, TabularSpecification
+from .flows.builders.specification import RealNVPSpecification, TabularSpecification
+from .flows.train.objectives import NegativeLogLikelihood
 
 
 @document

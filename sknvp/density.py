@@ -17,7 +17,7 @@ from ._experts.stacking import stack, weights_by_name
 from ._experts.table import Table
 from ._experts.unconditional import ExpertFitter
 from .flows import Flow
-from .flows.specification import RealNVPSpecification, Specification
+from .flows.builders.specification import RealNVPSpecification, Specification
 
 
 @document

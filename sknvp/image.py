@@ -15,8 +15,8 @@ from ._estimators.evaluation import finite_log_density
 from ._estimators.latent import LatentMixin
 from ._estimators.learning import Start, dequantization
 from ._estimators.rows import Rows
-from .flows.objectives import Dequantized
-from .flows.specification import ImageSpecification
+from .flows.builders.specification import ImageSpecification
+from .flows.train.objectives import Dequantized
 
 N_NOISES = 4  # the number of draws of noise that a probability is averaged over
 N_CHECKED = 1000  # the number of images that are checked at a time

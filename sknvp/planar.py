@@ -6,7 +6,7 @@ import torch
 from ._estimators.density import FlowDensity
 from ._estimators.docs import document
 from ._estimators.rows import Rows, scaling_of
-from .flows.specification import PlanarSpecification
+from .flows.builders.specification import PlanarSpecification
 
 
 @document

@@ -15,7 +15,7 @@ from ._estimators.docs import document
 from ._estimators.latent import LatentMixin
 from ._estimators.rows import Rows
 from ._estimators.specify import specify_real_nvp
-from .flows.specification import RealNVPSpecification
+from .flows.builders.specification import RealNVPSpecification
 
 
 @document
@@ -79,7 +79,6 @@ class RealNVPTransformer(LatentMixin, FlowDensity):
     Examples
     --------
     >>> import numpy as np
-    import torch
     >>> from sklearn.datasets import make_moons
     >>> from sknvp import RealNVPTransformer
     >>> X, _ = make_moons(200, noise=0.1, random_state=0)

@@ -20,10 +20,10 @@ from ._estimators.learning import report
 from ._estimators.specify import real_nvp_specification
 from ._variational.importance import MAX_TRUSTED_PARETO_K, effective_share, log_mean, pareto_k
 from ._variational.target import Target
-from .flows.caller import warn_caller
-from .flows.divergence import MixedKL
-from .flows.specification import RealNVPSpecification, Scaling
-from .flows.training import History, train
+from ._warn import warn_caller
+from .flows.builders.specification import RealNVPSpecification, Scaling
+from .flows.train import History, train
+from .flows.train.divergence import MixedKL
 
 N_DRAWS = 10_000  # for the importance weights
 N_TRIAL = 100  # first draws, on which a log-density is tried
@@ -256,8 +256,8 @@ class VariationalRealNVP(DensityMethods):
             max_steps=int(self.max_iter),
             n_iter_no_change=self.n_iter_no_change,
             tol=self.tol,
-            n_sure=n_annealing,
-            on_check=_print if self.verbose else None,
+            min_steps=n_annealing,
+            on_evaluation=_print if self.verbose else None,
         )
         self._specification, self._flow = specification, flow
         self._experts, self._log_weights = NO_EXPERTS
@@ -299,7 +299,7 @@ class VariationalRealNVP(DensityMethods):
     def _weigh(self, target: Target, rng: np.random.RandomState) -> None:
         """Set the draws, their importance weights, and the attributes that follow from these."""
         self._draws = self.sample(N_DRAWS, rng)
-        x = torch.tensor(self._draws, device=self._flow.like.device)
+        x = torch.tensor(self._draws, device=self._flow.reference.device)
         log_p = torch.cat([target(rows)[0] for rows in torch.split(x, max(1000, int(self.batch_size)))])
         log_weights = log_p.cpu().numpy() - self.score_samples(self._draws)
         self._draw_log_weights = np.where(np.isfinite(log_weights), log_weights, -np.inf)
@@ -331,8 +331,8 @@ class VariationalRealNVP(DensityMethods):
             warn_caller(
                 "The flows are far from log_density somewhere: the importance weights have Pareto k = "
                 f"{self.pareto_k_:.2f}, above {MAX_TRUSTED_PARETO_K}. Trust neither log_evidence_ nor "
-                "effective_sample_size_ nor resample. Raise max_iter or n_layers, choose loc and scale such that the first draws cover the "
-                "target, pass bounds if it has any, and see that its integral is finite."
+                "effective_sample_size_ nor resample. Raise max_iter or n_layers, choose loc and scale such that the "
+                "first draws cover the target, pass bounds if it has any, and see that its integral is finite."
             )
 
     def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:

@@ -19,7 +19,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from sknvp import ConditionalRealNVPDensity, RealNVPDensity
 from sknvp._experts import regression
 from sknvp._experts.table import Table
-from sknvp.flows.specification import Scaling
+from sknvp.flows.builders.specification import Scaling
 
 from .small import normal_rows
 

@@ -75,7 +75,7 @@ def test_one_member_of_one_column_treats_many_rows():
 def test_rows_of_either_precision_train_the_same_flow(coupling):
     X = skewed(100, 3).astype(np.float32)
     single, double = (small(coupling=coupling, max_iter=20).fit(rows) for rows in (X, X.astype(np.float64)))
-    assert all(torch.equal(part, part.float().double()) for part in double._flow.parameters())
+    assert all(torch.equal(part, part.float().double()) for part in double.flow_.parameters())
     assert single.best_validation_score_ == pytest.approx(double.best_validation_score_, rel=1e-3)
     np.testing.assert_allclose(single.score_samples(X), double.score_samples(X), rtol=1e-3)
 
@@ -144,7 +144,7 @@ def test_every_member_gives_its_share_of_the_samples():
     """Two members moved far apart: half of the rows come from each, in no order."""
     density = small(max_iter=1).fit(moons())
     with torch.no_grad():
-        for layer in density._flow.transform.transforms[1].transforms:
+        for layer in density.flow_.transform.transforms[1].transforms:
             [*layer.conditioner.parameters()][-1][:, 1, 0] = torch.tensor([-50.0, 50.0])  # the shift t of each member
     right = density.sample(10_000, random_state=0).sum(1) < 0
     assert right.mean() == pytest.approx(0.5, abs=5 * 0.5 / 100)
@@ -155,7 +155,7 @@ def test_members_are_averaged_as_densities():
     """The log of the mean of the members' densities, not the mean of the logs."""
     density = small(n_estimators=3).fit(moons())
     rows = moons(20, seed=1)
-    each = density._flow.log_prob(torch.tensor(rows)).detach().numpy()
+    each = density.flow_.log_prob(torch.tensor(rows)).detach().numpy()
     np.testing.assert_allclose(density.score_samples(rows), np.log(np.exp(each).mean(0)))
 
 

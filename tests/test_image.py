@@ -15,7 +15,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import sknvp.image
 from sknvp import RealNVPImageDensity
-from sknvp.flows.objectives import Dequantized
+from sknvp.flows.train.objectives import Dequantized
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -70,7 +70,7 @@ def test_scores_are_logarithms_of_the_mean_density_in_the_unit_cube(monkeypatch)
     density = small(max_iter=20).fit(X)
     cube = torch.tensor(np.random.default_rng(0).random((2000, 5, 4)) + X[:5], dtype=torch.float32)
     with torch.no_grad():
-        log_density = density._flow.log_prob(cube.view(1, -1, 4)).view(2000, 5).numpy()
+        log_density = density.flow_.log_prob(cube.view(1, -1, 4)).view(2000, 5).numpy()
     scores = density.score_samples(X[:5])
     np.testing.assert_allclose(scores, special.logsumexp(log_density, 0) - np.log(2000), atol=0.1)
     assert (scores > log_density.mean(0)).all()  # the bound that a single draw gives on average
@@ -210,7 +210,7 @@ def test_warm_start_goes_on_and_keeps_its_shape():
 
 
 def test_ctrl_c_ends_training_with_what_was_learned(monkeypatch):
-    steps, gradients = [], Dequantized.gradients
+    steps, gradients = [], Dequantized.loss_and_gradients
 
     def interrupted(self, *batch):
         steps.append(1)
@@ -218,7 +218,7 @@ def test_ctrl_c_ends_training_with_what_was_learned(monkeypatch):
             raise KeyboardInterrupt
         return gradients(self, *batch)
 
-    monkeypatch.setattr(Dequantized, "gradients", interrupted)
+    monkeypatch.setattr(Dequantized, "loss_and_gradients", interrupted)
     with pytest.warns(UserWarning, match="interrupted by user"):
         density = small(max_iter=100).fit(digits())
     assert len(density.loss_curve_) == 2

@@ -205,7 +205,7 @@ def test_masks_say_which_columns_are_transformed(mask, transformed):
     """The others pass from standardised rows to noise as they are."""
     X = normal_rows(300, 4) + 5 * (np.arange(300) % 2)[:, None]
     estimator = small(mask=mask, n_layers=len(mask) if isinstance(mask, list) else 1).fit(X)
-    noise = estimator._flow.transform(torch.tensor(X).expand(2, -1, -1))[0].detach().numpy()
+    noise = estimator.flow_.transform(torch.tensor(X).expand(2, -1, -1))[0].detach().numpy()
     standardised = (X - estimator.loc_) / estimator.scale_
     unchanged = [np.allclose(noise[..., j], standardised[:, j]) for j in range(4)]
     assert unchanged == [j not in transformed for j in range(4)]
@@ -234,7 +234,7 @@ COURSE = {
 def test_a_parameter_of_the_architecture_changes_the_flow(name):
     X = normal_rows(50, 4)
     sizes = [
-        sum(part.numel() for part in small(max_iter=1, **settings).fit(X)._flow.parameters())
+        sum(part.numel() for part in small(max_iter=1, **settings).fit(X).flow_.parameters())
         for settings in ({}, {name: ARCHITECTURE[name]})
     ]
     assert sizes[0] != sizes[1]

@@ -13,7 +13,7 @@ from sknvp._experts import table as tables
 from sknvp._experts.stacking import stacking_weights
 from sknvp._experts.table import Table, systematic_resampling
 from sknvp._experts.unconditional import ExpertFitter
-from sknvp.flows.specification import Scaling
+from sknvp.flows.builders.specification import Scaling
 
 from .small import moons, normal_rows, stacked
 

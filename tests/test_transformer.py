@@ -55,7 +55,7 @@ def test_change_of_variables_gives_the_density(settings):
     density = small(n_estimators=1, **settings).fit(moons())
     rows, noise = moons(20, seed=1), fitted.transform(moons(20, seed=1))
     inputs = torch.tensor(rows[:, None, None])
-    jacobians = [torch.autograd.functional.jacobian(lambda x: fitted._flow.transform(x)[0], x) for x in inputs]
+    jacobians = [torch.autograd.functional.jacobian(lambda x: fitted.flow_.transform(x)[0], x) for x in inputs]
     log_det = np.linalg.slogdet(torch.stack(jacobians).reshape(20, 2, 2).numpy())[1]
     expected = density.score_samples(rows)
     np.testing.assert_allclose(stats.norm.logpdf(noise).sum(1) + log_det, expected, rtol=1e-9)
@@ -159,7 +159,7 @@ def test_it_works_in_a_pipeline():
 
 def test_rows_are_transformed_in_chunks_as_at_once():
     fitted = transformer(max_iter=3).fit(moons())
-    rows = normal_rows(3 * fitted._flow.chunk_size // 2, 2)
+    rows = normal_rows(3 * fitted.flow_.chunk_size // 2, 2)
     parts = [fitted.transform(part) for part in np.array_split(rows, 7)]
     np.testing.assert_allclose(fitted.transform(rows), np.concatenate(parts), rtol=1e-9, atol=1e-12)
 

@@ -18,7 +18,7 @@ from sknvp import (
     RealNVPTransformer,
     VariationalRealNVP,
 )
-from sknvp.flows import training
+from sknvp.flows.train import loop as training
 
 X = make_moons(60, noise=0.1, random_state=0)[0]
 Y = X[:, 0]

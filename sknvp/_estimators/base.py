@@ -13,7 +13,7 @@ from sklearn.utils.validation import validate_data
 
 from .. import __version__
 from ..flows import Ensemble, Flow
-from ..flows.specification import ExpertSpecification, Specification
+from ..flows.builders.specification import ExpertSpecification, Specification
 from . import parameters as rule
 from .evaluation import default_torch_modes
 from .state import loaded_flow, saved_flow, usable_device
@@ -98,7 +98,7 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
 
 def ensemble(flow: Flow, experts: list[ExpertSpecification], log_weights: NDArray[np.float64]) -> Ensemble:
     """Build the density of a flow and the experts beside it."""
-    device = flow.like.device
+    device = flow.reference.device
     with default_torch_modes():
         parts = [flow, *(expert.build(device) for expert in experts)]
         return Ensemble(parts, torch.tensor(log_weights, device=device))

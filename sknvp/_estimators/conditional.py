@@ -10,7 +10,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from ..flows.specification import Scaling
+from ..flows.builders.specification import Scaling
 from ..flows.summaries import mean, noise_points, quantile
 from . import parameters as rule
 from .base import FLOATS, FlowEstimator
@@ -144,7 +144,7 @@ class ConditionalDensityMethods(RegressorMixin, FlowEstimator):  # type: ignore[
             return mean(density, context, points, weights)
 
         batch_size = max(1, density.chunk_size // len(points))
-        return self._as_in_fit(evaluate(means, batch_size, density.like, context))
+        return self._as_in_fit(evaluate(means, batch_size, density.reference, context))
 
     def predict_quantile(self, X: ArrayLike, q: ArrayLike = 0.5) -> NDArray[Any]:
         """Compute quantiles of the target for each row: where its distribution function, given the row, is ``q``.
@@ -183,7 +183,7 @@ class ConditionalDensityMethods(RegressorMixin, FlowEstimator):  # type: ignore[
         def quantiles(context: Tensor) -> Tensor:
             return torch.stack([quantile(density, float(share), context) for share in np.atleast_1d(shares)], 1)
 
-        y = evaluate(quantiles, density.chunk_size, density.like, context).astype(self._specification.dtype)
+        y = evaluate(quantiles, density.chunk_size, density.reference, context).astype(self._specification.dtype)
         return y if shares.ndim else y[:, 0]
 
     def _as_in_fit(self, y: NDArray[Any]) -> NDArray[Any]:

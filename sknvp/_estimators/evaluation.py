@@ -77,7 +77,7 @@ def evaluate(
 
 def log_density(density: Ensemble, x: NDArray[Any], context: NDArray[Any] | None = None) -> NDArray[np.float64]:
     """Compute the log-density of each row, given its context if there is any, in nats."""
-    return evaluate(density.log_prob, density.chunk_size, density.like, x, context)
+    return evaluate(density.log_prob, density.chunk_size, density.reference, x, context)
 
 
 def finite_log_density(density: Ensemble, x: NDArray[Any], context: NDArray[Any] | None = None) -> NDArray[np.float64]:
@@ -95,7 +95,7 @@ def draw_rows(density: Ensemble, n_rows: int, generator: torch.Generator, cure: 
     """Draw rows from a density without context, shape (n_rows, n_features); see `draw_finite`."""
     counts = np.empty((n_rows, 0))
     return evaluate(
-        lambda batch: draw_finite(density, len(batch), generator, cure), density.chunk_size, density.like, counts
+        lambda batch: draw_finite(density, len(batch), generator, cure), density.chunk_size, density.reference, counts
     )
 
 
@@ -104,7 +104,7 @@ def draw_given(density: Ensemble, context: NDArray[Any], generator: torch.Genera
     return evaluate(
         lambda batch: draw_finite(density, len(batch), generator, cure, batch),
         density.chunk_size,
-        density.like,
+        density.reference,
         context,
     )
 
@@ -119,12 +119,11 @@ def draw_finite(
     ValueError
         With ``cure`` as its message, if some row overflows in every one of `MAX_REDRAWS` draws.
     """
-    rows = density.sample(n_rows, generator, context)
+    rows = density.sample(n_rows, context, generator)
     for _ in range(MAX_REDRAWS):
         overflowed = ~rows.isfinite().all(1)
         if not overflowed.any():
             return rows
-        rows[overflowed] = density.sample(
-            int(overflowed.sum()), generator, None if context is None else context[overflowed]
-        )
+        given = None if context is None else context[overflowed]
+        rows[overflowed] = density.sample(int(overflowed.sum()), given, generator)
     raise ValueError(cure)

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
+from .._warn import warn_caller
 from ..flows import Flow
-from ..flows.caller import warn_caller
-from ..flows.objectives import NegativeLogLikelihood
-from ..flows.specification import ExpertSpecification, Specification, TabularSpecification
-from ..flows.training import History
+from ..flows.builders.specification import ExpertSpecification, Specification, TabularSpecification
+from ..flows.train import History
+from ..flows.train.objectives import NegativeLogLikelihood
 from .base import FlowEstimator, ensemble
 from .callbacks import CallbackSupportMixin, Task
 from .evaluation import default_torch_modes

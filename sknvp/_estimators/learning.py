@@ -11,17 +11,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..flows import Flow, StandardNormal
-from ..flows.objectives import Dequantized, NegativeLogLikelihood, heavy_tail
-from ..flows.recipes import of_standardised
-from ..flows.specification import ImageSpecification, Specification, TabularSpecification
-from ..flows.training import CHECK_STEPS, History, advance, train
+from ..flows.builders.specification import ImageSpecification, Specification, TabularSpecification
+from ..flows.builders.tabular import without_standardization
+from ..flows.train import EVALUATION_STEPS, History, advance, train
+from ..flows.train.objectives import Dequantized, NegativeLogLikelihood, heavy_tail
 from .evaluation import to_tensor
 from .rows import Rows, location_and_scale, validation_rows
 from .state import learned_tensors
 
 MAX_STEPS = 3000  # the largest number of gradient steps where max_iter is "auto"
 MAX_DISTANCE = 1e4  # standard deviations; a row farther away teaches a flow nothing and is moved there
-MAX_CONTEXT = 1e18  # standard deviations; the square of it is finite in every dtype
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class TrainingSettings:
 
     def max_evaluations(self, n_batches: int) -> int:
         """Return how often the loss is evaluated at most."""
-        return -(-self.max_steps(n_batches) // CHECK_STEPS)
+        return -(-self.max_steps(n_batches) // EVALUATION_STEPS)
 
 
 class Start(NamedTuple):
@@ -102,7 +101,7 @@ def fit_flow(
         max_steps=settings.max_steps(objective.n_batches),
         n_iter_no_change=settings.n_iter_no_change,
         tol=settings.tol,
-        on_check=lambda history: on_evaluation(history, lambda: with_learned(start.flow, objective.flow)),
+        on_evaluation=lambda history: on_evaluation(history, lambda: with_learned(start.flow, objective.flow)),
     )
     return FittedFlow(with_learned(start.flow, objective.flow), history, objective.n_batches, validation)
 
@@ -117,7 +116,7 @@ def advance_flow(
 
     Returns the trained copy of the flow, the mean loss, and the moments with which the optimiser can go on.
     """
-    state = {name: torch.tensor(array, device=start.flow.like.device) for name, array in moments.items()}
+    state = {name: torch.tensor(array, device=start.flow.reference.device) for name, array in moments.items()}
     loss = advance(
         objective.flow,
         objective,
@@ -161,19 +160,20 @@ def maximum_likelihood(
     """
     specification = start.specification
     assert isinstance(specification, TabularSpecification)
-    part = copy.deepcopy(of_standardised(start.flow)).to(torch.float32 if standardize else start.flow.like.dtype)
-    x, tail = standardized_rows(specification, rows, standardize, part.like)
+    dtype = torch.float32 if standardize else start.flow.reference.dtype
+    part = copy.deepcopy(without_standardization(start.flow)).to(dtype)
+    x, tail = standardized_rows(specification, rows, standardize, part.reference)
     objective = NegativeLogLikelihood(
         part,
         x,
-        to_tensor(rows.weights, part.like),
+        to_tensor(rows.weights, part.reference),
         tail,
-        torch.tensor(validation, device=part.like.device),
+        torch.tensor(validation, device=part.reference.device),
         batch_size=int(batch_size),
         generator=start.generator,
         log_det=-float(np.log(specification.scaling.scale).sum()),
     )
-    objective.context = None if given is None else to_tensor(given, part.like)
+    objective.context = None if given is None else to_tensor(given, part.reference)
     return objective
 
 
@@ -191,12 +191,12 @@ def dequantization(
     mirrored = np.arange(rows.x.shape[1]).reshape(start.specification.image_shape)[..., ::-1].ravel()
     return Dequantized(
         flow,
-        to_tensor(rows.x, flow.like),
-        to_tensor(rows.weights, flow.like),
-        torch.tensor(validation, device=flow.like.device),
+        to_tensor(rows.x, flow.reference),
+        to_tensor(rows.weights, flow.reference),
+        torch.tensor(validation, device=flow.reference.device),
         batch_size=int(batch_size),
         generator=start.generator,
-        mirrored=torch.tensor(mirrored.copy(), device=flow.like.device) if flip else None,
+        mirrored=torch.tensor(mirrored.copy(), device=flow.reference.device) if flip else None,
     )
 
 

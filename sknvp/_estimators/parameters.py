@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..flows.conditioner import ACTIVATIONS
-from ..flows.masks import MASKS
-from ..flows.recipes import COUPLINGS
+from ..flows.builders.masks import MASKS
+from ..flows.builders.tabular import COUPLINGS
+from ..flows.networks.perceptron import ACTIVATIONS
 
 
 class Rule(NamedTuple):

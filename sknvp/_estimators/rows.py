@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array, check_consistent_length
 
-from ..flows.specification import Scaling
+from ..flows.builders.specification import Scaling
 
 OUTLYING = 10.0  # a gross outlier lies farther out than this many distances between the outer twentieths
 LOCATION_BITS = 40  # a location is rounded to this many binary digits of the scale

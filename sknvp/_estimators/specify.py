@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from ..flows.masks import MASKS
-from ..flows.specification import Array, RealNVPSpecification, Scaling
+from ..flows.builders.masks import MASKS
+from ..flows.builders.specification import Array, RealNVPSpecification, Scaling
 from .rows import Rows, scaling_of
 
 

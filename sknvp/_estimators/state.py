@@ -5,8 +5,8 @@ from typing import Any
 import torch
 
 from ..flows import Flow
-from ..flows.normalization import statistics
-from ..flows.specification import Specification
+from ..flows.builders.specification import Specification
+from ..flows.layers.normalization import statistics
 from .evaluation import default_torch_modes
 
 
@@ -18,7 +18,7 @@ def learned_tensors(flow: Flow) -> list[torch.Tensor]:
 def saved_flow(flow: Flow) -> dict[str, Any]:
     """Copy what a flow has learned into arrays, and note its device."""
     learned = [tensor.detach().cpu().numpy().copy() for tensor in learned_tensors(flow)]
-    return {"learned": learned, "device": str(flow.like.device)}
+    return {"learned": learned, "device": str(flow.reference.device)}
 
 
 def loaded_flow(specification: Specification, saved: dict[str, Any], device: torch.device | None = None) -> Flow:

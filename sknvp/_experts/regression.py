@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from ..flows import Regression
-from ..flows.mixture import precision_cholesky
-from ..flows.specification import LinearRegressionSpecification
+from ..flows import AdditiveConditioning
+from ..flows.bases.expectation_maximization import precision_cholesky
+from ..flows.builders.specification import LinearRegressionSpecification
 from .stacking import Candidate
 from .table import Table
 from .unconditional import RIDGE
@@ -22,12 +22,12 @@ def regression_candidates(table: Table) -> list[Candidate]:
 def linear_regression(table: Table, weights: Tensor) -> LinearRegressionSpecification:
     """Fit least squares, a little shrunk, for each member's weights of the rows, shape (n_members, n_rows).
 
-    Numbers beyond `Regression.LIMIT` standard deviations are moved there.
+    Numbers beyond `AdditiveConditioning.LIMIT` standard deviations are moved there.
     """
     assert table.context is not None
     weights = (weights / weights.sum(1, keepdim=True)).unsqueeze(-1)
-    c, mean_c = _centred(table.context.clamp(-Regression.LIMIT, Regression.LIMIT), weights)
-    z, mean_z = _centred(table.z.clamp(-Regression.LIMIT, Regression.LIMIT), weights)
+    c, mean_c = _centred(table.context.clamp(-AdditiveConditioning.LIMIT, AdditiveConditioning.LIMIT), weights)
+    z, mean_z = _centred(table.z.clamp(-AdditiveConditioning.LIMIT, AdditiveConditioning.LIMIT), weights)
     gram = (c * weights).mT @ c + SHRINKAGE * torch.eye(c.shape[-1], dtype=c.dtype)
     coefficients = torch.linalg.solve(gram, (c * weights).mT @ z).mT
     residuals = z - c @ coefficients.mT

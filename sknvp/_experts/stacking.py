@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from .._estimators.fitting import NO_EXPERTS, Experts
+from .._warn import warn_caller
 from ..flows import Flow
-from ..flows.caller import warn_caller
-from ..flows.specification import ExpertSpecification
+from ..flows.builders.specification import ExpertSpecification
 from .table import Table
 
 LEAST_WEIGHT = 0.01  # an expert with less weight is left out, since it costs time and adds little

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from .._estimators.rows import Rows
 from ..flows import Flow
+from ..flows.builders.specification import Scaling
 from ..flows.ensemble import zero_if_not_finite
-from ..flows.specification import Scaling
 
 MAX_ROWS = 10_000  # the largest number of rows that experts are fitted to
 MAX_DISTANCE = 1e4  # standard deviations; a number farther away is moved there
@@ -72,7 +72,7 @@ class Table(NamedTuple):
         """
         validation = self.validation
         rows = torch.argsort(~validation, dim=1, stable=True)[:, : int(validation.sum(1).max())]
-        inputs = tuple(part.to(flow.like) for part in (self.x, self.context) if part is not None)
+        inputs = tuple(part.to(flow.reference) for part in (self.x, self.context) if part is not None)
         with torch.no_grad():
             chunks = torch.split(rows, flow.chunk_size, 1)
             parts = [flow.log_prob(*(part[chunk] for part in inputs)).double().cpu() for chunk in chunks]

@@ -10,8 +10,8 @@ import torch
 from sklearn.cluster import kmeans_plusplus
 from torch import Tensor
 
-from ..flows.mixture import expectation_maximization, precision_cholesky
-from ..flows.specification import (
+from ..flows.bases.expectation_maximization import expectation_maximization, precision_cholesky
+from ..flows.builders.specification import (
     GaussianMixtureSpecification,
     KernelsSpecification,
     StudentTSpecification,

@@ -1,29 +1,38 @@
-"""Torch's side of sknvp: invertible transforms, flows and the loop that trains them.
+"""Normalizing flows in PyTorch: invertible transforms, base distributions, and the loop that trains flows.
 
-Tensors only; scikit-learn lives one floor up. Everything learned carries a leading *member* axis: a flow is
-``n_members`` independent flows of the same shape, evaluated and trained in the same operations.
+Everything here takes and returns tensors. Everything that is learned has a leading *member* axis: a `Flow` holds
+``n_members`` independent flows of the same shape, which are evaluated and trained in the same operations.
 """
 
-from .base import Base, Beside, GaussianMixture, Kernels, StandardNormal, StudentT
-from .conditioner import Conditioner
-from .coupling import AffineCoupling, Coupling, SplineCoupling
-from .elementwise import Bounded, Standardize
+from .bases import Base, GaussianMixture, Kernels, Product, StandardNormal, StudentT
+from .builders.images import image_real_nvp
+from .builders.tabular import bounded_real_nvp, planar_flow, real_nvp
+from .combine import Chain, Inverse, Select
 from .ensemble import Ensemble
 from .flow import Flow
-from .image import ImageCoupling, ResidualNetwork
-from .linear import LULinear, Permute, Regression, Whiten
-from .multiscale import image_real_nvp
-from .normalization import BatchNorm
-from .planar import Planar
-from .recipes import bounded_real_nvp, planar_flow, real_nvp
-from .transform import Chain, Inverse, Select, Transform
+from .layers import (
+    AdditiveConditioning,
+    AffineCoupling,
+    BatchNorm,
+    Coupling,
+    ImageCoupling,
+    LULinear,
+    Permute,
+    Planar,
+    SplineCoupling,
+    Standardize,
+    Unconstrain,
+    Whiten,
+)
+from .networks import Conditioner, ResidualNetwork
+from .transform import AnalyticTransform, Transform
 
 __all__ = [
+    "AdditiveConditioning",
     "AffineCoupling",
+    "AnalyticTransform",
     "Base",
     "BatchNorm",
-    "Beside",
-    "Bounded",
     "Chain",
     "Conditioner",
     "Coupling",
@@ -36,7 +45,7 @@ __all__ = [
     "LULinear",
     "Permute",
     "Planar",
-    "Regression",
+    "Product",
     "ResidualNetwork",
     "Select",
     "SplineCoupling",
@@ -44,6 +53,7 @@ __all__ = [
     "Standardize",
     "StudentT",
     "Transform",
+    "Unconstrain",
     "Whiten",
     "bounded_real_nvp",
     "image_real_nvp",

@@ -7,21 +7,32 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from .base import draw
+from .bases.base import sample_categorical
 from .flow import Flow
 
 
 class Ensemble(nn.Module):
     """A mixture of densities: ``p(x) = sum_f w_f mean_m p_fm(x)`` over flows f and their members m.
 
-    All may be conditioned on a ``context`` of shape (n_rows, n_context).
-
     Parameters
     ----------
     flows : iterable of Flow
-        All of the same number of columns.
+        Flows with the same number of columns. All of them may be conditioned on a context.
     log_weights : Tensor of shape (n_flows,)
-        Logarithms of the w_f, whose exponentials add up to one.
+        The logarithms of the w_f, whose exponentials add up to one.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sknvp.flows import Ensemble, Flow, StandardNormal, Standardize
+    >>> narrow, wide = (
+    ...     Flow(Standardize(torch.zeros(2), torch.full((2,), size)), StandardNormal(2)) for size in (1.0, 9.0)
+    ... )
+    >>> density = Ensemble([narrow, wide], torch.tensor([0.9, 0.1]).log())
+    >>> density.log_prob(torch.zeros(4, 2)).shape
+    torch.Size([4])
+    >>> density.sample(5, generator=torch.Generator().manual_seed(0)).shape
+    torch.Size([5, 2])
     """
 
     log_weights: Tensor
@@ -32,55 +43,89 @@ class Ensemble(nn.Module):
         self.register_buffer("log_weights", log_weights)
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Log-density in nats of each row, shape (n_rows, n_features) -> (n_rows,), float64."""
+        """Return the log-density of each row.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_rows, n_features)
+            The rows.
+        context : Tensor of shape (n_rows, n_context), optional
+            The context of each row.
+
+        Returns
+        -------
+        log_prob : Tensor of shape (n_rows,), dtype float64
+            In nats.
+        """
         parts = [log_mean(flow, x, context) + log_weight for flow, log_weight in self.parts()]
         return torch.logsumexp(torch.stack(parts), 0)
 
-    def sample(self, n_rows: int, generator: torch.Generator | None = None, context: Tensor | None = None) -> Tensor:
-        """``n_rows`` independent rows, shape (n_rows, n_features), each from a member drawn at random."""
+    def sample(self, n_rows: int, context: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
+        """Draw independent rows, each from a member that is drawn at random.
+
+        Parameters
+        ----------
+        n_rows : int
+            The number of rows.
+        context : Tensor of shape (n_rows, n_context), optional
+            The context of each row.
+        generator : torch.Generator, optional
+            The source of the noise.
+
+        Returns
+        -------
+        x : Tensor of shape (n_rows, n_features)
+        """
         weights = [w.expand(f.n_members) - math.log(f.n_members) for f, w in self.parts()]
-        members = draw(torch.cat(weights).unsqueeze(0), n_rows, generator)[0]
-        x = self.like.new_empty(n_rows, next(iter(self.flows)).base.n_features)
+        members = sample_categorical(torch.cat(weights).unsqueeze(0), n_rows, generator)[0]
+        x = self.reference.new_empty(n_rows, next(iter(self.flows)).base.n_features)
         for flow in self.flows:
-            for rows, drawn in _draws(flow, members, generator, context):
+            for rows, drawn in _sample_members(flow, members, context, generator):
                 x[rows] = drawn.to(x)
             members = members - flow.n_members
         return x
 
     @property
-    def like(self) -> Tensor:
-        """One of the tensors of the flows, for their dtype and device."""
-        return next(iter(self.flows)).like
+    def reference(self) -> Tensor:
+        """A tensor with the dtype and the device of the flows."""
+        return next(iter(self.flows)).reference
 
     @property
     def chunk_size(self) -> int:
-        """How many rows should pass through at once, so that memory does not grow with their number."""
+        """The number of rows to evaluate at once, so that memory does not grow with the number of all rows."""
         return max(flow.chunk_size for flow in self.flows)
 
     def parts(self) -> list[tuple[Flow, Tensor]]:
-        """The flows, each with its log-weight."""
+        """Return the flows, each with its log-weight."""
         return list(zip(self.flows, self.log_weights, strict=True))
+
+    def extra_repr(self) -> str:
+        weights = ", ".join(f"{weight:.3g}" for weight in self.log_weights.exp().tolist())
+        return f"weights=[{weights}]"
 
 
 def log_mean(flow: Flow, x: Tensor, context: Tensor | None = None) -> Tensor:
-    """Logarithm of the members' mean density, shape (n_rows,), float64; a member that overflows counts as zero."""
-    chunks = [torch.split(t.to(flow.like), flow.chunk_size) for t in (x, context) if t is not None]
+    """Return the logarithm of the mean density of a flow's members, shape (n_rows,), dtype float64.
+
+    A member whose log-density overflows counts as zero density.
+    """
+    chunks = [torch.split(t.to(flow.reference), flow.chunk_size) for t in (x, context) if t is not None]
     parts = [flow.log_prob(*rows).double() for rows in zip(*chunks, strict=True)]
     return torch.logsumexp(zero_if_not_finite(torch.cat(parts, 1)), 0) - math.log(flow.n_members)
 
 
 def zero_if_not_finite(log_density: Tensor) -> Tensor:
-    """Minus infinity in the place of what overflowed."""
+    """Replace log-densities that overflowed by minus infinity."""
     return torch.where(log_density.isfinite(), log_density, -math.inf)
 
 
-def _draws(
-    flow: Flow, members: Tensor, generator: torch.Generator | None, context: Tensor | None
+def _sample_members(
+    flow: Flow, members: Tensor, context: Tensor | None, generator: torch.Generator | None
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Indices of rows that belong to the same member of the flow, and as many draws from that, in chunks."""
+    """Yield, chunk by chunk, the indices of rows that belong to one member of the flow, and draws from that member."""
     own = [(members == member).nonzero().squeeze(1) for member in range(flow.n_members)]
     for start in range(0, max(map(len, own)), flow.chunk_size):
         rows = [each[start : start + flow.chunk_size] for each in own]
         padded = pad_sequence(rows, batch_first=True)
-        x = flow.sample(padded.shape[1], None if context is None else context[padded].to(flow.like), generator)
+        x = flow.sample(padded.shape[1], None if context is None else context[padded].to(flow.reference), generator)
         yield from ((each, drawn[: len(each)]) for each, drawn in zip(rows, x, strict=True))

@@ -1,61 +1,163 @@
-"""The contract that every transform keeps, and the ways to combine transforms."""
+"""The contract that every transform keeps."""
 
 from collections.abc import Sequence
-from itertools import accumulate, pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 
+class Graph(NamedTuple):
+    """The residuals of a transform whose gradients come from autograd."""
+
+    x: Tensor  # the input, a leaf of the graph
+    context: Tensor | None  # the context, a leaf of the graph too
+    image: Tensor  # the image, with the graph that leads to it
+    log_det: Tensor  # the log-determinant, with the graph that leads to it
+
+
 class Transform(nn.Module):
     """An invertible map between data ``x`` and noise ``z``, one per member.
 
-    Both directions return the image and the logarithm of the absolute determinant of their own Jacobian::
+    Both directions return the image and the logarithm of the absolute determinant of their own Jacobian, in nats::
 
         forward(x, context)  ->  z, log|det dz/dx|        data to noise
         inverse(z, context)  ->  x, log|det dx/dz|        noise to data
 
-    ``x`` and ``z`` have shape (n_members, n_rows, n_features), a log-determinant (n_members, n_rows) and ``context``
-    (n_members, n_rows, n_context) or None.
+    Here ``x`` and ``z`` have shape (n_members, n_rows, n_features), the log-determinant has shape (n_members, n_rows)
+    and ``context`` has shape (n_members, n_rows, n_context) or is None.
 
-    Subclasses give `record` and `gradients`, of which both directions are made: to have autograd record every operation
-    costs more than most of them. In these two the columns come before the rows, so that operations run along contiguous
-    rows. Whoever writes them changes no argument in place but ``out``. Training runs them in `torch.inference_mode`.
+    Notes
+    -----
+    To write a transform:
+
+    1. Derive from `Transform` and define ``evaluate(x, context, inverse)``, made of PyTorch's operations. Autograd
+       finds all gradients, including the gradient of the context. Change no argument in place.
+    2. In ``evaluate`` the columns come before the rows: ``x`` has shape (n_members, n_features, n_rows), the image has
+       the same shape, and ``context`` has shape (n_members, n_context, n_rows). The log-determinant has shape
+       (n_members, n_rows); an axis along which it is constant may have length one.
+    3. Parameters have the member axis first, and at least two axes. Create them in double precision; a flow is
+       converted as a whole. Numbers that are not trained are buffers.
+    4. Define ``extra_repr``, so that the settings appear in ``print(flow)``.
+    5. Add a row to the table ``TRANSFORMS`` in ``tests/flows/builders.py``. The tests of the contract then check both
+       directions, both log-determinants and all gradients.
+    6. Write gradients by hand only if the transform is made of many cheap operations: autograd then needs as much time
+       to record the operations as the operations take. For this, derive from `AnalyticTransform`.
+
+    Training runs `evaluate_with_residuals` and `vjp` in `torch.inference_mode`.
+
+    Examples
+    --------
+    A transform that multiplies every column by a learned number:
+
+    >>> import torch
+    >>> from sknvp.flows import Transform
+    >>> class Scale(Transform):
+    ...     def __init__(self, n_members, n_features):
+    ...         super().__init__()
+    ...         self.log_scale = torch.nn.Parameter(torch.zeros(n_members, n_features, 1).double())
+    ...
+    ...     def evaluate(self, x, context, inverse):
+    ...         log_scale = -self.log_scale if inverse else self.log_scale
+    ...         return x * log_scale.exp(), log_scale.sum(1)
+    ...
+    ...     def extra_repr(self):
+    ...         return f"n_features={self.log_scale.shape[1]}"
+    >>> transform = Scale(n_members=1, n_features=2)
+    >>> transform
+    Scale(n_features=2)
+    >>> x = torch.ones(1, 3, 2, dtype=torch.float64)  # (n_members, n_rows, n_features)
+    >>> z, log_det = transform(x)
+    >>> z.shape, log_det.shape
+    (torch.Size([1, 3, 2]), torch.Size([1, 3]))
+    >>> log_det.sum().backward()
+    >>> transform.log_scale.grad.flatten()
+    tensor([3., 3.], dtype=torch.float64)
     """
 
-    def record(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor, Any]:
-        """Image and log-determinant in the direction asked for, and whatever `gradients` needs.
-
-        ``x`` has shape (n_members, n_features, n_rows) and ``context`` (n_members, n_context, n_rows). The
-        log-determinant has shape (n_members, n_rows), or one in the place of a number that it does not vary with.
-        """
-        raise NotImplementedError
-
-    def gradients(
-        self, tape: Any, grad: Tensor, grad_log_det: Tensor, out: Sequence[Tensor]
-    ) -> tuple[Tensor, Tensor | None]:
-        """Gradients of ``x`` and of ``context`` (None if that is not used); those of the parameters go into ``out``.
-
-        ``tape`` is the last thing that `record` returned; ``grad`` and ``grad_log_det``, of shape (n_members, n_rows),
-        are the gradients of the image and of the log-determinant. ``out`` has a tensor for each of ``parameters()``,
-        whatever it holds.
-        """
-        raise NotImplementedError
-
     def evaluate(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
-        """What `record` gives, without keeping anything for `gradients`."""
-        image, log_det, _ = self.record(x, context, inverse)
-        return image, log_det
+        """Return the image and its log-determinant.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_members, n_features, n_rows)
+            The data, or the noise for the inverse direction.
+        context : Tensor of shape (n_members, n_context, n_rows) or None
+            What the map may depend on besides ``x``.
+        inverse : bool
+            False selects the direction from data to noise, True the direction from noise to data.
+
+        Returns
+        -------
+        image : Tensor of shape (n_members, n_features, n_rows)
+        log_det : Tensor of shape (n_members, n_rows)
+            In nats. An axis along which it is constant may have length one.
+        """
+        raise NotImplementedError
+
+    def evaluate_with_residuals(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor, Any]:
+        """Return the image, its log-determinant, and the residuals that `vjp` needs.
+
+        Arguments and the first two results are those of `evaluate`.
+        """
+        with torch.inference_mode(False), torch.enable_grad():
+            x = x.clone().detach().requires_grad_()
+            context = None if context is None else context.clone().detach().requires_grad_()
+            image, log_det = self.evaluate(x, context, inverse)
+            log_det = log_det.expand(len(x), x.shape[-1])
+        return image.detach(), log_det.detach(), Graph(x, context, image, log_det)
+
+    def vjp(
+        self, residuals: Any, grad_image: Tensor, grad_log_det: Tensor, out: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor | None]:
+        """Compute the vector-Jacobian product: the gradients of all inputs from the gradients of both results.
+
+        Parameters
+        ----------
+        residuals
+            The last result of `evaluate_with_residuals`.
+        grad_image : Tensor of shape (n_members, n_features, n_rows)
+            The gradient of the image.
+        grad_log_det : Tensor of shape (n_members, n_rows)
+            The gradient of the log-determinant.
+        out : sequence of Tensor
+            One tensor for each of ``parameters()``, which is overwritten by the gradient of that parameter.
+
+        Returns
+        -------
+        grad_x : Tensor of shape (n_members, n_features, n_rows)
+        grad_context : Tensor of shape (n_members, n_context, n_rows) or None
+            None if there is no context, or if the transform does not use it.
+        """
+        x, context, image, log_det = residuals
+        pairs = [(y, grad) for y, grad in ((image, grad_image), (log_det, grad_log_det)) if y.requires_grad]
+        parameters = list(self.parameters())
+        inputs = [x, *([] if context is None else [context]), *(part for part in parameters if part.requires_grad)]
+        found = torch.autograd.grad(
+            [y for y, _ in pairs],
+            inputs,
+            [grad for _, grad in pairs],
+            retain_graph=True,
+            allow_unused=True,
+            materialize_grads=True,
+        )
+        gradients = iter(found)
+        grad_x, grad_context = next(gradients), None if context is None else next(gradients)
+        for place, part in zip(out, parameters, strict=True):
+            place.copy_(next(gradients)) if part.requires_grad else place.zero_()
+        return grad_x, grad_context
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Map data to noise; see the class for the shapes."""
         return self._run(x, context, inverse=False)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Map noise to data; see the class for the shapes."""
         return self._run(z, context, inverse=True)
 
     def _run(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
+        """Evaluate one direction, as a single operation of autograd where gradients are wanted."""
         inputs = x.mT, None if context is None else context.mT
         if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, context, *self.parameters())):
             image, log_det = _Recorded.apply(self, inverse, *inputs, *self.parameters())  # type: ignore[no-untyped-call]
@@ -64,123 +166,41 @@ class Transform(nn.Module):
         return image.mT, log_det.expand(x.shape[:-1])
 
 
-class Chain(Transform):
-    """Transforms one after the other; their log-determinants add up. An empty chain is the identity.
+class AnalyticTransform(Transform):
+    """A transform whose gradients are written by hand.
 
-    It stays as it was made: to change it, make another of its ``transforms``. No two of these share parameters.
-
-    Raises
-    ------
-    ValueError
-        If a transform occurs twice.
+    Subclasses define `evaluate_with_residuals` and `vjp`, with the arguments and results that `Transform` describes.
+    They may also define `evaluate` if it is cheaper without residuals.
     """
 
-    def __init__(self, *transforms: Transform) -> None:
-        super().__init__()
-        if len(set(transforms)) < len(transforms):
-            raise ValueError("transforms must differ, got one of them twice. Put a copy.deepcopy in its second place.")
-        self.transforms = nn.ModuleList(transforms)
-        ends = accumulate((len(list(transform.parameters())) for transform in transforms), initial=0)
-        self._places = [slice(*place) for place in pairwise(ends)]  # of each one's parameters among all of them
-
-    def record(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor, Any]:
-        log_det, tapes = x.new_zeros(len(x), x.shape[-1]), []
-        for transform, own in self._in_turn(inverse):
-            x, term, tape = transform.record(x, context, inverse)
-            log_det += term
-            tapes.append((transform, own, tape))
-        return x, log_det, tapes
-
-    def gradients(
-        self, tape: Any, grad: Tensor, grad_log_det: Tensor, out: Sequence[Tensor]
-    ) -> tuple[Tensor, Tensor | None]:
-        grad_context = None
-        for transform, own, of_transform in reversed(tape):
-            grad, term = transform.gradients(of_transform, grad, grad_log_det, out[own])
-            if term is not None:
-                grad_context = term if grad_context is None else grad_context + term
-        return grad, grad_context
-
     def evaluate(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
-        log_det = x.new_zeros(len(x), x.shape[-1])
-        for transform, _ in self._in_turn(inverse):
-            x, term = transform.evaluate(x, context, inverse)
-            log_det = log_det + term
-        return x, log_det
+        image, log_det, _ = self.evaluate_with_residuals(x, context, inverse)
+        return image, log_det
 
-    def _in_turn(self, inverse: bool) -> list[tuple[Transform, slice]]:
-        parts = list(zip(self.transforms, self._places, strict=True))
-        return parts[::-1] if inverse else parts  # type: ignore[return-value]
+    def evaluate_with_residuals(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor, Any]:
+        raise NotImplementedError
 
-
-class Inverse(Transform):
-    """A transform with its two directions exchanged."""
-
-    def __init__(self, transform: Transform) -> None:
-        super().__init__()
-        self.transform = transform
-
-    def record(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor, Any]:
-        return self.transform.record(x, context, not inverse)
-
-    def gradients(
-        self, tape: Any, grad: Tensor, grad_log_det: Tensor, out: Sequence[Tensor]
+    def vjp(
+        self, residuals: Any, grad_image: Tensor, grad_log_det: Tensor, out: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor | None]:
-        return self.transform.gradients(tape, grad, grad_log_det, out)
-
-    def evaluate(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
-        return self.transform.evaluate(x, context, not inverse)
-
-
-class Select(Transform):
-    """A transform applied to some of the columns; the others pass through untouched and unseen.
-
-    Parameters
-    ----------
-    transform : Transform
-        Acts on the chosen columns alone.
-    columns : Tensor of shape (n_chosen,), dtype int64
-        Which columns they are.
-    """
-
-    columns: Tensor
-
-    def __init__(self, transform: Transform, columns: Tensor) -> None:
-        super().__init__()
-        self.transform = transform
-        self.register_buffer("columns", columns)
-
-    def record(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor, Any]:
-        chosen, log_det, tape = self.transform.record(x.index_select(1, self.columns), context, inverse)
-        return x.index_copy(1, self.columns, chosen), log_det, tape
-
-    def gradients(
-        self, tape: Any, grad: Tensor, grad_log_det: Tensor, out: Sequence[Tensor]
-    ) -> tuple[Tensor, Tensor | None]:
-        chosen = grad.index_select(1, self.columns)
-        grad_chosen, grad_context = self.transform.gradients(tape, chosen, grad_log_det, out)
-        return grad.index_copy(1, self.columns, grad_chosen), grad_context
-
-    def evaluate(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
-        chosen, log_det = self.transform.evaluate(x.index_select(1, self.columns), context, inverse)
-        return x.index_copy(1, self.columns, chosen), log_det
+        raise NotImplementedError
 
 
 class _Recorded(torch.autograd.Function):
-    """A transform, in one of its directions, as a single operation of autograd."""
+    """One direction of a transform as a single operation of autograd."""
 
     @staticmethod
     def forward(
         ctx: Any, transform: Transform, inverse: bool, x: Tensor, context: Tensor | None, *parameters: Tensor
     ) -> tuple[Tensor, Tensor]:
-        image, log_det, ctx.tape = transform.record(x, context, inverse)
+        image, log_det, ctx.residuals = transform.evaluate_with_residuals(x, context, inverse)
         ctx.transform = transform
-        ctx.save_for_backward(*parameters)
+        ctx.save_for_backward(*parameters)  # Autograd raises an error if one of them changes before `backward`.
         return image, log_det.expand(len(x), x.shape[-1]).clone()
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor, grad_log_det: Tensor) -> tuple[Tensor | None, ...]:
-        out = [torch.empty_like(part) for part in ctx.saved_tensors]  # which may not have changed since
-        grad_x, grad_context = ctx.transform.gradients(ctx.tape, grad, grad_log_det, out)
+    def backward(ctx: Any, grad_image: Tensor, grad_log_det: Tensor) -> tuple[Tensor | None, ...]:
+        out = [torch.empty_like(part) for part in ctx.saved_tensors]
+        grad_x, grad_context = ctx.transform.vjp(ctx.residuals, grad_image, grad_log_det, out)
         return None, None, grad_x, grad_context, *out

@@ -1,4 +1,4 @@
-"""Transforms and flows with random weights, for the tests to try laws on."""
+"""Transforms and flows with random weights, which the tests check laws on."""
 
 import math
 
@@ -7,22 +7,26 @@ import torch
 from sknvp.flows import (
     AffineCoupling,
     BatchNorm,
-    Bounded,
     Chain,
     Conditioner,
     Flow,
+    GaussianMixture,
     Inverse,
+    Kernels,
     LULinear,
     Permute,
     Planar,
     Select,
     SplineCoupling,
     Standardize,
+    Transform,
+    Unconstrain,
     Whiten,
-    masks,
     planar_flow,
     real_nvp,
 )
+from sknvp.flows.bases.expectation_maximization import precision_cholesky
+from sknvp.flows.builders import masks
 
 DTYPE = torch.float64
 
@@ -36,13 +40,14 @@ def randn(*shape, seed=0):
 
 
 def gradients_of(source, *args, **kwargs):
-    """What the ``gradients`` of a flow or an objective return, and the gradients that they find."""
+    """Return the log-density of a flow, or the loss of an objective, and the gradients that it writes."""
     out = [torch.full_like(part, torch.nan) for part in getattr(source, "flow", source).parameters()]
-    return source.gradients(out, *args, **kwargs), out
+    function = source.log_prob_and_gradients if isinstance(source, Flow) else source.loss_and_gradients
+    return function(out, *args, **kwargs), out
 
 
 def shaken(module, size=1.0, seed=0):
-    """The module with normal noise of standard deviation `size` / sqrt(fan in) as its parameters."""
+    """Set the parameters of a module to normal noise of standard deviation `size` / sqrt(fan in), and return it."""
     source = generator(seed)
     with torch.no_grad():
         for part in module.parameters():
@@ -59,6 +64,29 @@ def coupling(kind, n_members, n_features, n_first=None, flip=False, n_context=0,
         n_inputs + n_context, kind.N_PARAMETERS * n_transformed, hidden, "tanh", n_members, generator()
     )
     return kind(conditioner, n_first, flip)
+
+
+class SinhArcsinh(Transform):
+    """A transform written the short way, ``z = sinh(asinh(x) exp(a) + b + sum(context))``; autograd does the rest."""
+
+    def __init__(self, n_members, n_features):
+        super().__init__()
+        self.a = torch.nn.Parameter(torch.zeros(n_members, n_features, 1, dtype=DTYPE))
+        self.b = torch.nn.Parameter(torch.zeros(n_members, n_features, 1, dtype=DTYPE))
+
+    def evaluate(self, x, context, inverse):
+        shift = self.b if context is None else self.b + context.sum(1, keepdim=True)
+        if inverse:
+            z, u = x, x.asinh()
+            x = ((u - shift) * (-self.a).exp()).sinh()
+        else:
+            u = x.asinh() * self.a.exp() + shift
+            z = u.sinh()
+        log_det = (u.cosh().log() + self.a - 0.5 * x.square().log1p()).sum(1)
+        return (x, -log_det) if inverse else (z, log_det)
+
+    def extra_repr(self):
+        return f"n_features={self.a.shape[1]}"
 
 
 def permutation(n_members, n_features):
@@ -100,15 +128,15 @@ def whitening(n_members, n_features):
     return Whiten(randn(n_members, n_features), upper + torch.diag_embed(randn(n_members, n_features, seed=1).exp()))
 
 
-def bounded(n_features):
-    """Columns in turn bounded on both sides, below, above and not at all; near enough to the bounds to bend."""
+def unconstrain(n_features):
+    """Return bounds on both sides, below, above and on no side, column by column, near enough to matter."""
     low, high = torch.tensor([[-20, -15, -math.inf, -math.inf], [25, math.inf, 20, math.inf]], dtype=DTYPE)
     turn = torch.arange(n_features) % 4
-    return Bounded(low[turn], high[turn])
+    return Unconstrain(low[turn], high[turn])
 
 
 def batch_norm(n_members, n_features):
-    """As it is after training on some batches."""
+    """Return a layer that was trained on some batches."""
     layer = BatchNorm(n_members, n_features)
     for seed in range(9):
         layer(randn(n_members, 20, n_features, seed=seed) * 3 + 1)
@@ -116,7 +144,7 @@ def batch_norm(n_members, n_features):
 
 
 def planar(n_members, n_features, w, u, b=0.5):
-    """A planar layer with the same w, u and b for all members; numbers stand for columns of them."""
+    """Return a planar layer with the same w, u and b for all members; a number fills a whole column."""
     layer = Planar(n_members, n_features)
     with torch.no_grad():
         for part, value in zip((layer.w, layer.u, layer.b), (w, u, b), strict=True):
@@ -130,10 +158,23 @@ def planar_layers(n_members, n_features, n_layers=4) -> Flow:
     return planar_flow(loc, scale, columns, n_layers=n_layers, n_members=n_members, generator=generator())
 
 
-# Each takes n_members and n_features and gives a transform whose contract the tests check.
+def random_mixture(n_members, n_components, n_features):
+    factors = randn(n_members, n_components, n_features, n_features, seed=1)
+    p = precision_cholesky(factors @ factors.mT, 0.1)
+    log_weights = torch.log_softmax(randn(n_members, n_components, seed=2), -1)
+    return GaussianMixture(log_weights, 3 * randn(n_members, n_components, n_features), p)
+
+
+def random_kernels(n_members, n_features):
+    log_weights = randn(n_members, 30, seed=3)
+    log_weights[:, 4] = -torch.inf
+    return Kernels(randn(n_members, 30, n_features), torch.log_softmax(log_weights, -1), 0.4)
+
+
+# Each function takes n_members and n_features, and returns a transform whose contract the tests check.
 TRANSFORMS = {
     "standardize": lambda m, d: Standardize(randn(d), randn(d).exp()),
-    "bounded": lambda m, d: bounded(d),
+    "unconstrain": lambda m, d: unconstrain(d),
     "permute": permutation,
     "LU linear": LULinear,
     "whiten, one a member": whitening,
@@ -156,11 +197,14 @@ TRANSFORMS = {
     "real nvp, alternating": lambda m, d: whole_flow(m, d, mask="alternating").transform,
     "real nvp, first column only": lambda m, d: whole_flow(m, d, columns=[0]).transform,
     "real nvp, half": lambda m, d: whole_flow(m, d, mask="half").transform,
+    "by autograd": SinhArcsinh,
+    "by autograd, in a chain": lambda m, d: Chain(permutation(m, d), SinhArcsinh(m, d), LULinear(m, d)),
+    "by autograd, inverse": lambda m, d: Inverse(SinhArcsinh(m, d)),
     "planar": Planar,
     "planar flow": lambda m, d: planar_layers(m, d).transform,
 }
 
-# The same, with weights that the tests leave as they are.
+# These functions return transforms with weights that the tests do not change.
 WITH_WEIGHTS = {
     "planar, weights times 20": lambda m, d: shaken(Planar(m, d), size=10),
     "planar, u along w": lambda m, d: planar(m, d, w=2.0, u=3.0),

@@ -1,13 +1,13 @@
-"""What is conditioned on a context: regression, ensembles, training, means and quantiles."""
+"""Densities that are conditioned on a context: regression, ensembles, training, means and quantiles."""
 
 import numpy as np
 import pytest
 import torch
 from scipy import stats
 
-from sknvp.flows import Chain, Ensemble, Flow, Regression, StandardNormal, StudentT
-from sknvp.flows.objectives import NegativeLogLikelihood
+from sknvp.flows import AdditiveConditioning, Chain, Ensemble, Flow, StandardNormal, StudentT
 from sknvp.flows.summaries import distribution, mean, noise_points, quantile
+from sknvp.flows.train.objectives import NegativeLogLikelihood
 
 from .builders import DTYPE, generator, gradients_of, randn, shaken, whole_flow
 
@@ -15,14 +15,14 @@ TOLERANCE = {"rtol": 1e-9, "atol": 1e-9}
 
 
 def ensemble(n_features=1):
-    """Two spline flows and a t-distribution around a line, all given two columns."""
+    """Return two spline flows and a t-distribution around a line, all with a context of two columns."""
     flow = shaken(whole_flow(2, n_features, "spline", n_context=2))
-    line = Flow(Chain(Regression(randn(1, n_features, 2))), StudentT(n_features, 4), 1)
+    line = Flow(Chain(AdditiveConditioning(randn(1, n_features, 2))), StudentT(n_features, 4), 1)
     return Ensemble([flow, line], torch.tensor([0.7, 0.3], dtype=DTYPE).log()).requires_grad_(False)
 
 
 def test_a_regression_leaves_what_a_linear_map_does_not_tell():
-    transform, x, context = Regression(randn(2, 3, 4)), randn(2, 5, 3), randn(2, 5, 4, seed=1)
+    transform, x, context = AdditiveConditioning(randn(2, 3, 4)), randn(2, 5, 3), randn(2, 5, 4, seed=1)
     expected = x - torch.einsum("mdc,mnc->mnd", transform.coefficients, context)
     for direction, image in ((transform, expected), (transform.inverse, 2 * x - expected)):
         found, log_det = direction(x, context)
@@ -33,8 +33,8 @@ def test_a_regression_leaves_what_a_linear_map_does_not_tell():
 
 
 def test_a_regression_stops_at_its_limit():
-    transform, x = Regression(randn(1, 2, 1)), randn(1, 3, 2)
-    at, far = (transform(x, torch.full((1, 3, 1), v, dtype=DTYPE))[0] for v in (Regression.LIMIT, 1e300))
+    transform, x = AdditiveConditioning(randn(1, 2, 1)), randn(1, 3, 2)
+    at, far = (transform(x, torch.full((1, 3, 1), v, dtype=DTYPE))[0] for v in (AdditiveConditioning.LIMIT, 1e300))
     torch.testing.assert_close(at, far, rtol=0, atol=0)
 
 
@@ -52,12 +52,12 @@ def test_an_ensemble_given_a_context_is_the_mixture_of_its_members():
 
 
 def test_draws_belong_to_their_own_row_of_the_context(monkeypatch):
-    """Also in chunks: around a line so steep that no draw could be of another row."""
+    """The line is so steep that no draw could belong to another row, and the rows pass in several chunks."""
     monkeypatch.setattr(Flow, "chunk_size", 7)
-    flow = Flow(Chain(Regression(torch.full((3, 1, 1), 1000.0, dtype=DTYPE))), StandardNormal(1), 3)
+    flow = Flow(Chain(AdditiveConditioning(torch.full((3, 1, 1), 1000.0, dtype=DTYPE))), StandardNormal(1), 3)
     density = Ensemble([flow, flow], torch.tensor([0.5, 0.5], dtype=DTYPE).log())
     context = torch.linspace(-5, 5, 100, dtype=DTYPE).unsqueeze(1)
-    drawn = density.sample(100, generator(), context)
+    drawn = density.sample(100, context, generator())
     noise = drawn - 1000 * context
     assert noise.abs().max() < 6
     assert stats.kstest(noise[:, 0].numpy(), "norm").pvalue > 1e-3
@@ -78,7 +78,7 @@ def test_training_heeds_the_context():
 
 @pytest.mark.parametrize("n_features", [1, 2, 5])
 def test_points_of_noise_have_its_moments(n_features):
-    """The first exactly; even moments of one column to rounding, but for tails, and of several to a few hundredths."""
+    """The first moment is exact. Even moments are, for one column, exact but for the tails; for several, nearly so."""
     points, weights = noise_points(n_features, 100 if n_features == 1 else 512)
     assert weights.sum() == pytest.approx(1)
     torch.testing.assert_close(weights @ points, torch.zeros(n_features, dtype=DTYPE), rtol=0, atol=1e-14)
@@ -91,7 +91,7 @@ def test_points_of_noise_have_its_moments(n_features):
 
 
 def test_the_mean_of_linear_maps_is_exact():
-    line = Flow(Chain(Regression(randn(3, 2, 2))), StandardNormal(2), 3)
+    line = Flow(Chain(AdditiveConditioning(randn(3, 2, 2))), StandardNormal(2), 3)
     density, context = Ensemble([line], torch.zeros(1, dtype=DTYPE)), randn(5, 2, seed=1)
     expected = torch.einsum("mdc,nc->nd", line.transform.transforms[0].coefficients, context) / 3
     torch.testing.assert_close(mean(density, context, *noise_points(2, 16)), expected, **TOLERANCE)

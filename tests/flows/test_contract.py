@@ -25,7 +25,7 @@ def make(request):
 
 
 def log_det_by_autodiff(function, x):
-    """Log-determinant of the Jacobian of each row's image, for rows (n_members, n_rows, n_features)."""
+    """Return the log-determinant of the Jacobian of each row's image, for rows (n_members, n_rows, n_features)."""
     n_members, n_rows, _ = x.shape
     out = x.new_empty(n_members, n_rows)
     for m in range(n_members):
@@ -61,7 +61,7 @@ def test_log_determinants_agree_with_autodiff(make, n_features):
 
 
 def test_gradients_agree_with_differences(make):
-    """Also where they are written by hand, and that of the log-determinant too."""
+    """The gradients may be written by hand; they include the gradients of the log-determinant."""
     transform, x = make(2, 3), randn(2, 4, 3).requires_grad_()
     for direction in (transform, transform.inverse):
         assert torch.autograd.gradcheck(lambda x, *parts, run=direction: run(x), (x, *transform.parameters()))
@@ -147,7 +147,7 @@ def test_gradients_run_through_contexts_and_moving_statistics():
     start = {name: tensor.clone() for name, tensor in flow.named_buffers()}
 
     def run(x, context, *parts):
-        for name, tensor in start.items():  # which every pass moves
+        for name, tensor in start.items():  # Every pass moves the statistics.
             flow.get_buffer(name).copy_(tensor)
         return flow.transform(x, context)
 
@@ -163,7 +163,7 @@ def test_gradients_run_through_contexts_and_moving_statistics():
     seed=st.integers(0, 2**31),
 )
 def test_any_affine_flow_round_trips(n_members, n_features, n_layers, mask, size, seed):
-    """Whatever the sizes and masks, with weights up to 20 times a normal initialisation.
+    """Sizes and masks are arbitrary, and weights are up to 20 times as large as a normal initialisation.
 
     Each layer magnifies the rounding errors of the one before by at most its slope in all its inputs.
     """
@@ -181,13 +181,13 @@ def test_any_affine_flow_round_trips(n_members, n_features, n_layers, mask, size
 
 @given(n_members=st.integers(1, 3), n_features=st.integers(1, 6), size=st.floats(0, 20), seed=st.integers(0, 2**31))
 def test_any_spline_coupling_round_trips(n_members, n_features, size, seed):
-    """With weights up to 20 times a normal initialisation, up to the rounding that the smallest slope magnifies."""
+    """Weights are up to 20 times as large as a normal initialisation; the smallest slope magnifies rounding errors."""
     layer = shaken(coupling(SplineCoupling, n_members, n_features), size, seed)
     x = randn(n_members, 8, n_features, seed=seed) * 2
     z, log_det = layer(x)
     back, log_det_back = layer.inverse(z)
     a, b = layer.split(x.mT)
-    theta = layer.conditioner.record(a)[0].unflatten(1, (layer.N_PARAMETERS, b.shape[1]))
+    theta = layer.conditioner.forward_with_residuals(a)[0].unflatten(1, (layer.N_PARAMETERS, b.shape[1]))
     _, log_slope, _ = layer.elementwise(b, theta, inverse=False)
     rounding = 1e-13 * max([1.0, *torch.exp(-log_slope).flatten().tolist()])
     torch.testing.assert_close(back, x, rtol=0, atol=rounding)

@@ -1,4 +1,4 @@
-"""Kullback-Leibler divergences both ways: right loss, right gradients, and none where the target is reached."""
+"""The sum of the reverse and the forward Kullback-Leibler divergence: its loss and its gradients."""
 
 import numpy as np
 import pytest
@@ -6,14 +6,14 @@ import torch
 from scipy.special import softmax
 
 from sknvp.flows import Flow, Standardize, StandardNormal
-from sknvp.flows.divergence import MixedKL
-from sknvp.flows.training import train
+from sknvp.flows.train import train
+from sknvp.flows.train.divergence import MixedKL
 
 from .builders import DTYPE, generator, gradients_of, randn, shaken, whole_flow
 
 
 def start_of(flow):
-    """The same flow without its couplings."""
+    """Return the flow without its couplings."""
     return Flow(flow.transform.transforms[0], flow.base, flow.n_members)
 
 
@@ -22,7 +22,7 @@ def objective(flow, target, n_draws=64, n_annealing=0):
 
 
 def with_slope(log_density):
-    """The log-density and its gradient, by autograd."""
+    """Return a function that computes the log-density and its gradient, by autograd."""
 
     def both(x):
         with torch.enable_grad():
@@ -35,7 +35,7 @@ def with_slope(log_density):
 
 
 def log_value(x):
-    """A log-density that no flow here fits."""
+    """Return a log-density that no flow in this file fits."""
     return -0.5 * (x[..., 0] ** 2 + (x[..., 1] - x[..., 0] ** 2) ** 2) + x[..., 2].sin() - x[..., 2] ** 2
 
 
@@ -45,13 +45,13 @@ skewed = with_slope(log_value)
 @pytest.mark.parametrize("kind", ["affine", "spline"])
 @pytest.mark.parametrize("t", [1.0, 0.3])
 def test_gradients_are_those_that_autograd_finds(kind, t):
-    """Of ``log q - log p`` along the path of the draws, and of ``-log q`` at draws that stand for the target's."""
+    """They are those of ``log q - log p`` along the path of the draws, and of ``-log q`` at weighted draws."""
     flow, z = shaken(whole_flow(2, 3, kind, n_layers=3), 0.5), randn(2, 9, 3)
     loss, gradients = gradients_of(objective(flow, skewed), z, t)
     still = shaken(whole_flow(2, 3, kind, n_layers=3), 0.5)
     x, _ = flow.transform.inverse(z)
     log_ratio = still.log_prob(x) - t * log_value(x) - (1 - t) * start_of(flow).log_prob(x)
-    weights = np.minimum(softmax(-log_ratio.detach().numpy(), -1), 1 / 3)  # nine draws: a third at most
+    weights = np.minimum(softmax(-log_ratio.detach().numpy(), -1), 1 / 3)  # The largest weight of nine draws is 1/3.
     weights = torch.tensor(weights / weights.sum(-1, keepdims=True))
     score = (3 * (1 / 9 - weights) * flow.log_prob(x.detach())).sum()
     expected = torch.autograd.grad(log_ratio.mean(-1).sum() + score, list(flow.parameters()))
@@ -60,9 +60,11 @@ def test_gradients_are_those_that_autograd_finds(kind, t):
 
 
 def test_gradients_are_those_of_the_divergences_by_quadrature():
-    """Of ``KL(q || p) + 3 KL(p || q)`` on a grid, with many draws for the expectations."""
+    """The sum ``KL(q || p) + 3 KL(p || q)`` is computed on a grid; the expectations take many draws."""
     flow = shaken(whole_flow(1, 2, n_layers=2), 0.3)
-    loc, scale = torch.tensor([[-0.9, 1.5], [0.45, 2.5]], dtype=DTYPE)  # near the flow's own
+    loc, scale = torch.tensor(
+        [[-0.9, 1.5], [0.45, 2.5]], dtype=DTYPE
+    )  # These are near the location and scale of the flow.
     target = Flow(Standardize(loc, scale), StandardNormal(2))
     _, gradients = gradients_of(objective(flow, with_slope(target.log_prob)), randn(1, 100_000, 2), 1.0)
     grid = torch.linspace(-14, 14, 401, dtype=DTYPE)
@@ -85,7 +87,7 @@ def test_where_the_target_is_reached_the_gradient_vanishes_draw_by_draw(kind):
 
 
 def test_the_bridge_begins_at_the_flow_itself():
-    """Where t is zero a fresh flow is at its goal; t rises from near there to one, and stays."""
+    """A fresh flow is at its goal if t is zero; t rises from near zero to one, and stays there."""
     flow = whole_flow(2, 3)
     goal = objective(flow, skewed, n_annealing=10)
     _, gradients = gradients_of(goal, randn(2, 5, 3), 0.0)
@@ -122,7 +124,7 @@ def test_draws_where_the_target_is_no_number_are_left_out():
 
 
 def test_training_reaches_a_target_and_stops_no_sooner_than_it_may():
-    """A normal distribution of other location and scale, which couplings reach exactly."""
+    """The target is a normal distribution of another location and scale, which couplings reach exactly."""
 
     def target(x):
         return -0.5 * ((x - 1) / 0.5).square().sum(-1), (1 - x) / 0.25
@@ -131,7 +133,7 @@ def test_training_reaches_a_target_and_stops_no_sooner_than_it_may():
     flow.transform.transforms[0].scale.fill_(1)
     goal = objective(flow, target, n_annealing=100)
     settings = {"learning_rate": 1e-2, "alpha": 0.0, "max_steps": 600, "n_iter_no_change": 2, "tol": 10.0}
-    assert train(flow, goal, **settings, n_sure=300).n_steps == 300 + 25 * (1 + 3 * 2)  # the first look is the best
+    assert train(flow, goal, **settings, min_steps=300).n_steps == 300 + 25 * (1 + 3 * 2)  # one at first, then plateaus
     assert goal.validate() is None
     train(flow, goal, **{**settings, "tol": 1e-4, "n_iter_no_change": 10})
     loss, _ = gradients_of(goal, randn(2, 4000, 2), 1.0)

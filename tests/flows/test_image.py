@@ -10,16 +10,16 @@ import torch
 from scipy import optimize, special, stats
 
 from sknvp.flows import ImageCoupling, Inverse, ResidualNetwork, image_real_nvp
-from sknvp.flows.multiscale import MARGIN, channel_half, checkerboard, logit, squeeze
-from sknvp.flows.normalization import BatchNorm, statistics
-from sknvp.flows.objectives import Dequantized
+from sknvp.flows.builders.images import MARGIN, channel_half, checkerboard, logit, squeeze
+from sknvp.flows.layers.normalization import BatchNorm, statistics
+from sknvp.flows.train.objectives import Dequantized
 
 from .builders import DTYPE, generator, gradients_of, randn
 from .test_contract import TOLERANCE, log_det_by_autodiff
 
 
 def rattled(module, size=0.3):
-    """The module with noise added to its parameters, so that nothing is the identity any more."""
+    """Add noise to the parameters of a module, so that nothing is the identity any more, and return it."""
     source = generator(1)
     with torch.no_grad():
         for part in module.parameters():
@@ -44,14 +44,14 @@ def multi_scale(shape=(1, 8, 8), n_levels=4, **settings):
 
 
 def trained_norms(flow):
-    """The flow with statistics that batches have moved."""
+    """Let batches move the statistics of a flow, and return it."""
     n_features, n_levels = flow.base.n_features, float(flow.transform.transforms[0].high[0])
     for seed in range(3):
         flow.train().transform(torch.rand(1, 16, n_features, dtype=DTYPE, generator=generator(seed)) * n_levels * 0.9)
     return flow.eval()
 
 
-# Of 16 features each, and where their inputs lie.
+# Each of these functions returns a transform of 16 features.
 TRANSFORMS = {
     "logit": lambda: logit(16, 4),
     "squeeze": lambda: squeeze(1, 4, 4),
@@ -133,7 +133,7 @@ def test_whole_flows_of_any_sides_keep_the_contract(shape, n_parts):
     torch.testing.assert_close(flow.transform.inverse(z)[0], x, **TOLERANCE)
     torch.testing.assert_close(log_det, log_det_by_autodiff(flow.transform, x), **TOLERANCE)
     n_norms = sum(isinstance(part, BatchNorm) for part in flow.modules())
-    assert n_norms == 6 * (n_parts - 1) + 4  # three and three couplings at every scale, four at the last
+    assert n_norms == 6 * (n_parts - 1) + 4  # A scale has six couplings; the last one has four.
 
 
 def test_single_precision_finds_pixels_again():
@@ -149,7 +149,7 @@ def test_gradients_run_through_moving_statistics():
     start = [tensor.clone() for tensor in statistics(flow)]
 
     def run(x, *parts):
-        for tensor, value in zip(statistics(flow), start, strict=True):  # which every pass moves
+        for tensor, value in zip(statistics(flow), start, strict=True):  # Every pass moves them.
             tensor.copy_(value)
         return flow.transform(x)
 
@@ -173,7 +173,7 @@ def test_squeeze_takes_squares_of_pixels_apart():
 
 
 def test_an_untrained_flow_is_a_logistic_of_normals():
-    """Couplings start as the identity, so pixels are independent, whatever the scales."""
+    """Couplings start as the identity, so that pixels are independent at all scales."""
     flow = multi_scale((1, 8, 8), 16, batch_norm=False)
     x = points(5, 64)
     p = (x[0].numpy() + MARGIN) / (16 + 2 * MARGIN)
@@ -219,10 +219,10 @@ def test_training_noise_is_fresh_and_validation_noise_fixed(objective):
 
 def test_the_flow_sees_images_and_their_mirror_images_in_their_unit_cubes(objective):
     seen = []
-    objective.flow.gradients = lambda out, x, *_: seen.append(x) or torch.zeros(1)
+    objective.flow.log_prob_and_gradients = lambda out, x, *_: seen.append(x) or torch.zeros(1)
     rows, weights = next(objective.batches())
     for _ in range(200):
-        objective.gradients([], rows, weights)
+        objective.loss_and_gradients([], rows, weights)
     seen = torch.stack(seen)[:, 0]
     images, noise = seen.floor(), seen % 1
     same = (images == objective.x[rows[0]]).all(-1)

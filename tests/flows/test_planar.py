@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sknvp.flows import Planar
-from sknvp.flows.planar import LEAST_SLOPE, constrain, solve
+from sknvp.flows.layers.planar import MIN_SLOPE, constrain, solve
 
 from .builders import DTYPE, generator, planar, planar_layers, randn, shaken
 
@@ -23,7 +23,7 @@ def tanh(a):
 
 
 def root_by_bisection(c, m):
-    """Of ``a + m tanh(a) = c``, to 40 digits."""
+    """Return the root of ``a + m tanh(a) = c``, to 40 digits."""
     with localcontext() as context:
         context.prec = 50
         c, m = Decimal(c), Decimal(m)
@@ -34,9 +34,9 @@ def root_by_bisection(c, m):
         return float(low)
 
 
-@pytest.mark.parametrize("m", [LEAST_SLOPE - 1, -0.9, -0.1, 0.0, 0.3, 7.0, 1e3, 1e8])
+@pytest.mark.parametrize("m", [MIN_SLOPE - 1, -0.9, -0.1, 0.0, 0.3, 7.0, 1e3, 1e8])
 def test_the_root_is_that_of_bisection_to_forty_digits(m):
-    """Up to the rounding of c and m, which the slope at the root magnifies."""
+    """The slope at the root magnifies the rounding errors of c and m."""
     c = torch.tensor([-1e6, -50.0, -3.7, -1.0, -1e-3, -1e-9, 0.0, 1e-6, 0.2, 0.999, 1.0, 2.0, 11.0, m, 1e3, 1e12])
     c = c.to(DTYPE).view(1, 1, -1)
     steepest = torch.full((1, 1, 1), 1 + m, dtype=DTYPE)
@@ -61,14 +61,14 @@ def test_a_row_that_is_no_number_keeps_no_other_from_its_root():
     seed=st.integers(0, 2**31),
 )
 def test_any_planar_flow_round_trips(n_members, n_features, n_layers, size, seed):
-    """With weights up to 20 times a normal initialisation, up to rounding that slopes below one magnify."""
+    """Weights are up to 20 times as large as a normal initialisation; slopes below one magnify rounding errors."""
     flow = shaken(planar_layers(n_members, n_features, n_layers), size, seed).transform
     x = randn(n_members, 8, n_features, seed=seed) * 2
     with torch.no_grad():
         for there, back in ((flow, flow.inverse), (flow.inverse, flow)):
             z, log_det = there(x)
             again, log_det_back = back(z)
-            magnified = ((1 + size**2) * n_features / LEAST_SLOPE) ** n_layers
+            magnified = ((1 + size**2) * n_features / MIN_SLOPE) ** n_layers
             tolerance = {"rtol": 0, "atol": min(1e-15 * magnified, 1e-6) + 1e-12}
             torch.testing.assert_close(again, x, **tolerance)
             torch.testing.assert_close(log_det_back, -log_det, **tolerance)
@@ -76,11 +76,11 @@ def test_any_planar_flow_round_trips(n_members, n_features, n_layers, size, seed
 
 @given(n_features=st.integers(1, 5), of_w=st.floats(-250, 100), of_u=st.floats(-250, 100), seed=st.integers(0, 2**31))
 def test_the_constraint_holds_and_overflows_nowhere(n_features, of_w, of_u, seed):
-    """For w and u of any size; u changes along w alone."""
+    """The vectors w and u have any size; u changes only along w."""
     w, u = randn(2, n_features, 1, seed=seed) * 10**of_w, randn(2, n_features, 1, seed=seed + 1) * 10**of_u
     by = constrain(w, u)
     assert all(part.isfinite().all() for part in by)
-    assert (by.steepest >= LEAST_SLOPE * (1 - 1e-9)).all()
+    assert (by.steepest >= MIN_SLOPE * (1 - 1e-9)).all()
     moved, normal = by.u_hat - u, by.normal
     across = moved - normal * (normal * moved).sum(1, keepdim=True)
     assert across.abs().max() <= 1e-12 * max(u.abs().max(), moved.abs().max())
@@ -90,7 +90,7 @@ def test_the_constraint_is_a_softplus_that_leaves_small_products_alone():
     """As ``w . u`` rises from far below zero, ``w . u_hat`` rises from -0.999, through zero with slope one."""
     t = torch.linspace(-60, 60, 24_001, dtype=DTYPE)
     m = constrain(torch.ones(len(t), 1, 1, dtype=DTYPE), t.view(-1, 1, 1)).u_hat.flatten()
-    c = 1 / -math.expm1(LEAST_SLOPE - 1)
+    c = 1 / -math.expm1(MIN_SLOPE - 1)
     k = -math.log(c - 1)
     torch.testing.assert_close(m, torch.nn.functional.softplus(c * t + k, threshold=700) - math.log1p(math.exp(k)))
     assert (m.diff() >= -1e-13).all()
@@ -125,13 +125,15 @@ def test_a_fresh_layer_is_the_identity_with_two_d_and_one_parameters():
 
 def test_planes_of_a_fresh_layer_pass_through_the_data():
     layer = Planar(5000, 2, generator())
-    distance = (layer.b / layer.w.norm(dim=1, keepdim=True)).flatten().detach()  # of the plane from the origin
+    distance = (
+        (layer.b / layer.w.norm(dim=1, keepdim=True)).flatten().detach()
+    )  # This is the distance of the plane from the origin.
     assert distance.std().item() == pytest.approx(1, abs=0.05)
 
 
 def test_a_log_determinant_is_bounded_below_and_zero_far_outside():
     layer = shaken(Planar(1, 2), size=1e6)
-    assert layer(randn(1, 1000, 2))[1].min() >= math.log(LEAST_SLOPE) - 1e-9
+    assert layer(randn(1, 1000, 2))[1].min() >= math.log(MIN_SLOPE) - 1e-9
     far = layer(torch.tensor([[[1e30, -1e29]]], dtype=DTYPE))
     assert far[1].item() == 0
     assert far[0].isfinite().all()

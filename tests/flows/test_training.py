@@ -1,4 +1,4 @@
-"""The training loop: right gradients, the best weights, an end."""
+"""The training loop and the objective of maximum likelihood."""
 
 import copy
 import itertools
@@ -10,21 +10,22 @@ import torch
 from torch.autograd.functional import jacobian
 
 from sknvp.flows import Chain
-from sknvp.flows.objectives import NegativeLogLikelihood
-from sknvp.flows.training import flatten, train
+from sknvp.flows.train import train
+from sknvp.flows.train.buffer import flatten
+from sknvp.flows.train.objectives import NegativeLogLikelihood
 
 from .builders import generator, gradients_of, randn, shaken, whole_flow
 
-# every step is looked at, but for the tests that say otherwise
-pytestmark = pytest.mark.usefixtures("look_at_every_step")
+# The loss is evaluated after every step, except in the tests that say otherwise.
+pytestmark = pytest.mark.usefixtures("evaluate_after_every_step")
 
 NO_TAIL = torch.tensor(-torch.inf, dtype=torch.float64)
 SETTINGS = {"learning_rate": 1e-2, "alpha": 0.0, "max_steps": 100, "n_iter_no_change": 5, "tol": 1e-4}
 
 
 @pytest.fixture
-def look_at_every_step(monkeypatch):
-    monkeypatch.setattr("sknvp.flows.training.CHECK_STEPS", 1)
+def evaluate_after_every_step(monkeypatch):
+    monkeypatch.setattr("sknvp.flows.train.loop.EVALUATION_STEPS", 1)
 
 
 def objective(flow, x, weights=None, n_valid=0, batch_size=1000):
@@ -35,7 +36,7 @@ def objective(flow, x, weights=None, n_valid=0, batch_size=1000):
 
 
 def loss_by_hand(flow, x):
-    """Mean negative log-likelihood of each member: the noise's density and the Jacobian by autodiff, row by row."""
+    """Return the mean negative log-likelihood of each member, with the Jacobian by autograd, row by row."""
     n_members = flow.n_members
     total = x.new_zeros(n_members)
     for m, row in itertools.product(range(n_members), x):
@@ -50,7 +51,7 @@ def loss_by_hand(flow, x):
 
 @pytest.mark.parametrize("kind", ["affine", "spline"])
 def test_loss_and_gradient_agree_with_the_change_of_variables_by_hand(kind):
-    """Finite differences of a loss that knows the Jacobian only by autodiff: the log-determinant's term is in both."""
+    """The gradient agrees with finite differences of a loss whose log-determinants come from autograd."""
     flow, x = shaken(whole_flow(2, 3, kind, n_layers=2, hidden=(4,))), randn(4, 3)
     goal = objective(flow, x)
     flat = flatten(flow)
@@ -75,7 +76,7 @@ def test_loss_and_gradient_agree_with_the_change_of_variables_by_hand(kind):
 def test_gradients_are_those_that_autograd_finds(settings):
     flow, x, weights = shaken(whole_flow(2, 4, n_layers=3, **settings)), randn(2, 9, 4), randn(2, 9, seed=1).abs()
     context = randn(2, 9, 2, seed=2) if "n_context" in settings else None
-    running = copy.deepcopy(flow)  # batch statistics move with every batch seen
+    running = copy.deepcopy(flow)  # Every batch moves the statistics of batch normalisation.
     total = (weights * running.log_prob(x, context)).sum(-1)
     sums, gradients = gradients_of(flow, x, weights, context)
     torch.testing.assert_close(sums, total)
@@ -113,7 +114,7 @@ def test_training_lowers_the_loss_and_ends_with_the_best_weights(batch_norm):
 
 
 def test_a_fit_never_ends_worse_than_its_start():
-    """With a learning rate that ruins everything the untrained flow is the best there was."""
+    """The learning rate ruins everything, so that the untrained flow is the best one."""
     x = randn(200, 3)
     flow = whole_flow(2, 3)
     goal = objective(flow, x, n_valid=50)
@@ -123,7 +124,7 @@ def test_a_fit_never_ends_worse_than_its_start():
 
 
 def test_members_train_as_if_alone():
-    """Three flows trained at once end where each would by itself, given the same weights and full batches."""
+    """Three members end where each would by itself, if it starts from equal weights, with full batches."""
     x = randn(100, 3)
     together = whole_flow(3, 3, mask="half")
     states = [p.detach().clone() for p in together.parameters()]
@@ -137,7 +138,7 @@ def test_members_train_as_if_alone():
 
 
 def test_a_weight_is_a_repetition():
-    """With full batches a row of weight k counts as k rows, in training and in validation."""
+    """A row of weight k counts as k rows, in training with full batches and in validation."""
     x, counts = randn(40, 2), torch.arange(40) % 3 + 1
     weighted, repeated = whole_flow(2, 2), whole_flow(2, 2)
     goals = (
@@ -152,7 +153,7 @@ def test_a_weight_is_a_repetition():
 def test_every_training_row_comes_once_an_epoch():
     flow = whole_flow(2, 1)
     validation = torch.zeros(2, 10, dtype=torch.bool)
-    validation[0, :3] = validation[1, 5:6] = True  # of different numbers: the shorter is filled up by weight zero
+    validation[0, :3] = validation[1, 5:6] = True  # The shorter one gets rows of weight zero.
     weights = torch.arange(1.0, 11, dtype=torch.float64)
     goal = NegativeLogLikelihood(flow, randn(10, 1), weights, NO_TAIL.expand(10), validation, 4, generator())
     batches = list(itertools.islice(goal.batches(), goal.n_batches))
@@ -166,18 +167,18 @@ def test_every_training_row_comes_once_an_epoch():
 
 
 def test_many_validation_rows_are_sampled_from_each_members_own(monkeypatch):
-    """With members that hold out very different numbers, all validate on as many as they can."""
-    monkeypatch.setattr("sknvp.flows.objectives.N_VALID", 20)
+    """Members that hold out very different numbers of rows all validate on as many as they can."""
+    monkeypatch.setattr("sknvp.flows.train.objectives.N_VALID", 20)
     validation = torch.zeros(2, 1000, dtype=torch.bool)
     validation[0, :900] = validation[1, 500:505] = True
     weights = torch.linspace(1, 2, 1000, dtype=torch.float64)
     flow, no_tail = whole_flow(2, 2), NO_TAIL.expand(1000)
     goal = NegativeLogLikelihood(flow, randn(1000, 2), weights, no_tail, validation, 100, generator())
     for m, n in enumerate((20, 5)):
-        own = goal.valid_rows[m, goal.valid_weights[m] > 0]
+        own = goal.validation_rows[m, goal.validation_weights[m] > 0]
         assert len(own.unique()) == len(own) == n
         assert validation[m, own].all()
-    torch.testing.assert_close(goal.valid_weights.mean(1), torch.ones(2, dtype=torch.float64))
+    torch.testing.assert_close(goal.validation_weights.mean(1), torch.ones(2, dtype=torch.float64))
     assert goal.validate().isfinite().all()
 
 
@@ -189,7 +190,7 @@ def test_training_stops_when_nothing_improves():
 
 
 class Recorder(torch.nn.Module):
-    """A flow of one number a member, and the objective that pulls it by a given force and shows given losses."""
+    """A flow with one number per member, and an objective with given gradients and validation losses."""
 
     def __init__(self, forces, validation=()):
         super().__init__()
@@ -202,7 +203,7 @@ class Recorder(torch.nn.Module):
         while True:
             yield ()
 
-    def gradients(self, out):
+    def loss_and_gradients(self, out):
         self.seen.append(self.value.detach().clone()[:, 0])
         out[0].copy_(self.forces.unsqueeze(1))
         return self.forces * self.seen[-1]
@@ -217,7 +218,7 @@ def test_on_a_stall_each_member_goes_back_to_its_best_and_the_steps_get_smaller(
     flow = Recorder([1.0, 1.0], losses)
     history = train(flow, flow, learning_rate=0.1, alpha=0.0, max_steps=10**6, n_iter_no_change=3, tol=1e-4)
     values = torch.stack([*flow.seen, flow.value.detach()[:, 0]])
-    # the first step is the first member's best; the second member's is the start
+    # The first member is at its best after one step, the second one at the start.
     torch.testing.assert_close(values[0], torch.zeros(2, dtype=torch.float64))
     first = values[1, 0]
     assert len(history.losses) == 1 + 3 * 3
@@ -230,7 +231,7 @@ def test_on_a_stall_each_member_goes_back_to_its_best_and_the_steps_get_smaller(
 
 
 def test_gradients_are_clipped_member_by_member():
-    """Adam forgets a common factor, but not one that changes: after a huge gradient, clipped ones still move."""
+    """A norm over all members would let the huge gradient of the second one reduce that of the first to nothing."""
     flow = Recorder([1.0, 1e9])
     train(flow, flow, learning_rate=0.1, alpha=0.0, max_steps=3, n_iter_no_change=9, tol=0.0)
     huge = Recorder([1.0, 1e30])
@@ -239,12 +240,12 @@ def test_gradients_are_clipped_member_by_member():
 
 
 def test_a_loss_that_is_not_finite_is_undone(monkeypatch):
-    """The member that stumbles stands where it last stood well; all go on, with smaller steps."""
-    monkeypatch.setattr("sknvp.flows.training.CHECK_STEPS", 5)
+    """The member returns to the weights of the last evaluation, and all members go on with smaller steps."""
+    monkeypatch.setattr("sknvp.flows.train.loop.EVALUATION_STEPS", 5)
 
     class Stumbles(Recorder):
-        def gradients(self, out):
-            return super().gradients(out) * torch.tensor([1.0, torch.nan if len(self.seen) == 8 else 1.0])
+        def loss_and_gradients(self, out):
+            return super().loss_and_gradients(out) * torch.tensor([1.0, torch.nan if len(self.seen) == 8 else 1.0])
 
     flow = Stumbles([1.0, 1.0])
     with pytest.warns(RuntimeWarning, match="loss was not finite"):
@@ -268,7 +269,7 @@ def test_losses_that_are_never_finite_end_where_they_began():
 
 
 def test_what_only_the_tail_explains_pulls_on_nothing():
-    """Against autograd on the logarithm of the sum of both densities."""
+    """Autograd differentiates the logarithm of the sum of both densities."""
     flow, x, weights = shaken(whole_flow(2, 3)), randn(2, 9, 3), randn(2, 9, seed=1).abs()
     tail = 4 * randn(2, 9, seed=3) - 5
     total = (weights * torch.logaddexp(flow.log_prob(x), tail)).sum(-1)
@@ -290,7 +291,7 @@ def test_weights_decay_by_alpha_times_the_learning_rate_which_falls_to_the_end()
 
 @pytest.mark.parametrize(("max_steps", "lengths"), [(1, [1]), (25, [25]), (60, [25, 25, 10])])
 def test_losses_are_noted_every_so_many_steps(monkeypatch, max_steps, lengths):
-    monkeypatch.setattr("sknvp.flows.training.CHECK_STEPS", 25)
+    monkeypatch.setattr("sknvp.flows.train.loop.EVALUATION_STEPS", 25)
     flow, n_steps = Recorder([1.0], [[0.0]] * 10), []
     history = train(
         flow,
@@ -300,7 +301,7 @@ def test_losses_are_noted_every_so_many_steps(monkeypatch, max_steps, lengths):
         max_steps=max_steps,
         n_iter_no_change=9,
         tol=0.0,
-        on_check=lambda history: n_steps.append(history.n_steps),
+        on_evaluation=lambda history: n_steps.append(history.n_steps),
     )
     assert torch.tensor([0, *n_steps]).diff().tolist() == lengths
     assert len(history.losses) == len(history.validation_losses) == len(lengths)
@@ -317,7 +318,7 @@ def test_an_interrupt_keeps_the_best_weights():
             raise KeyboardInterrupt
 
     with pytest.warns(UserWarning, match="interrupted"):
-        history = train(flow, goal, **SETTINGS, on_check=interrupt)
+        history = train(flow, goal, **SETTINGS, on_evaluation=interrupt)
     assert history.interrupted
     assert len(history.losses) == 7
     assert goal.validate().item() == pytest.approx(history.best_validation_loss)

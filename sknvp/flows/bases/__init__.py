@@ -1,0 +1,10 @@
+"""Base distributions: the noise that a flow starts from, and the densities that stand beside flows in an ensemble."""
+
+from .base import Base
+from .kernels import Kernels
+from .mixture import GaussianMixture
+from .normal import StandardNormal
+from .product import Product
+from .student_t import StudentT
+
+__all__ = ["Base", "GaussianMixture", "Kernels", "Product", "StandardNormal", "StudentT"]

@@ -1,0 +1,193 @@
+"""Specifications: everything that a flow is built from, except the numbers that it learns.
+
+A specification holds NumPy arrays and plain values, so that a pickle can carry it and a machine without a GPU can open
+that pickle. ``specification.build()`` makes the flow.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..flow import Flow
+from . import experts
+from .images import image_real_nvp
+from .tabular import bounded_real_nvp, planar_flow, real_nvp
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Scaling:
+    """The location and the scale of the columns of a table, ``z = (x - loc) / scale``."""
+
+    loc: Array  # shape (n_features,), in the units of the table
+    scale: Array  # shape (n_features,), positive, in the units of the table
+    columns: Array  # shape (n_varying,), the indices of the columns that vary; the others take no part in a flow
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Copy the arrays into tensors, by name."""
+        return {field.name: torch.tensor(getattr(self, field.name)) for field in fields(self)}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Specification(ABC):
+    """The kind and the settings of a flow. Subclasses hold the settings as fields and give `_assemble`."""
+
+    dtype: str = "float64"  # the name of the dtype that the flow computes in
+
+    @abstractmethod
+    def _assemble(self, generator: torch.Generator | None) -> Flow:
+        """Make the flow, of any dtype, with initial weights drawn from the generator."""
+
+    def build(self, device: torch.device | str = "cpu", generator: torch.Generator | None = None) -> Flow:
+        """Make the flow, in evaluation mode.
+
+        Parameters
+        ----------
+        device : torch.device or str, default="cpu"
+            The device that the flow is moved to.
+        generator : torch.Generator, optional
+            The source of the initial weights.
+        """
+        return self._assemble(generator).to(dtype=getattr(torch, self.dtype), device=device).eval()
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TabularSpecification(Specification):
+    """The settings of any flow that standardises the columns of a table first."""
+
+    scaling: Scaling
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RealNVPSpecification(TabularSpecification):
+    """The settings of `real_nvp`, or with bounds of `bounded_real_nvp`."""
+
+    masks: Array  # shape (n_members, n_layers, n_varying), True where a column conditions
+    hidden_layer_sizes: tuple[int, ...]  # the widths of the hidden layers in each coupling's network
+    activation: str  # the activation of the hidden layers
+    coupling: str  # "affine" or "spline"
+    batch_norm: bool = False  # whether batch normalisation stands between every two couplings
+    n_context: int = 0  # the number of columns that condition every coupling
+    bounds: tuple[Array, Array] | None = None  # low and high, each of shape (n_features,), or None for no bounds
+
+    def _assemble(self, generator: torch.Generator | None) -> Flow:
+        settings: dict[str, Any] = {
+            **self.scaling.tensors(),
+            "masks": torch.tensor(self.masks),
+            "hidden_layer_sizes": self.hidden_layer_sizes,
+            "activation": self.activation,
+            "coupling": self.coupling,
+            "batch_norm": self.batch_norm,
+            "n_context": self.n_context,
+            "generator": generator,
+        }
+        if self.bounds is None:
+            return real_nvp(**settings)
+        return bounded_real_nvp(*map(torch.tensor, self.bounds), **settings)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PlanarSpecification(TabularSpecification):
+    """The settings of `planar_flow`."""
+
+    n_layers: int  # the number of planar layers
+    n_members: int  # the number of flows
+
+    def _assemble(self, generator: torch.Generator | None) -> Flow:
+        return planar_flow(
+            **self.scaling.tensors(), n_layers=self.n_layers, n_members=self.n_members, generator=generator
+        )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ImageSpecification(Specification):
+    """The settings of `image_real_nvp`."""
+
+    image_shape: tuple[int, int, int]  # (n_channels, height, width)
+    n_levels: int  # the number of values that a pixel can have
+    n_filters: int  # the number of channels inside the networks
+    n_blocks: int  # the number of residual blocks in each network
+    batch_norm: bool  # whether batch normalisation follows every coupling
+
+    def _assemble(self, generator: torch.Generator | None) -> Flow:
+        return image_real_nvp(
+            self.image_shape,
+            self.n_levels,
+            n_filters=self.n_filters,
+            n_blocks=self.n_blocks,
+            batch_norm=self.batch_norm,
+            generator=generator,
+        )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ExpertSpecification(TabularSpecification):
+    """A density beside the flows, whose fields are the arguments of the function that makes it."""
+
+    name: ClassVar[str]  # in `stacking_weights_`
+    make: ClassVar[Callable[..., Flow]]
+
+    def _assemble(self, generator: torch.Generator | None = None) -> Flow:
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        own = {name: value for name, value in values.items() if name not in ("scaling", "dtype")}
+        arguments = {name: torch.tensor(v) if isinstance(v, np.ndarray) else v for name, v in own.items()}
+        return type(self).make(**self.scaling.tensors(), **arguments)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class GaussianMixtureSpecification(ExpertSpecification):
+    """A Gaussian mixture for each member, in standardised units; see `GaussianMixture`."""
+
+    log_weights: Array  # shape (n_members, n_components)
+    means: Array  # shape (n_members, n_components, n_varying)
+    precisions_cholesky: Array  # shape (n_members, n_components, n_varying, n_varying)
+
+    name = "gaussian_mixture"
+    make = staticmethod(experts.gaussian_mixture)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class WhitenedSpecification(ExpertSpecification):
+    """An expert that whitens the standardised columns first; see `Whiten`."""
+
+    mean: Array  # shape (n_members, n_varying)
+    precision_cholesky: Array  # shape (n_members, n_varying, n_varying), upper triangular
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class KernelsSpecification(WhitenedSpecification):
+    """Normal kernels on the rows for each member; see `Kernels`."""
+
+    points: Array  # shape (n_points, n_varying), in standardised units
+    log_weights: Array  # shape (n_members, n_points)
+    bandwidth: float  # the standard deviation of a kernel in whitened units
+
+    name = "kernels"
+    make = staticmethod(experts.kernels)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class StudentTSpecification(WhitenedSpecification):
+    """A multivariate t-distribution for each member; see `StudentT`."""
+
+    degrees_of_freedom: int
+
+    name = "student_t"
+    make = staticmethod(experts.student_t)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LinearRegressionSpecification(WhitenedSpecification):
+    """A t-distribution around a linear map of the context for each member."""
+
+    coefficients: Array  # shape (n_members, n_varying, n_context), for a standardised context
+    degrees_of_freedom: int
+
+    name = "linear_regression"
+    make = staticmethod(experts.linear_regression)

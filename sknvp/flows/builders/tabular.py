@@ -1,0 +1,185 @@
+"""Flows of tables, from their settings."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..bases import Base, Product, StandardNormal
+from ..combine import Chain, Select
+from ..flow import Flow
+from ..layers import (
+    AffineCoupling,
+    BatchNorm,
+    Coupling,
+    LULinear,
+    Permute,
+    Planar,
+    SplineCoupling,
+    Standardize,
+    Unconstrain,
+)
+from ..networks import Conditioner
+from ..transform import Transform
+
+COUPLINGS: dict[str, type[Coupling]] = {"affine": AffineCoupling, "spline": SplineCoupling}
+
+
+def real_nvp(
+    loc: Tensor,
+    scale: Tensor,
+    columns: Tensor,
+    masks: Tensor,
+    *,
+    hidden_layer_sizes: Sequence[int] = (32, 32),
+    activation: str = "silu",
+    coupling: str = "spline",
+    batch_norm: bool = False,
+    n_context: int = 0,
+    generator: torch.Generator | None = None,
+) -> Flow:
+    """Build a Real NVP flow per member: it standardises, then applies couplings to the columns that vary.
+
+    Parameters
+    ----------
+    loc, scale : Tensor of shape (n_features,)
+        The location and the scale of the data, whose dtype the flow has.
+    columns : Tensor of shape (n_varying,), dtype int64
+        The columns that vary, to which couplings are applied; the other columns stay standard normal in standardised
+        units.
+    masks : Tensor of shape (n_members, n_layers, n_varying), dtype bool
+        True where a column conditions; see `masks`. A single column has nothing to condition on. It is transformed in
+        every layer, and always by splines, since scaling and shifting a normal column gives a normal column.
+    hidden_layer_sizes : sequence of int, default=(32, 32)
+        The widths of the hidden layers of each coupling's network.
+    activation : {"relu", "silu", "tanh"}, default="silu"
+        The function that follows each hidden layer.
+    coupling : {"affine", "spline"}, default="spline"
+        The kind of the couplings. An `LULinear` stands between every two spline couplings, as in the paper on them,
+        since splines do not scale what lies outside their box.
+    batch_norm : bool, default=False
+        Whether to put a `BatchNorm` between every two couplings.
+    n_context : int, default=0
+        The number of columns of the context that conditions every coupling.
+    generator : torch.Generator, optional
+        The source of the initial weights.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sknvp.flows import real_nvp
+    >>> from sknvp.flows.builders import masks
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> keep = masks.random(n_members=4, n_layers=2, n_features=3, generator=generator)
+    >>> flow = real_nvp(torch.zeros(3), torch.ones(3), torch.arange(3), keep, generator=generator)
+    >>> x = torch.ones(10, 3)
+    >>> flow.log_prob(x).shape  # (n_members, n_rows)
+    torch.Size([4, 10])
+    >>> z, log_det = flow.transform(x.expand(4, 10, 3))
+    >>> z.shape, log_det.shape
+    (torch.Size([4, 10, 3]), torch.Size([4, 10]))
+    """
+    if len(columns) == 1:
+        coupling, masks = "spline", torch.zeros_like(masks)
+    layer = COUPLINGS[coupling]
+
+    def make_coupling(n_first: int, flip: bool) -> Coupling:
+        n_rest = masks.shape[-1] - n_first
+        n_inputs, n_transformed = (n_rest, n_first) if flip else (n_first, n_rest)
+        n_outputs = layer.N_PARAMETERS * n_transformed
+        conditioner = Conditioner(
+            n_inputs + n_context, n_outputs, hidden_layer_sizes, activation, len(masks), generator
+        )
+        return layer(conditioner, n_first, flip)
+
+    def between() -> list[Transform]:
+        shape = len(masks), len(columns)
+        return [*([BatchNorm(*shape)] if batch_norm else []), *([LULinear(*shape)] if coupling == "spline" else [])]
+
+    body = Chain(*_couplings(masks, make_coupling, between))
+    return standardized(loc, scale, columns, body, StandardNormal(len(columns)), n_members=len(masks))
+
+
+def bounded_real_nvp(low: Tensor, high: Tensor, **settings: Any) -> Flow:
+    """Build a Real NVP flow of bounded columns: an `Unconstrain` layer, followed by a flow of unconstrained columns.
+
+    Parameters
+    ----------
+    low, high : Tensor of shape (n_features,)
+        The bounds, which may be infinite.
+    **settings
+        The settings of `real_nvp`. Location and scale are those of the unconstrained columns.
+    """
+    flow = real_nvp(**settings)
+    return Flow(Chain(Unconstrain(low, high), flow.transform), flow.base, flow.n_members)
+
+
+def planar_flow(
+    loc: Tensor,
+    scale: Tensor,
+    columns: Tensor,
+    *,
+    n_layers: int,
+    n_members: int = 1,
+    generator: torch.Generator | None = None,
+) -> Flow:
+    """Build a planar flow per member: it standardises, then applies planar layers to the columns that vary.
+
+    Parameters
+    ----------
+    loc, scale, columns : Tensor
+        Location, scale and varying columns; see `real_nvp`.
+    n_layers : int
+        The number of planar layers.
+    n_members : int, default=1
+        The number of independent flows.
+    generator : torch.Generator, optional
+        The source of the initial weights.
+    """
+    body = Chain(*(Planar(n_members, len(columns), generator) for _ in range(n_layers)))
+    return standardized(loc, scale, columns, body, StandardNormal(len(columns)), n_members)
+
+
+def standardized(loc: Tensor, scale: Tensor, columns: Tensor, body: Transform, base: Base, n_members: int) -> Flow:
+    """Build a flow that standardises, and then applies ``body`` and ``base`` to the chosen columns.
+
+    The other columns are standard normal in standardised units.
+    """
+    if len(columns) < len(loc):
+        body, base = Select(body, columns), Product(base, columns, len(loc))
+    return Flow(Chain(Standardize(loc, scale), body), base, n_members).to(loc.dtype)
+
+
+def without_standardization(flow: Flow) -> Flow:
+    """Return the flow of rows that are standardised already; it shares its parts with ``flow``, which is built here."""
+    _, body = flow.transform.get_submodule("transforms").children()
+    return Flow(body, flow.base, flow.n_members)  # type: ignore[arg-type]
+
+
+def _couplings(
+    masks: Tensor, make_coupling: Callable[[int, bool], Coupling], between: Callable[[], list[Transform]]
+) -> list[Transform]:
+    """Make a coupling per mask, with the fewest permutations.
+
+    No permutation is needed where a mask is the opposite of the one before it.
+    """
+    transforms: list[Transform] = []
+    order = torch.arange(masks.shape[-1]).expand(len(masks), -1)  # This is the column that stands at each place.
+    previous, n_first, flip = None, 0, False
+    for keep in masks.unbind(1):
+        transforms += between() if transforms else []
+        if previous is not None and torch.equal(keep, ~previous):
+            flip = not flip
+        else:
+            wanted = torch.argsort(~keep, dim=-1, stable=True)  # The columns that condition come first.
+            transforms += _rearrange(order, wanted)
+            order, n_first, flip = wanted, int(keep[0].sum()), False
+        transforms.append(make_coupling(n_first, flip))
+        previous = keep
+    return transforms + _rearrange(order, torch.arange(masks.shape[-1]).expand(len(masks), -1))
+
+
+def _rearrange(order: Tensor, wanted: Tensor) -> list[Transform]:
+    """Return the permutation from one order of the columns to another, or nothing if they agree."""
+    return [] if torch.equal(order, wanted) else [Permute(torch.argsort(order, -1).gather(-1, wanted))]

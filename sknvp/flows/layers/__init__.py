@@ -1,0 +1,23 @@
+"""Transforms: the layers that flows are made of."""
+
+from .coupling import AffineCoupling, Coupling, SplineCoupling
+from .elementwise import Standardize, Unconstrain
+from .image import ImageCoupling
+from .linear import AdditiveConditioning, LULinear, Permute, Whiten
+from .normalization import BatchNorm
+from .planar import Planar
+
+__all__ = [
+    "AdditiveConditioning",
+    "AffineCoupling",
+    "BatchNorm",
+    "Coupling",
+    "ImageCoupling",
+    "LULinear",
+    "Permute",
+    "Planar",
+    "SplineCoupling",
+    "Standardize",
+    "Unconstrain",
+    "Whiten",
+]

@@ -1,0 +1,193 @@
+"""Coupling layers: some columns choose an element-wise map for the others."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..networks.perceptron import Conditioner
+from ..networks.soft_clip import soft_clip
+from ..transform import AnalyticTransform
+from . import spline
+
+
+class CouplingResiduals(NamedTuple):
+    """The residuals of a coupling."""
+
+    inverse: bool  # the direction
+    log_slope: Tensor  # the logarithm of the slope of the element-wise map, in the direction evaluated
+    conditioner: Any  # the residuals of the conditioner
+    elementwise: Any  # the residuals of the element-wise map
+
+
+class Coupling(AnalyticTransform):
+    """Map ``z_a = x_a`` and ``z_b = f(x_b; theta(x_a, context))``, with ``f`` element-wise and increasing.
+
+    The Jacobian is triangular, so its log-determinant is the sum of ``log f'`` over the columns b, and the inverse
+    needs no inverse of the network theta. Subclasses define ``f`` by `elementwise` and `elementwise_vjp`, and the
+    number of its parameters for each column, ``N_PARAMETERS``.
+
+    Parameters
+    ----------
+    conditioner : Conditioner
+        The network theta.
+    n_first : int
+        The coupling splits the columns into the first ``n_first`` columns and the rest.
+    flip : bool, default=False
+        If False, the first columns condition (a) and the rest is transformed (b); if True, the other way round.
+
+    References
+    ----------
+    Dinh, Sohl-Dickstein and Bengio, "Density estimation using Real NVP", ICLR 2017, arXiv:1605.08803.
+    """
+
+    N_PARAMETERS: ClassVar[int]
+
+    def __init__(self, conditioner: Conditioner, n_first: int, flip: bool = False) -> None:
+        super().__init__()
+        self.conditioner = conditioner
+        self.n_first = n_first
+        self.flip = flip
+
+    def evaluate_with_residuals(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor, Any]:
+        a, b = self.split(x)
+        theta, of_conditioner = self.conditioner.forward_with_residuals(_conditions(a, context))
+        z, log_slope, of_elementwise = self.elementwise(b, self._parameters_of(theta, b), inverse)
+        residuals = CouplingResiduals(inverse, log_slope, of_conditioner, of_elementwise)
+        return self.join(a, z), log_slope.sum(1), residuals
+
+    def evaluate(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
+        a, b = self.split(x)
+        theta = self.conditioner(_conditions(a, context))
+        z, log_slope, _ = self.elementwise(b, self._parameters_of(theta, b), inverse)
+        return self.join(a, z), log_slope.sum(1)
+
+    def vjp(
+        self, residuals: CouplingResiduals, grad_image: Tensor, grad_log_det: Tensor, out: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor | None]:
+        inverse, log_slope, of_conditioner, of_elementwise = residuals
+        grad_a, grad_z = self.split(grad_image)
+        grad_log_slope = grad_log_det.unsqueeze(1)  # It is the same for all columns.
+        if inverse:
+            # By the implicit function theorem, x = f^-1(z) moves by (dz - df) / f' when z moves by dz and theta moves f
+            # by df. The log-slope of the inverse is -log f'(x).
+            grad_x = grad_z + self.elementwise_vjp(of_elementwise, torch.zeros_like(grad_z), -grad_log_slope)[0]
+            grad_b = grad_x * log_slope.exp()
+            _, grad_theta = self.elementwise_vjp(of_elementwise, -grad_b, -grad_log_slope)
+        else:
+            grad_b, grad_theta = self.elementwise_vjp(of_elementwise, grad_z, grad_log_slope)
+        grad_inputs = self.conditioner.vjp(of_conditioner, grad_theta.flatten(1, 2), out)
+        n_a = grad_a.shape[1]
+        grad_context = grad_inputs[:, n_a:] if grad_inputs.shape[1] > n_a else None
+        return self.join(grad_a + grad_inputs[:, :n_a], grad_b), grad_context
+
+    def elementwise(self, x: Tensor, theta: Tensor, inverse: bool) -> tuple[Tensor, Tensor, Any]:
+        """Evaluate ``f`` or its inverse function.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_members, n_columns, n_rows)
+            Where to evaluate.
+        theta : Tensor of shape (n_members, N_PARAMETERS, n_columns, n_rows)
+            The parameters of ``f`` for each element.
+        inverse : bool
+            Whether to evaluate the inverse function.
+
+        Returns
+        -------
+        image, log_slope : Tensor of shape (n_members, n_columns, n_rows)
+            The value of the function evaluated and the logarithm of its slope.
+        residuals
+            What `elementwise_vjp` needs, at the argument of ``f`` in both directions.
+        """
+        raise NotImplementedError
+
+    def elementwise_vjp(self, residuals: Any, grad_z: Tensor, grad_log_slope: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the gradients of ``x`` and ``theta`` from the gradients of ``f(x)`` and ``log f'(x)``.
+
+        It is the vector-Jacobian product of ``f`` even if `elementwise` has evaluated the inverse function.
+        """
+        raise NotImplementedError
+
+    def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Split the columns into those that condition and those that are transformed."""
+        first, rest = x[:, : self.n_first], x[:, self.n_first :]
+        return (rest, first) if self.flip else (first, rest)
+
+    def join(self, a: Tensor, b: Tensor) -> Tensor:
+        """Put the two parts of `split` together again."""
+        return torch.cat([b, a] if self.flip else [a, b], 1)
+
+    def _parameters_of(self, theta: Tensor, b: Tensor) -> Tensor:
+        """Arrange the output of the conditioner as (n_members, N_PARAMETERS, n_columns, n_rows)."""
+        return theta.view(b.shape[0], self.N_PARAMETERS, *b.shape[1:])
+
+    def extra_repr(self) -> str:
+        return f"n_first={self.n_first}, flip={self.flip}"
+
+
+class AffineResiduals(NamedTuple):
+    """The residuals of an affine map."""
+
+    x: Tensor  # the argument of f
+    scale: Tensor  # exp(s)
+    r: Tensor  # the second result of `soft_clip` for s
+
+
+class AffineCoupling(Coupling):
+    """Map ``z_b = x_b * exp(s(x_a)) + t(x_a)``, the coupling of Real NVP; one network computes s and t together.
+
+    ``|s|`` stays below ``MAX_LOG_SCALE``. So no layer stretches or shrinks a column by more than a factor of about
+    seven, and a row far outside the data still has a finite log-density.
+    """
+
+    N_PARAMETERS = 2
+    MAX_LOG_SCALE = 2.0
+
+    def elementwise(self, x: Tensor, theta: Tensor, inverse: bool) -> tuple[Tensor, Tensor, Any]:
+        s, t = theta.unbind(1)
+        s, r = soft_clip(s, self.MAX_LOG_SCALE)
+        scale = s.exp()
+        if inverse:
+            x = (x - t) / scale
+            return x, -s, AffineResiduals(x, scale, r)
+        return torch.addcmul(t, x, scale), s, AffineResiduals(x, scale, r)
+
+    def elementwise_vjp(
+        self, residuals: AffineResiduals, grad_z: Tensor, grad_log_slope: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        x, scale, r = residuals
+        grad_x = grad_z * scale
+        grad_s = torch.addcmul(grad_log_slope, grad_x, x) * r.pow(3)
+        return grad_x, torch.stack([grad_s, grad_z], 1)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, max_log_scale={self.MAX_LOG_SCALE}"
+
+
+class SplineCoupling(Coupling):
+    """Transform by monotone rational-quadratic splines, as in neural spline flows; their slope outside a box is one.
+
+    References
+    ----------
+    Durkan, Bekasov, Murray and Papamakarios, "Neural Spline Flows", NeurIPS 2019, arXiv:1906.04032.
+    """
+
+    N_BINS = 8
+    N_PARAMETERS = 3 * N_BINS - 1  # These are the widths, the heights and the slopes at the inner knots.
+    BOX = 5.0  # The spline acts on [-BOX, BOX], in standardised units.
+
+    def elementwise(self, x: Tensor, theta: Tensor, inverse: bool) -> tuple[Tensor, Tensor, Any]:
+        return spline.rational_quadratic_spline(x, theta, self.BOX, inverse)
+
+    def elementwise_vjp(self, residuals: Any, grad_z: Tensor, grad_log_slope: Tensor) -> tuple[Tensor, Tensor]:
+        return spline.vjp(residuals, grad_z, grad_log_slope)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, n_bins={self.N_BINS}, box={self.BOX}"
+
+
+def _conditions(a: Tensor, context: Tensor | None) -> Tensor:
+    """Return the inputs of the conditioner: the columns that condition, and the context."""
+    return a if context is None else torch.cat([a, context], 1)

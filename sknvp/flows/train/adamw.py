@@ -1,0 +1,56 @@
+"""The optimiser AdamW, for all parameters in one buffer.
+
+It computes what `torch.optim.AdamW` computes. To create that one loads PyTorch's compiler, which takes most of a second
+in every process.
+"""
+
+import torch
+from torch import Tensor
+
+BETAS = 0.9, 0.999
+EPSILON = 1e-8
+
+
+class AdamW:
+    """Adam with decoupled weight decay.
+
+    Parameters
+    ----------
+    parameters : Tensor
+        The parameters, which are changed in place.
+    weight_decay : float
+        In every step, parameters shrink by this share of themselves times the learning rate.
+    moments : dict of Tensor, optional
+        The attribute `moments` of an earlier optimiser, which this one continues as if it had never stopped.
+
+    References
+    ----------
+    Kingma and Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015, arXiv:1412.6980.
+    Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019, arXiv:1711.05101.
+    """
+
+    def __init__(self, parameters: Tensor, weight_decay: float, moments: dict[str, Tensor] | None = None) -> None:
+        self.parameters = parameters.detach()
+        self.weight_decay = weight_decay
+        self.n_steps, self.mean = 0, torch.zeros_like(self.parameters)
+        self.square = torch.zeros_like(self.parameters)
+        if moments:
+            self.n_steps = int(moments["step"])
+            self.mean.copy_(moments["exp_avg"])
+            self.square.copy_(moments["exp_avg_sq"])
+
+    @property
+    def moments(self) -> dict[str, Tensor]:
+        """The number of steps and the running means of gradients and of their squares, under PyTorch's names."""
+        return {"step": torch.tensor(float(self.n_steps)), "exp_avg": self.mean, "exp_avg_sq": self.square}
+
+    def step(self, gradient: Tensor, learning_rate: float) -> None:
+        """Take one step against a gradient that has the shape of the parameters."""
+        self.n_steps += 1
+        bias_correction_1, bias_correction_2 = (1 - beta**self.n_steps for beta in BETAS)
+        self.mean.lerp_(gradient, 1 - BETAS[0])
+        self.square.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
+        size = (self.square / bias_correction_2).sqrt_().add_(EPSILON)
+        self.parameters.mul_(1 - learning_rate * self.weight_decay)
+        rate = min(learning_rate / bias_correction_1, torch.finfo(size.dtype).max)
+        self.parameters.addcdiv_(self.mean, size, value=-rate)

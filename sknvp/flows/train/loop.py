@@ -1,0 +1,227 @@
+"""The training loop, which takes gradient steps, validates, lowers the learning rate, and keeps the best weights."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ..._warn import warn_caller
+from ..layers.normalization import statistics
+from .adamw import AdamW
+from .buffer import flatten, views
+from .early_stopping import N_RATES, RATE_FACTOR, Checkpoint, PlateauSchedule
+
+EVALUATION_STEPS = 25  # There are this many gradient steps between two evaluations of the loss.
+MAX_GRADIENT_NORM = 5.0  # The gradient of each member is clipped to this norm.
+
+
+class Objective(Protocol):
+    """A function that training minimises; every loss has shape (n_members,)."""
+
+    def batches(self) -> Iterator[tuple[Any, ...]]:
+        """Yield the arguments of `loss_and_gradients` for one batch after the other, without end."""
+
+    def loss_and_gradients(self, out: Sequence[Tensor], *batch: Any) -> Tensor:
+        """Return the loss, and write its gradients to ``out``, which has one tensor for each parameter."""
+
+    def validate(self) -> Tensor | None:
+        """Return the loss on held-out data, or None if nothing is held out."""
+
+
+@dataclass
+class History:
+    """The course of training. Losses are means over the members, in nats a row.
+
+    Attributes
+    ----------
+    n_steps : int
+        The number of gradient steps.
+    losses : list of float
+        The training loss of each evaluation, a mean over the steps since the evaluation before.
+    validation_losses : list of float
+        The validation loss of each evaluation.
+    best_validation_loss : float or None
+        The mean of the lowest validation losses of the members; None without validation.
+    converged : bool
+        Whether training ended because the loss had stopped falling.
+    interrupted : bool
+        Whether the user or `on_evaluation` ended training.
+    """
+
+    n_steps: int = 0
+    losses: list[float] = field(default_factory=list)
+    validation_losses: list[float] = field(default_factory=list)
+    best_validation_loss: float | None = None
+    converged: bool = False
+    interrupted: bool = False
+
+
+def train(
+    flow: nn.Module,
+    objective: Objective,
+    *,
+    learning_rate: float,
+    alpha: float,
+    max_steps: int,
+    n_iter_no_change: int,
+    tol: float,
+    min_steps: int = 0,
+    on_evaluation: Callable[[History], bool] | None = None,
+) -> History:
+    """Train all members of a flow at once, in place.
+
+    AdamW takes the steps; the gradient of each member is clipped by its norm. The loss is evaluated every
+    `EVALUATION_STEPS` steps: the validation loss if rows are held out, else the training loss. At each plateau of the
+    loss the learning rate is lowered, and training ends at the plateau of the last of `N_RATES` rates. With
+    validation, each member returns at every plateau, and at the end, to the weights that had its lowest loss so far;
+    these may be the untrained ones. Without validation, the last weights stay.
+
+    If the loss of a member since the last evaluation is not finite, the member returns to the weights it had at the
+    last evaluation, with a warning, and the learning rate is lowered for all members. A KeyboardInterrupt ends
+    training, and what was learned so far is kept.
+
+    Parameters
+    ----------
+    flow : Module
+        The flow to train.
+    objective : Objective
+        The function to minimise.
+    learning_rate : float
+        The first learning rate, which also falls linearly to zero at ``max_steps``.
+    alpha : float
+        The weight decay.
+    max_steps : int
+        The number of gradient steps at most.
+    n_iter_no_change : int
+        The number of evaluations without an improvement that make a plateau.
+    tol : float
+        An improvement lowers the loss by more than this, in nats a row.
+    min_steps : int, default=0
+        Evaluations during the first ``min_steps`` steps do not count towards a plateau.
+    on_evaluation : callable, optional
+        A function that is called at every evaluation; if it returns True, training ends.
+
+    Returns
+    -------
+    history : History
+    """
+    flat = flatten(flow)
+    history = History(converged=not flat.numel())
+    losses = objective.validate()
+    learned = [flat, *statistics(flow)]
+    best = None if losses is None else Checkpoint(learned, losses)
+    last = Checkpoint(learned, torch.zeros(len(flat)))
+    optimizer = AdamW(flat, _decay(alpha, learning_rate))
+    schedule, batches = PlateauSchedule(tol, n_iter_no_change), _counted(objective.batches(), history)
+    try:
+        while not (history.n_steps >= max_steps or history.converged or history.interrupted):
+            n_steps = min(EVALUATION_STEPS, max_steps - history.n_steps)
+            left = 1 - history.n_steps / max_steps
+            rate = learning_rate * RATE_FACTOR**schedule.n_plateaus * left
+            losses = _descend(flow, flat, objective, islice(batches, n_steps), optimizer, rate)
+            finite = losses.isfinite()
+            if not finite.all():
+                _go_back(last, ~finite, schedule)
+                if not finite.any():
+                    continue
+            last.keep()
+            loss = float(losses[finite].mean())
+            history.losses.append(loss)
+            if best is not None:
+                history.validation_losses.append(best.update(objective.validate()))
+            if on_evaluation is not None:
+                history.interrupted = on_evaluation(history)
+            if history.n_steps > min_steps and schedule.reached_plateau(loss if best is None else best.mean_loss):
+                history.converged = schedule.n_plateaus == N_RATES and math.isfinite(schedule.best)
+                if best is not None:
+                    best.restore()
+    except KeyboardInterrupt:
+        flow.eval()
+        history.interrupted = True
+        if best is not None:
+            best.update(objective.validate())
+        warn_caller("Training interrupted by user; what was learned so far is kept.")
+    if best is not None:
+        best.restore()
+        history.best_validation_loss = best.mean_loss
+    return history
+
+
+def advance(
+    flow: nn.Module,
+    objective: Objective,
+    *,
+    learning_rate: float,
+    alpha: float,
+    n_steps: int,
+    moments: dict[str, Tensor],
+) -> float:
+    """Train a flow for a number of steps, in place, and return the mean loss in nats a row.
+
+    ``moments`` holds the moments of AdamW, so that the next call continues as if training had never stopped. It is
+    empty before the first call, and is changed in place.
+    """
+    flat = flatten(flow)
+    if not flat.numel():
+        return 0.0
+    optimizer = AdamW(flat, _decay(alpha, learning_rate), moments)
+    last = Checkpoint([flat, *statistics(flow)], torch.zeros(len(flat)))
+    losses = _descend(flow, flat, objective, islice(objective.batches(), n_steps), optimizer, learning_rate)
+    if losses.isfinite().all():
+        moments.update(optimizer.moments)
+    else:
+        last.restore()
+        warn_caller(
+            "The loss was not finite, so these rows were not learned from. Lower learning_rate_init.",
+            RuntimeWarning,
+        )
+    return float(losses.mean())
+
+
+def _decay(alpha: float, learning_rate: float) -> float:
+    """Limit the weight decay, so that no step moves a parameter beyond zero."""
+    return min(alpha, 1 / learning_rate)
+
+
+def _counted(batches: Iterable[tuple[Any, ...]], history: History) -> Iterator[tuple[Any, ...]]:
+    """Yield the batches, and count each of them as a step."""
+    for batch in batches:
+        history.n_steps += 1
+        yield batch
+
+
+def _descend(
+    flow: nn.Module,
+    flat: nn.Parameter,
+    objective: Objective,
+    batches: Iterable[tuple[Any, ...]],
+    optimizer: AdamW,
+    learning_rate: float,
+) -> Tensor:
+    """Take a step down the gradient for each batch; return the mean loss of each member."""
+    losses = []
+    gradient = torch.zeros_like(flat)
+    out = views(gradient, flow)
+    flow.train()
+    for batch in batches:
+        losses.append(objective.loss_and_gradients(out, *batch))
+        gradient.nan_to_num_(0.0, 0.0, 0.0)  # A single overflow must not spoil the weights.
+        norm = gradient.norm(dim=1, keepdim=True)
+        gradient.mul_((MAX_GRADIENT_NORM / norm).clamp(max=1.0))
+        optimizer.step(gradient, learning_rate)
+    flow.eval()
+    return torch.stack(losses).mean(0)
+
+
+def _go_back(last: "Checkpoint", members: Tensor, schedule: "PlateauSchedule") -> None:
+    """Undo the steps of some members since the last evaluation, and lower the learning rate."""
+    last.restore(members)
+    schedule.n_plateaus = min(schedule.n_plateaus + 1, N_RATES - 1)
+    warn_caller(
+        "The loss was not finite; training went back to the weights before and goes on with a smaller learning rate.",
+        RuntimeWarning,
+    )

@@ -1,0 +1,72 @@
+"""Expectation-maximization, against scikit-learn."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.mixture import GaussianMixture as SklearnMixture
+
+from sknvp.flows.bases import expectation_maximization as mixture
+from sknvp.flows.bases.expectation_maximization import expectation_maximization
+
+from .builders import DTYPE, randn
+
+
+def clusters(n):
+    return torch.cat([randn(n, 2), randn(n // 2, 2, seed=1) * 0.3 + 3, randn(n // 2, 2, seed=2) * 0.5 - 3])
+
+
+def test_expectation_maximization_is_scikit_learns(monkeypatch):
+    """Both start from the same mixture, and go on until nothing changes."""
+    monkeypatch.setattr(mixture, "TOL", 1e-12)
+    monkeypatch.setattr(mixture, "MAX_ITER", 5000)
+    x = clusters(100)
+    centres = x[[0, 120, 170]]
+    ours = expectation_maximization(x, torch.ones(1, len(x), dtype=DTYPE), centres[None], 1e-3)
+    theirs = SklearnMixture(
+        3,
+        tol=1e-12,
+        max_iter=5000,
+        reg_covar=1e-3,
+        weights_init=np.full(3, 1 / 3),
+        means_init=centres.numpy(),
+        precisions_init=np.stack([np.eye(2) / mixture.START_WIDTH**2] * 3),
+    ).fit(x.numpy())
+    np.testing.assert_allclose(ours.log_weights.exp()[0], theirs.weights_, rtol=1e-5)
+    np.testing.assert_allclose(ours.means[0], theirs.means_, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(ours.precisions_cholesky[0], theirs.precisions_cholesky_, rtol=1e-4, atol=1e-5)
+
+
+def test_weights_are_repetitions_and_members_see_their_own_rows_only(monkeypatch):
+    monkeypatch.setattr(mixture, "MAX_CHUNK_NUMBERS", 64)  # The rows pass in several chunks.
+    monkeypatch.setattr(mixture, "TOL", -1.0)  # No member stops early.
+    x, counts = clusters(30), torch.arange(60) % 3
+    weights = torch.stack([counts, counts.flip(0)]).to(x)
+    centres = x[[0, 40]].expand(2, -1, -1)
+    together = expectation_maximization(x, weights, centres, 1e-3)
+    for m in range(2):
+        rows = x.repeat_interleave(weights[m].long(), 0)
+        alone = expectation_maximization(rows, torch.ones(1, len(rows), dtype=DTYPE), centres[:1], 1e-3)
+        torch.testing.assert_close(together.log_prob(x.expand(2, -1, -1))[m], alone.log_prob(x[None])[0])
+
+
+@pytest.mark.parametrize("max_iter", [100, 3])
+def test_no_component_rests_on_fewer_rows_than_determine_it(monkeypatch, max_iter):
+    """No component stays on one or two outliers, converged or not. But one component always remains."""
+    monkeypatch.setattr(mixture, "MAX_ITER", max_iter)
+    x = torch.cat([clusters(100), torch.tensor([[40.0, 40.0], [-40.0, 0.0], [-40.0, 0.1]]).to(DTYPE)])
+    fitted = expectation_maximization(x, torch.ones(1, len(x), dtype=DTYPE), x[None, [0, 120, 170, 200, 202]], 1e-3)
+    assert fitted.log_weights.exp()[0, 3:].tolist() == [0, 0]
+    torch.testing.assert_close(fitted.log_weights.exp().sum(), torch.tensor(1.0, dtype=DTYPE))
+    log_density = fitted.log_prob(x[None])[0]
+    assert log_density[200:].max() < log_density[:200].min()
+    few = expectation_maximization(x[:2], torch.ones(1, 2, dtype=DTYPE), x[None, :2], 1e-3)
+    assert few.log_prob(x[None]).isfinite().all()
+
+
+def test_memory_does_not_grow_with_rows_or_columns(monkeypatch):
+    """The largest matrix of monomials stays within bounds."""
+    seen, original = [], mixture._monomials
+    monkeypatch.setattr(mixture, "_monomials", lambda x: seen.append(original(x)) or seen[-1])
+    x = randn(3000, 40)
+    expectation_maximization(x, torch.ones(1, 3000, dtype=DTYPE), x[None, :1], 1e-3)
+    assert max(part.numel() for part in seen) <= mixture.MAX_CHUNK_NUMBERS
