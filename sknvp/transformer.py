@@ -1,4 +1,4 @@
-"""Rows to normal noise and back."""
+"""A transformer that carries rows to normal noise and back."""
 
 from collections.abc import Sequence
 from typing import Any

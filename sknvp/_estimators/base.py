@@ -1,4 +1,4 @@
-"""What all estimators of flows share: checked parameters and rows, fits that fail without loss, and pickles."""
+"""The base of all estimators with flows: checked parameters, fits that fail without loss, pickles."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""How fitted flows are evaluated: torch's modes, rows in batches, scores and draws."""
+"""The evaluation of fitted flows: torch's modes, rows in batches, scores and draws."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager

@@ -1,4 +1,4 @@
-"""What estimators that learn from rows share: a fit in one go, and one in a stream."""
+"""The base of estimators that learn from rows, at once or in a stream."""
 
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The methods that estimators share which carry rows to noise and back."""
+"""The methods of estimators that carry rows to noise and back."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""How a flow learns from rows: as a function of a flow, rows and settings."""
+"""Training as functions: a flow, rows and settings go in, a trained flow and its history come out."""
 
 import copy
 from collections.abc import Callable

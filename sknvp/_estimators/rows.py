@@ -1,4 +1,4 @@
-"""What happens to rows before a flow sees them: weights, equal rows, location and scale, validation rows."""
+"""The preparation of rows: weights, equal rows, location and scale, validation rows."""
 
 from typing import Any, NamedTuple, Self
 

@@ -1,4 +1,4 @@
-"""From the parameters of an estimator to the specification of its flow."""
+"""Specifications of flows from the parameters of estimators."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a flow has learned as NumPy arrays, for pickles and for fits that continue."""
+"""The state of a flow as NumPy arrays, for pickles and for fits that continue."""
 
 from typing import Any
 

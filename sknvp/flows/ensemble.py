@@ -1,4 +1,4 @@
-"""Several flows as one density."""
+"""An ensemble: several flows as one density."""
 
 import math
 from collections.abc import Iterable, Iterator

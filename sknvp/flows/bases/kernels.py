@@ -1,4 +1,4 @@
-"""Kernel density estimation."""
+"""Kernel density estimates, with a normal kernel on every point."""
 
 import math
 
