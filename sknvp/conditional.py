@@ -205,7 +205,7 @@ class ConditionalRealNVPDensity(ConditionalDensityMethods, FlowFitter):
         ConvergenceWarning
             If training had not settled after ``max_iter`` epochs, a number of them being given.
         """
-        task = Task.whole_fit(self, 2)
+        task = Task.root_task(self, 2)
         with self._unchanged_on_error():
             task.begin(X)
             continues = self.warm_start and self._is_fitted
@@ -217,7 +217,6 @@ class ConditionalRealNVPDensity(ConditionalDensityMethods, FlowFitter):
         return self
 
     def _specify(self, rows: Rows, generator: torch.Generator) -> RealNVPSpecification:
-        self._input_scaling = scaling_of(rows.given, rows.weights)
         return real_nvp_specification(
             scaling_of(rows.x, rows.weights),
             rows.x.dtype.name,
@@ -227,24 +226,25 @@ class ConditionalRealNVPDensity(ConditionalDensityMethods, FlowFitter):
             hidden_layer_sizes=self.hidden_layer_sizes,
             activation=self.activation,
             coupling=self.coupling,
-            n_context=len(self._input_scaling.columns),
+            context=scaling_of(rows.given, rows.weights),
         )
 
     def _objective(
         self, start: Start, rows: Rows, validation: NDArray[np.bool_], batch_size: int
     ) -> NegativeLogLikelihood:
-        given = standardized_context(self._input_scaling, rows.given, start.specification.dtype)
+        given = standardized_context(start.specification, rows.given)
         return maximum_likelihood(start, rows, validation, batch_size, given=given)
 
-    def _fit_experts(
-        self, fitted: FittedFlow, specification: TabularSpecification, rows: Rows, rng: np.random.RandomState
-    ) -> Experts:
+    def _fit_experts(self, start: Start, fitted: FittedFlow, rows: Rows, rng: np.random.RandomState) -> Experts:
         if not self.stacking or not fitted.validation.any():
             return NO_EXPERTS
-        context = standardized_context(self._input_scaling, rows.given, specification.dtype)
-        table = Table.of(specification.scaling, rows, fitted.validation, rng, context)
+        assert isinstance(start.specification, TabularSpecification)
+        context = standardized_context(start.specification, rows.given)
+        table = Table.of(start.specification.scaling, rows, fitted.validation, rng, context)
         return stack(fitted.flow, table, lambda: regression_candidates(table))
 
-    def _fitted_state(self, start: Start, flow: Flow, experts: Experts, *args: Any) -> dict[str, Any]:
-        state = super()._fitted_state(start, flow, experts, *args)
+    def _fitted_state(
+        self, start: Start, flow: Flow, experts: Experts, moments: dict[str, NDArray[Any]] | None = None
+    ) -> dict[str, Any]:
+        state = super()._fitted_state(start, flow, experts, moments)
         return {**state, "stacking_weights_": weights_by_name(experts)}

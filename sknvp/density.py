@@ -1,11 +1,12 @@
 """Density estimation with Real NVP flows."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from ._estimators.density import FlowDensity
 from ._estimators.docs import document
@@ -17,7 +18,7 @@ from ._experts.stacking import stack, weights_by_name
 from ._experts.table import Table
 from ._experts.unconditional import ExpertFitter
 from .flows import Flow
-from .flows.builders.specification import RealNVPSpecification, Specification
+from .flows.builders.specification import RealNVPSpecification, TabularSpecification
 
 
 @document
@@ -91,7 +92,7 @@ class RealNVPDensity(FlowDensity):
     What is fitted computes in the dtype of ``X``, float32 or else float64. Log-densities are float64, finite for every
     finite row: none is below -1e300.
 
-    Losses and validation scores are those of a flow with a trifle of a t-distribution (1e-30 of it) added to its
+    Losses and validation scores are those of a flow with a t-distribution of weight 1e-30 added to its
     density, so that a row which no flow can explain neither decides the gradient nor when to stop.
 
     scikit-learn 1.9 and later can call callbacks: ``density.set_callbacks(ProgressBar())`` before `fit`. They are told
@@ -174,14 +175,17 @@ class RealNVPDensity(FlowDensity):
     def _specify(self, rows: Rows, generator: torch.Generator) -> RealNVPSpecification:
         return specify_real_nvp(self, rows, generator, n_estimators=self.n_estimators)
 
-    def _fit_experts(
-        self, fitted: FittedFlow, specification: Specification, rows: Rows, rng: np.random.RandomState
-    ) -> Experts:
+    def _fit_experts(self, start: Start, fitted: FittedFlow, rows: Rows, rng: np.random.RandomState) -> Experts:
         if not self.stacking or not fitted.validation.any():
             return NO_EXPERTS
-        table = Table.of(scaling_of(rows.x, rows.weights), rows, fitted.validation, rng)
+        assert isinstance(start.specification, TabularSpecification)
+        columns = start.specification.scaling.columns  # a warm start keeps them, whatever varies in the new rows
+        scaling = replace(scaling_of(rows.x, rows.weights), columns=columns)
+        table = Table.of(scaling, rows, fitted.validation, rng)
         return stack(fitted.flow, table, lambda: ExpertFitter(table, rng).candidates())
 
-    def _fitted_state(self, start: Start, flow: Flow, experts: Experts, *args: Any) -> dict[str, Any]:
-        state = super()._fitted_state(start, flow, experts, *args)
+    def _fitted_state(
+        self, start: Start, flow: Flow, experts: Experts, moments: dict[str, NDArray[Any]] | None = None
+    ) -> dict[str, Any]:
+        state = super()._fitted_state(start, flow, experts, moments)
         return {**state, "stacking_weights_": weights_by_name(experts)}

@@ -64,7 +64,7 @@ class RealNVPImageDensity(LatentMixin, FlowDensity):
         Share of the images that is held out, of which 1,000 at most are evaluated.
     {n_iter_no_change}
     tol : float, default=0.001
-        The least improvement that counts, in nats an image.
+        The least improvement that counts, in nats per image.
     warm_start : bool, default=False
         Whether `fit` continues from the flow fitted before, from a pickle as well.
     device : str, default="cpu"
@@ -81,12 +81,12 @@ class RealNVPImageDensity(LatentMixin, FlowDensity):
     {flow_}
     {n_iter_}
     loss_curve_ : list of float
-        Mean loss, in nats an image, of every 25 batches, or of every call of `partial_fit`.
+        Mean loss, in nats per image, of every 25 batches, or of every call of `partial_fit`.
     validation_scores_ : list of float or None
-        Mean log-probability, in nats an image, of the validation images after every 25 batches; None without
+        Mean log-probability, in nats per image, of the validation images after every 25 batches; None without
         ``early_stopping`` or after `partial_fit`.
     best_validation_score_ : float or None
-        The best validation score, that of the untrained flow included, in nats an image.
+        The best validation score, that of the untrained flow included, in nats per image.
 
     See Also
     --------
@@ -258,7 +258,7 @@ class RealNVPImageDensity(LatentMixin, FlowDensity):
         Returns
         -------
         log_probability : ndarray of shape (n_samples,), dtype float64
-            In nats an image.
+            In nats per image.
 
         Raises
         ------
@@ -269,7 +269,7 @@ class RealNVPImageDensity(LatentMixin, FlowDensity):
         rows = self._check_rows(X, reset=False)
         log_probability = np.empty(len(rows))
         for chunk in gen_batches(len(rows), self._density.chunk_size):
-            images = rows[chunk].astype(np.float32)
+            images = np.ascontiguousarray(rows[chunk], dtype=np.float32)  # the draws depend on the bytes of a row
             spread = (images[:, np.newaxis] + _noise(images)).reshape(-1, rows.shape[1])
             log_densities = finite_log_density(self._density, spread).reshape(-1, N_NOISES)
             log_probability[chunk] = np.logaddexp.reduce(log_densities, 1) - np.log(N_NOISES)

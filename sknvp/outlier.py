@@ -175,9 +175,7 @@ class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc
         ValueError
             If a parameter, ``X`` or ``sample_weight`` breaks its rule.
         """
-        with self._unchanged_on_error():
-            super().fit(X, y, sample_weight)
-            return self._set_threshold(X, sample_weight)
+        return super().fit(X, y, sample_weight)
 
     def partial_fit(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Train the flows for one epoch on rows, then set the threshold anew.
@@ -198,17 +196,15 @@ class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc
         self : RealNVPOutlierDetector
             The estimator, trained further.
         """
-        with self._unchanged_on_error():
-            super().partial_fit(X, y, sample_weight)
-            return self._set_threshold(X, sample_weight)
+        return super().partial_fit(X, y, sample_weight)
 
-    def _set_threshold(self, X: ArrayLike, sample_weight: ArrayLike | None) -> Self:
+    def _complete_fit(self, X: ArrayLike, sample_weight: ArrayLike | None) -> None:
+        """Set the threshold."""
         if isinstance(self.contamination, str):
             drawn = self.sample(N_DRAWN, random_state=self._split_seed)
             self.offset_ = threshold(finite_log_density(self._density, drawn), np.ones(N_DRAWN), AUTO_SHARE)
         else:
             self.offset_ = threshold(*self._scores_and_weights(X, sample_weight), self.contamination)
-        return self
 
     def _scores_and_weights(
         self, X: ArrayLike, sample_weight: ArrayLike | None

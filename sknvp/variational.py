@@ -111,7 +111,7 @@ class VariationalRealNVP(DensityMethods):
 
     Notes
     -----
-    What a flow has never drawn it cannot know: a mode far from every draw leaves neither the effective sample size nor
+    A flow cannot know what it has never drawn: a mode far from every draw leaves neither the effective sample size nor
     Pareto's k a trace. Computation is in float64. The log-density itself is not kept, nor pickled.
 
     References
@@ -360,7 +360,7 @@ class VariationalRealNVP(DensityMethods):
         Parameters
         ----------
         n_samples : int, default=1
-            How many; best below ``10_000 * effective_sample_size_``, since beyond that rows repeat.
+            The number of rows; at best below ``10_000 * effective_sample_size_``, since beyond that rows repeat.
         random_state : int, RandomState instance or None, default=None
             Pass an int for the same rows at every call.
 

@@ -224,12 +224,26 @@ def test_a_warm_start_holds_out_the_same_rows():
     np.testing.assert_array_equal(*sides)
 
 
-def test_ctrl_c_while_stacking_leaves_the_flows(monkeypatch):
+@pytest.mark.parametrize(
+    "part",
+    ["_experts.unconditional.ExpertFitter.candidates", "_experts.table.Table.of", "_experts.stacking.stacking_weights"],
+)
+def test_ctrl_c_while_stacking_leaves_the_flows(part, monkeypatch):
     def interrupt(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sknvp._experts.unconditional.ExpertFitter.candidates", interrupt)
+    monkeypatch.setattr(f"sknvp.{part}", interrupt)
     with pytest.warns(UserWarning, match="the flows stay alone"):
         density = stacked().fit(moons())
     assert density.stacking_weights_ == {"flows": 1.0}
     assert np.isfinite(density.score(moons()))
+
+
+@pytest.mark.parametrize("constant_at_first", [True, False])
+def test_a_warm_start_keeps_the_columns_that_vary(constant_at_first):
+    varying, constant = normal_rows(200, 3), np.c_[normal_rows(200, 2), np.ones(200)]
+    first, then = (constant, varying) if constant_at_first else (varying, constant)
+    density = stacked(warm_start=True).fit(first).fit(then)
+    columns = {len(part.scaling.columns) for part in (density._specification, *density._experts)}
+    assert columns == {2 if constant_at_first else 3}
+    assert np.isfinite(density.score(then))

@@ -27,8 +27,9 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
 
     Its parameters are those of its constructor, each with a rule in `parameters.RULES` or in its own ``_rules``. Its
     fitted state is private: the specification of the flow, the flow, the specifications of the experts beside it, and
-    the log-weights of the flow and the experts; the density is made of these. Its pickles carry NumPy arrays and plain
-    values alone, so that one written where there is a GPU opens where there is none.
+    the log-weights of the flow and the experts; the density is made of these. Its pickles carry
+    specifications, NumPy arrays and plain values alone, so that one written where there is a GPU opens where there is
+    none.
     """
 
     device: str
@@ -38,7 +39,7 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
 
     _specification: Specification
     _flow: Flow
-    _experts: list[ExpertSpecification]
+    _experts: tuple[ExpertSpecification, ...]
     _log_weights: NDArray[np.float64]
     _density: Ensemble
 
@@ -55,9 +56,9 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _check_parameters(self) -> torch.device:
         """Raise a ValueError for the first parameter that breaks its rule; return the torch device."""
-        for name, value in self.get_params(deep=False).items():
-            if own_rule := {**rule.RULES, **self._rules}.get(name):
-                rule.check(name, value, own_rule)
+        for name, own_rule in {**rule.RULES, **self._rules}.items():
+            if hasattr(self, name):
+                rule.check(name, getattr(self, name), own_rule)
         return usable_device(self.device)
 
     def _check_rows(self, X: ArrayLike, *, reset: bool, n_least: int = 1) -> NDArray[Any]:
@@ -96,7 +97,7 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
         super().__setstate__({name: value for name, value in state.items() if name != "_written"})
 
 
-def ensemble(flow: Flow, experts: list[ExpertSpecification], log_weights: NDArray[np.float64]) -> Ensemble:
+def ensemble(flow: Flow, experts: tuple[ExpertSpecification, ...], log_weights: NDArray[np.float64]) -> Ensemble:
     """Build the density of a flow and the experts beside it."""
     device = flow.reference.device
     with default_torch_modes():

@@ -10,11 +10,11 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from ..flows.builders.specification import Scaling
+from ..flows.builders.specification import RealNVPSpecification, Specification
 from ..flows.summaries import mean, noise_points, quantile
 from . import parameters as rule
 from .base import FLOATS, FlowEstimator
-from .density import OVERFLOW_CURE
+from .density import overflow_message
 from .evaluation import default_torch_modes, draw_given, evaluate, finite_log_density, new_generator
 
 MAX_CONTEXT = 1e18  # standard deviations; the square of it is finite in every dtype
@@ -27,7 +27,7 @@ class ConditionalDensityMethods(RegressorMixin, FlowEstimator):  # type: ignore[
 
     n_outputs_: int
     _squeeze: bool
-    _input_scaling: Scaling  # of the columns of X
+    _specification: RealNVPSpecification
 
     learning_rate_init: float
 
@@ -50,7 +50,7 @@ class ConditionalDensityMethods(RegressorMixin, FlowEstimator):  # type: ignore[
 
     def _context(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Standardise the columns of X that vary, in the dtype of the flow; see `standardized_context`."""
-        return standardized_context(self._input_scaling, rows, self._specification.dtype)
+        return standardized_context(self._specification, rows)
 
     def score_samples(self, X: ArrayLike, y: ArrayLike | None = None) -> NDArray[np.float64]:
         """Compute the log-density of the targets of each row, given its columns.
@@ -108,13 +108,16 @@ class ConditionalDensityMethods(RegressorMixin, FlowEstimator):  # type: ignore[
         -------
         y : ndarray of shape (n_rows, n_samples) or (n_rows, n_samples, n_outputs)
             Independent draws, of the dtype that was fitted; of the former shape if ``y`` had one dimension in `fit`.
+
+        Raises
+        ------
+        ValueError
+            If ``n_samples`` breaks its rule, or the flows have diverged in training and draw no finite targets.
         """
         check_is_fitted(self)
         rule.check("n_samples", n_samples, rule.integer(1))
         context = np.repeat(self._context(self._check_rows(X, reset=False)), n_samples, axis=0)
-        y = draw_given(
-            self._density, context, new_generator(random_state), OVERFLOW_CURE.format(self.learning_rate_init)
-        )
+        y = draw_given(self._density, context, new_generator(random_state), overflow_message(self))
         return self._as_in_fit(y.reshape(-1, n_samples, self.n_outputs_))
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
@@ -192,15 +195,17 @@ class ConditionalDensityMethods(RegressorMixin, FlowEstimator):  # type: ignore[
         return y[..., 0] if self._squeeze else y
 
 
-def standardized_context(scaling: Scaling, rows: NDArray[Any], dtype: str) -> NDArray[Any]:
-    """Standardise the columns that vary, in the dtype named; returns an array of shape (n_rows, n_varying).
+def standardized_context(specification: Specification, rows: NDArray[Any]) -> NDArray[Any]:
+    """Standardise the columns of X that vary, in the dtype of the flow; return an array of shape (n_rows, n_context).
 
     A number beyond `MAX_CONTEXT`, where the answer of a network no longer changes, is moved there.
     """
-    columns = scaling.columns
+    assert isinstance(specification, RealNVPSpecification)
+    assert specification.context is not None
+    scaling, columns = specification.context, specification.context.columns
     with np.errstate(over="ignore"):
         z = (rows[:, columns] - scaling.loc[columns]) / scaling.scale[columns]
-    context: NDArray[Any] = np.clip(z, -MAX_CONTEXT, MAX_CONTEXT).astype(dtype)
+    context: NDArray[Any] = np.clip(z, -MAX_CONTEXT, MAX_CONTEXT).astype(specification.dtype)
     return context
 
 

@@ -14,10 +14,14 @@ from .evaluation import draw_rows, finite_log_density, new_generator
 from .fitting import FlowFitter
 from .rows import check_weights
 
-OVERFLOW_CURE = (
-    "learning_rate_init must be small enough for training not to diverge, got a flow that puts rows beyond all numbers "
-    "with {!r}. Fit with a smaller one."
-)
+
+def overflow_message(estimator: Any) -> str:
+    """Return the message of the error for an estimator whose flow draws no finite rows."""
+    other_cure = ", or with early_stopping=True" if hasattr(estimator, "early_stopping") else ""
+    return (
+        "learning_rate_init must be small enough for training not to diverge, got a flow that puts rows beyond all "
+        f"numbers with {estimator.learning_rate_init!r}. Fit with a smaller one{other_cure}."
+    )
 
 
 class DensityMethods(DensityMixin, FlowEstimator):  # type: ignore[misc]
@@ -80,8 +84,7 @@ class DensityMethods(DensityMixin, FlowEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         rule.check("n_samples", n_samples, rule.integer(1))
-        cure = OVERFLOW_CURE.format(self.learning_rate_init)
-        return draw_rows(self._density, int(n_samples), new_generator(random_state), cure)
+        return draw_rows(self._density, int(n_samples), new_generator(random_state), overflow_message(self))
 
 
 class FlowDensity(DensityMethods, FlowFitter):
@@ -120,7 +123,7 @@ class FlowDensity(DensityMethods, FlowFitter):
         ConvergenceWarning
             If training had not settled after ``max_iter`` epochs, a number of them being given.
         """
-        task = Task.whole_fit(self, 2)
+        task = Task.root_task(self, 2)
         with self._unchanged_on_error():
             task.begin(X)
             continues = self.warm_start and self._is_fitted
@@ -128,6 +131,7 @@ class FlowDensity(DensityMethods, FlowFitter):
             checked = self._check_rows(X, reset=not continues, n_least=2)
             rows = self._merge(checked, check_weights(sample_weight, checked))
             self._fit_rows(rows, device, continues, task)
+            self._complete_fit(X, sample_weight)
             task.end(X)
         return self
 
@@ -166,4 +170,8 @@ class FlowDensity(DensityMethods, FlowFitter):
             checked = self._check_rows(X, reset=not self._is_fitted, n_least=n_least)
             rows = self._merge(checked, check_weights(sample_weight, checked, n_least=n_least))
             self._advance_rows(rows, device)
+            self._complete_fit(X, sample_weight)
         return self
+
+    def _complete_fit(self, X: ArrayLike, sample_weight: ArrayLike | None) -> None:
+        """Set what follows from the fitted density and the rows; by default nothing does."""

@@ -69,26 +69,27 @@ PARAMETERS: dict[str, tuple[str, str]] = {  # the type and the description of ea
     ),
     "validation_fraction": (
         "float",
-        """Share of the rows that each flow holds out, equal rows together. The flows take turns: with a share of one in
-        ``n_estimators`` every row is held out once. Used only if ``early_stopping`` is True.""",
+        """Share of the rows that each flow holds out, equal rows together. Several flows take turns: if each holds out
+        one share in as many as there are flows, every row is held out once. Used only if
+        ``early_stopping`` is True.""",
     ),
     "n_iter_no_change": (
         "int",
         """The loss is evaluated every 25 gradient steps. When so many evaluations have found no improvement of ``tol``,
         the learning rate is multiplied by 0.3; the third time, training ends.""",
     ),
-    "tol": ("float", "The least improvement that counts, in nats a row."),
+    "tol": ("float", "The least improvement that counts, in nats per row."),
     "warm_start": (
         "bool",
         """Whether `fit` continues from the flow fitted before, with its location, scale and constant columns, instead
-        of a new one. Equal rows are then held out by equal flows. New rows, or a first fit without ``early_stopping``,
-        let the flows be weighed by rows that they have seen.""",
+        of a new one. Equal rows are then held out by equal flows. With new rows, or after a first fit without
+        ``early_stopping``, rows that are held out may have been trained on before.""",
     ),
     "device": ("str", 'The torch device to train the flows and to score on, such as "cuda".'),
     "random_state": (
         "int, RandomState instance or None",
-        """Determines validation rows, random masks, initial weights, the order of the batches, and the draws of
-        stacking. Pass an int for equal fits, bit for bit, at every call.""",
+        """Determines everything random in a fit: validation rows, initial weights, the order of the batches, and what
+        else is drawn. Pass an int for equal fits, bit for bit, at every call.""",
     ),
     "verbose": (
         "bool or int",
@@ -108,28 +109,29 @@ ATTRIBUTES: dict[str, tuple[str, str]] = {
     "loc_": (
         "ndarray of shape (n_features,)",
         """The location that was subtracted from each column, in the units of the column: its mean, with gross outliers
-        drawn in to ten times the distance between the outer twentieths of the column beyond these.""",
+        drawn in to ten times the distance between the outer twentieths of the column beyond these; zero if
+        nothing is standardised.""",
     ),
     "scale_": (
         "ndarray of shape (n_features,)",
         """The scale that each column was divided by, in the units of the column: its standard deviation, with gross
-        outliers drawn in as for ``loc_``.""",
+        outliers drawn in as for ``loc_``; one if nothing is standardised.""",
     ),
-    "n_iter_": ("int", "Number of epochs begun, or of calls of `partial_fit`."),
+    "n_iter_": ("int", "Number of epochs begun, those of streams included."),
     "loss_curve_": (
         "list of float",
-        """Mean negative log-likelihood, in nats a row, of every 25 batches, or of every call of `partial_fit`, averaged
+        """Mean negative log-likelihood, in nats per row, of every 25 batches, or of every epoch of a stream, averaged
         over the flows.""",
     ),
     "validation_scores_": (
         "list of float or None",
-        """Mean log-likelihood, in nats a row, of the validation rows (1,000 of them at most) after every 25 batches,
-        averaged over the flows; None without ``early_stopping`` or after `partial_fit`.""",
+        """Mean log-likelihood, in nats per row, of the validation rows (1,000 of them at most) after every 25 batches,
+        averaged over the flows; None without ``early_stopping`` or in a stream.""",
     ),
     "best_validation_score_": (
         "float or None",
         """The average over the flows of the best validation score of each, that of the untrained flow included, in nats
-        a row.""",
+        per row; None without ``early_stopping`` or in a stream.""",
     ),
     "stacking_weights_": (
         "dict of str to float",

@@ -37,18 +37,19 @@ from .state import loaded_flow, saved_flow
 class Experts(NamedTuple):
     """The densities beside a flow, and the weights of all."""
 
-    specifications: list[ExpertSpecification]
+    specifications: tuple[ExpertSpecification, ...]
     log_weights: NDArray[np.float64]  # shape (1 + n_experts,), of the flow and then of the experts
 
 
-NO_EXPERTS = Experts([], np.zeros(1))
+NO_EXPERTS = Experts((), np.zeros(1))
 
 
 class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # type: ignore[misc]
     """An estimator whose flow is trained on rows by maximum likelihood, at once or in a stream.
 
-    Subclasses give `_specify`. Those with experts beside the flow give `_fit_experts` too, and those whose training
-    minimises something else give `_objective`.
+    Subclasses give `_specify`. They may also give `_fit_experts` if there are experts beside the flow, `_objective` if
+    training minimises something else, `_merge` if rows are prepared otherwise, and extend `_fitted_state` by attributes
+    of their own and `_present_architecture` by parameters that a fitted flow cannot change.
     """
 
     _architecture_parameters: ClassVar[tuple[str, ...]] = (
@@ -60,6 +61,8 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
         "each other."
     )
 
+    batch_norm: bool = False  # for estimators that do not have this parameter
+    standardize: bool = True  # for estimators that do not have this parameter
     max_iter: int | str
     early_stopping: bool
     warm_start: bool
@@ -83,10 +86,9 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
         self, start: Start, rows: Rows, validation: NDArray[np.bool_], batch_size: int
     ) -> NegativeLogLikelihood:
         """Return what training minimises, with a copy of the part of the flow that is trained."""
-        standardize = bool(getattr(self, "standardize", True))
-        return maximum_likelihood(start, rows, validation, batch_size, standardize=standardize)
+        return maximum_likelihood(start, rows, validation, batch_size, standardize=bool(self.standardize))
 
-    def _fit_experts(self, fitted: FittedFlow, specification: Any, rows: Rows, rng: np.random.RandomState) -> Experts:
+    def _fit_experts(self, start: Start, fitted: FittedFlow, rows: Rows, rng: np.random.RandomState) -> Experts:
         """Fit the densities beside the flow and weigh all of them; by default there are none."""
         return NO_EXPERTS
 
@@ -101,7 +103,11 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
             fitted = fit_flow(start, objective, validation, settings, self._on_evaluation(start, training))
             training.end()
             stacking = task.part("stack").begin()
-            experts = self._fit_experts(fitted, start.specification, rows, rng)
+            try:
+                experts = self._fit_experts(start, fitted, rows, rng)
+            except KeyboardInterrupt:
+                warn_caller("Stacking interrupted by user; the flows stay alone.")
+                experts = NO_EXPERTS
             stacking.end()
             self._keep(start, fitted.flow, experts)
         self._tell(fitted)
@@ -126,7 +132,7 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
 
     def _merge(self, table: NDArray[Any], weights: NDArray[np.float64], n_given: int = 0) -> Rows:
         """Merge equal rows; with batch normalisation, which heeds no weights, keep all rows of positive weight."""
-        if not getattr(self, "batch_norm", False):
+        if not self.batch_norm:
             return Rows.merged(table, weights, n_given)
         table, weights = table[weights > 0], weights[weights > 0]
         if np.ptp(weights):
@@ -202,8 +208,7 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
 
     def _present_architecture(self) -> dict[str, Any]:
         """Return the parameters that a fitted flow cannot change any more, as plain values."""
-        own = self.get_params(deep=False)
-        values = {name: own[name] for name in self._architecture_parameters if name in own}
+        values = {name: getattr(self, name) for name in self._architecture_parameters if hasattr(self, name)}
         return {name: v if isinstance(v, str) else np.asarray(v).tolist() for name, v in values.items()}
 
     def _check_architecture(self) -> None:

@@ -20,7 +20,7 @@ from .rows import Rows, location_and_scale, validation_rows
 from .state import learned_tensors
 
 MAX_STEPS = 3000  # the largest number of gradient steps where max_iter is "auto"
-MAX_DISTANCE = 1e4  # standard deviations; a row farther away teaches a flow nothing and is moved there
+MAX_STANDARDIZED = 1e4  # standard deviations; a row farther away teaches a flow nothing and is moved there
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ def standardized_rows(
 ) -> tuple[Tensor, Tensor]:
     """Standardise rows as the flow does, in double precision, and compute their `heavy_tail` in these units.
 
-    A row beyond `MAX_DISTANCE` is moved there, so that numbers stay far from overflow.
+    A row beyond `MAX_STANDARDIZED` is moved there, so that numbers stay far from overflow.
     """
     scaling, dtype = specification.scaling, specification.dtype
     loc, scale = (array.astype(dtype).astype(np.float64) for array in (scaling.loc, scaling.scale))
@@ -213,7 +213,7 @@ def standardized_rows(
     if not standardize:
         centre, spread, _ = location_and_scale(rows.x, rows.weights)
     with np.errstate(over="ignore"):
-        z = np.clip((rows.x - loc) / scale, centre - MAX_DISTANCE * spread, centre + MAX_DISTANCE * spread)
+        z = np.clip((rows.x - loc) / scale, centre - MAX_STANDARDIZED * spread, centre + MAX_STANDARDIZED * spread)
     x, columns = to_tensor(z, reference), scaling.columns
     tail = heavy_tail(x[:, columns], to_tensor(centre[columns], reference), to_tensor(spread[columns], reference))
     constant = np.setdiff1d(np.arange(rows.x.shape[1]), columns)  # these columns count in the tail as in the flow

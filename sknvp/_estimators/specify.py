@@ -24,7 +24,7 @@ def real_nvp_specification(
     coupling: str,
     mask: str | ArrayLike = "random",
     batch_norm: bool = False,
-    n_context: int = 0,
+    context: Scaling | None = None,
     bounds: tuple[Array, Array] | None = None,
 ) -> RealNVPSpecification:
     """Specify a Real NVP flow by the parameters that estimators have; random masks come from the generator."""
@@ -41,7 +41,7 @@ def real_nvp_specification(
         activation=activation,
         coupling=coupling,
         batch_norm=bool(batch_norm),
-        n_context=n_context,
+        context=context,
         bounds=bounds,
     )
 

@@ -7,8 +7,7 @@ from ..flows import AdditiveConditioning
 from ..flows.bases.expectation_maximization import precision_cholesky
 from ..flows.builders.specification import LinearRegressionSpecification
 from .stacking import Candidate
-from .table import Table
-from .unconditional import RIDGE
+from .table import RIDGE, Table
 
 DEGREES_OF_FREEDOM = 10  # of the noise: it is close to normal, but for far outliers
 SHRINKAGE = 1e-3  # of the coefficients, as a share of the variance of the context

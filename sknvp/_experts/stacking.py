@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from .._estimators.fitting import NO_EXPERTS, Experts
-from .._warn import warn_caller
 from ..flows import Flow
 from ..flows.builders.specification import ExpertSpecification
 from .table import Table
@@ -25,7 +24,7 @@ class Candidate(NamedTuple):
 
 
 def stack(flow: Flow, table: Table, fit_candidates: Callable[[], list[Candidate]]) -> Experts:
-    """Fit experts to the table and weigh the flow and them; Ctrl-C leaves the flow alone.
+    """Fit experts to the table, and weigh the flow and them.
 
     For the comparison each expert is fitted once for each member of the flow, to the rows that this member was trained
     on; the weights are those under which the rows held out are likeliest.
@@ -36,19 +35,15 @@ def stack(flow: Flow, table: Table, fit_candidates: Callable[[], list[Candidate]
     """
     if not len(table.scaling.columns) or not table.validation.any():
         return NO_EXPERTS
-    try:
-        candidates = fit_candidates()
-        compared = (flow, *(candidate.compared.build() for candidate in candidates))
-        log_densities = torch.stack([table.cross_fitted_log_density(density) for density in compared])
-    except KeyboardInterrupt:
-        warn_caller("Stacking interrupted by user; the flows stay alone.")
-        return NO_EXPERTS
+    candidates = fit_candidates()
+    compared = (flow, *(candidate.compared.build() for candidate in candidates))
+    log_densities = torch.stack([table.cross_fitted_log_density(density) for density in compared])
     weights = stacking_weights(log_densities, table.weights)
     kept = weights >= LEAST_WEIGHT
     weights[-1] = weights[-1].clamp(min=LEAST_LAST_WEIGHT)
     kept[0] = kept[-1] = True
     weights = weights[kept].clamp(min=1e-12)
-    experts = [candidate.final for candidate, keep in zip(candidates, kept[1:], strict=True) if keep]
+    experts = tuple(candidate.final for candidate, keep in zip(candidates, kept[1:], strict=True) if keep)
     return Experts(experts, np.log((weights / weights.sum()).numpy()))
 
 

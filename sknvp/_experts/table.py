@@ -13,7 +13,8 @@ from ..flows.builders.specification import Scaling
 from ..flows.ensemble import zero_if_not_finite
 
 MAX_ROWS = 10_000  # the largest number of rows that experts are fitted to
-MAX_DISTANCE = 1e4  # standard deviations; a number farther away is moved there
+MAX_STANDARDIZED = 1e4  # standard deviations; a number farther away is moved there
+RIDGE = 1e-6  # added to variances, so that they stay positive
 
 
 class Table(NamedTuple):
@@ -45,9 +46,9 @@ class Table(NamedTuple):
 
     @property
     def z(self) -> Tensor:
-        """The columns that vary, standardised and moved to within `MAX_DISTANCE`."""
+        """The columns that vary, standardised and moved to within `MAX_STANDARDIZED`."""
         loc, scale = torch.tensor(self.scaling.loc), torch.tensor(self.scaling.scale)
-        return ((self.x - loc) / scale)[:, self.scaling.columns].clamp(-MAX_DISTANCE, MAX_DISTANCE)
+        return ((self.x - loc) / scale)[:, self.scaling.columns].clamp(-MAX_STANDARDIZED, MAX_STANDARDIZED)
 
     @property
     def training_weights(self) -> Tensor:

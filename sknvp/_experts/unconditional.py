@@ -18,7 +18,7 @@ from ..flows.builders.specification import (
     TabularSpecification,
 )
 from .stacking import Candidate
-from .table import Table
+from .table import RIDGE, Table
 
 N_COMPONENTS = (1, 2, 4, 8, 16, 32, 64)  # the numbers of components that are tried
 MAX_PARAMETERS_PER_ROW = 4  # of the mixture, all components together
@@ -26,7 +26,6 @@ MIXTURE_RIDGES = (1e-4, 1e-3, 1e-2, 1e-1)  # tried in turn, added to the varianc
 BANDWIDTHS = np.geomspace(0.03, 2.0, 12)  # tried for the kernels, in standard deviations
 N_QUERIES = 1_000  # the largest number of held-out rows that choose the bandwidth
 DEGREES_OF_FREEDOM = 4  # of the t-distribution
-RIDGE = 1e-6  # added to the variances of kernels, t-distribution and regression
 TAIL_SHARE = 0.01  # the share of the t-distribution when mixtures or kernels are compared
 
 

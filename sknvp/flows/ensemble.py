@@ -57,7 +57,7 @@ class Ensemble(nn.Module):
         log_prob : Tensor of shape (n_rows,), dtype float64
             In nats.
         """
-        parts = [log_mean(flow, x, context) + log_weight for flow, log_weight in self.parts()]
+        parts = [log_mean_density(flow, x, context) + log_weight for flow, log_weight in self.parts()]
         return torch.logsumexp(torch.stack(parts), 0)
 
     def sample(self, n_rows: int, context: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
@@ -104,7 +104,7 @@ class Ensemble(nn.Module):
         return f"weights=[{weights}]"
 
 
-def log_mean(flow: Flow, x: Tensor, context: Tensor | None = None) -> Tensor:
+def log_mean_density(flow: Flow, x: Tensor, context: Tensor | None = None) -> Tensor:
     """Return the logarithm of the mean density of a flow's members, shape (n_rows,), dtype float64.
 
     A member whose log-density overflows counts as zero density.

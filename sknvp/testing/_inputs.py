@@ -35,7 +35,7 @@ def check_float32(estimator: Any) -> None:
         ensure(found.dtype == np.float64, f"score_samples must be float64, got {found.dtype}.")
         ensure_finite(found, "score_samples")
         gap = abs(np.mean(found - log_density))
-        ensure(gap < 0.1, f"scores in float32 and float64 must be within 0.1 nats a row, are {gap:.3g} apart.")
+        ensure(gap < 0.1, f"scores in float32 and float64 must be within 0.1 nats per row, are {gap:.3g} apart.")
 
 
 def check_dtypes_in_scoring(estimator: Any) -> None:

@@ -33,7 +33,7 @@ def check_weights_are_heeded(estimator: Any) -> None:
         float(np.mean(with_left.score_samples(left) - with_right.score_samples(left))),
         float(np.mean(with_right.score_samples(right) - with_left.score_samples(right))),
     ]
-    ensure(min(gains) > 0.5, f"a heavy cluster must gain more than 0.5 nats a row, the two gained {gains}.")
+    ensure(min(gains) > 0.5, f"a heavy cluster must gain more than 0.5 nats per row, the two gained {gains}.")
 
 
 def check_only_ratios_of_weights_matter(estimator: Any) -> None:

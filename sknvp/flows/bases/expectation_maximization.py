@@ -14,7 +14,7 @@ from .mixture import GaussianMixture
 
 START_WIDTH = 0.1  # Components start with this standard deviation; the data have standard deviation one.
 MAX_ITER = 100  # The algorithm stops after this many iterations.
-TOL = 1e-3  # The algorithm stops when an iteration gains less than this many nats a row.
+TOL = 1e-3  # The algorithm stops when an iteration gains less than this many nats per row.
 MAX_CHUNK_NUMBERS = 2**20  # A chunk of rows may become this many numbers.
 
 

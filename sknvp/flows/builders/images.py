@@ -14,7 +14,7 @@ from ..transform import Transform
 
 MIN_SIDE = 8  # Images with a smaller height or width are not halved any more.
 N_CHECKERBOARD, N_CHANNEL, N_LAST = 3, 3, 4  # These are numbers of couplings in a scale, the last for the last scale.
-MARGIN = 0.1  # The interval of the logit is wider than the range of the pixels, by this many levels at both ends.
+LOGIT_MARGIN = 0.1  # The interval of the logit is wider than the range of the pixels, by this many levels at both ends.
 
 
 def image_real_nvp(
@@ -78,8 +78,8 @@ def image_real_nvp(
 
 
 def logit(n_features: int, n_levels: int) -> Unconstrain:
-    """Build ``z = logit((x + a) / (n_levels + 2 a))`` with ``a = MARGIN``, finite at both ends of the pixels' range."""
-    low = torch.full((n_features,), -MARGIN, dtype=torch.float64)
+    """Build ``z = logit((x + a) / (n_levels + 2 a))`` with ``a = LOGIT_MARGIN``, finite where pixels end."""
+    low = torch.full((n_features,), -LOGIT_MARGIN, dtype=torch.float64)
     return Unconstrain(low, n_levels - low)
 
 

@@ -73,7 +73,7 @@ class RealNVPSpecification(TabularSpecification):
     activation: str  # the activation of the hidden layers
     coupling: str  # "affine" or "spline"
     batch_norm: bool = False  # whether batch normalisation stands between every two couplings
-    n_context: int = 0  # the number of columns that condition every coupling
+    context: Scaling | None = None  # of the columns that the density is conditioned on, or None for no condition
     bounds: tuple[Array, Array] | None = None  # low and high, each of shape (n_features,), or None for no bounds
 
     def _assemble(self, generator: torch.Generator | None) -> Flow:
@@ -84,7 +84,7 @@ class RealNVPSpecification(TabularSpecification):
             "activation": self.activation,
             "coupling": self.coupling,
             "batch_norm": self.batch_norm,
-            "n_context": self.n_context,
+            "n_context": 0 if self.context is None else len(self.context.columns),
             "generator": generator,
         }
         if self.bounds is None:

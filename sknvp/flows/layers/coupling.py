@@ -52,14 +52,14 @@ class Coupling(AnalyticTransform):
 
     def evaluate_with_residuals(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor, Any]:
         a, b = self.split(x)
-        theta, of_conditioner = self.conditioner.forward_with_residuals(_conditions(a, context))
+        theta, of_conditioner = self.conditioner.forward_with_residuals(_conditioner_input(a, context))
         z, log_slope, of_elementwise = self.elementwise(b, self._parameters_of(theta, b), inverse)
         residuals = CouplingResiduals(inverse, log_slope, of_conditioner, of_elementwise)
         return self.join(a, z), log_slope.sum(1), residuals
 
     def evaluate(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
         a, b = self.split(x)
-        theta = self.conditioner(_conditions(a, context))
+        theta = self.conditioner(_conditioner_input(a, context))
         z, log_slope, _ = self.elementwise(b, self._parameters_of(theta, b), inverse)
         return self.join(a, z), log_slope.sum(1)
 
@@ -188,6 +188,6 @@ class SplineCoupling(Coupling):
         return f"{super().extra_repr()}, n_bins={self.N_BINS}, box={self.BOX}"
 
 
-def _conditions(a: Tensor, context: Tensor | None) -> Tensor:
+def _conditioner_input(a: Tensor, context: Tensor | None) -> Tensor:
     """Return the inputs of the conditioner: the columns that condition, and the context."""
     return a if context is None else torch.cat([a, context], 1)

@@ -24,12 +24,12 @@ def soft_clip(x: Tensor, bound: float) -> tuple[Tensor, Tensor]:
     u, r : Tensor
         Tensors of the shape of ``x``. The slope ``du/dx`` is the cube of ``r``.
     """
-    r = torch.addcmul(_one(x.dtype, x.device), x, x, value=bound**-2).rsqrt_()
+    r = torch.addcmul(_cached_one(x.dtype, x.device), x, x, value=bound**-2).rsqrt_()
     return x * r, r
 
 
 @lru_cache
-def _one(dtype: torch.dtype, device: torch.device) -> Tensor:
+def _cached_one(dtype: torch.dtype, device: torch.device) -> Tensor:
     """Return the number one as a tensor, which is made once for each dtype and device."""
     with torch.inference_mode(False):
         return torch.ones((), dtype=dtype, device=device)

@@ -34,7 +34,7 @@ class Objective(Protocol):
 
 @dataclass
 class History:
-    """The course of training. Losses are means over the members, in nats a row.
+    """The course of training. Losses are means over the members, in nats per row.
 
     Attributes
     ----------
@@ -99,7 +99,7 @@ def train(
     n_iter_no_change : int
         The number of evaluations without an improvement that make a plateau.
     tol : float
-        An improvement lowers the loss by more than this, in nats a row.
+        An improvement lowers the loss by more than this, in nats per row.
     min_steps : int, default=0
         Evaluations during the first ``min_steps`` steps do not count towards a plateau.
     on_evaluation : callable, optional
@@ -160,7 +160,7 @@ def advance(
     n_steps: int,
     moments: dict[str, Tensor],
 ) -> float:
-    """Train a flow for a number of steps, in place, and return the mean loss in nats a row.
+    """Train a flow for a number of steps, in place, and return the mean loss in nats per row.
 
     ``moments`` holds the moments of AdamW, so that the next call continues as if training had never stopped. It is
     empty before the first call, and is changed in place.

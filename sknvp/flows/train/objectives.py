@@ -65,8 +65,8 @@ class NegativeLogLikelihood:
         self.x = x
         self.tail = tail
         self.context: Tensor | None = None
-        self.train_rows, self.train_weights = pad_rows(~validation, weights, len(weights), generator)
-        self.validation_rows, self.validation_weights = pad_rows(validation, weights, N_VALID, generator)
+        self.train_rows, self.train_weights = padded_member_rows(~validation, weights, len(weights), generator)
+        self.validation_rows, self.validation_weights = padded_member_rows(validation, weights, N_VALID, generator)
         self.batch_size = batch_size
         self.generator = generator
 
@@ -174,7 +174,9 @@ def heavy_tail(x: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
     return flow.log_prob(x)[0] + math.log(TRAINING_TAIL_WEIGHT)
 
 
-def pad_rows(chosen: Tensor, weights: Tensor, at_most: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def padded_member_rows(
+    chosen: Tensor, weights: Tensor, at_most: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
     """Arrange the chosen rows of all members as one rectangle.
 
     Parameters
