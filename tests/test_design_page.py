@@ -7,6 +7,10 @@ import ast
 import re
 from pathlib import Path
 
+import sknvp
+
+from .test_common import CASES
+
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "design.md"
 BLOCK = re.compile(r"(?<=```text\n)sknvp/.*?(?=```)", re.DOTALL)
@@ -45,6 +49,18 @@ def test_imports_run_downwards_only():
                 package = path.relative_to(ROOT).parts[: -node.level]
                 target = (*package, *(node.module or "").split("."))
                 assert target[:2] in {("sknvp", "flows"), ("sknvp", "_warn")}, f"{path}: {target}"
+
+
+def test_public_names_are_in_the_reference_and_estimators_in_the_table_of_laws():
+    reference = (ROOT / "docs" / "api.rst").read_text()
+    for name in sknvp.__all__:
+        if name != "flows":
+            assert f"sknvp.{name}\n" in reference
+    for name in sknvp.flows.__all__:
+        assert f"sknvp.flows.{name}\n" in reference
+    tried = {type(case.make()).__name__ for case in CASES.values()}
+    others = {"DensityClassifier", "DensityDisplay", "flows"}  # these hold no flow
+    assert tried == set(sknvp.__all__) - others
 
 
 if __name__ == "__main__":

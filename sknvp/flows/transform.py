@@ -32,16 +32,22 @@ class Transform(nn.Module):
     -----
     To write a transform:
 
-    1. Derive from `Transform` and define ``evaluate(x, context, inverse)``, made of PyTorch's operations. Autograd
-       finds all gradients, including the gradient of the context. Change no argument in place.
+    1. Choose the file in ``flows/layers`` whose first line describes the transform. Derive from `Transform` and define
+       ``evaluate(x, context, inverse)``, made of PyTorch's operations. Autograd finds all gradients, including the
+       gradient of the context, which a transform may ignore. Change no argument in place. No row and no member may
+       depend on another one, not in a single bit. If a direction has no closed form, find the root under
+       `torch.no_grad` and end with one Newton step whose slope is detached, ``x = root - (f(root) - z) / slope``: its
+       gradients are those of the root.
     2. In ``evaluate`` the columns come before the rows: ``x`` has shape (n_members, n_features, n_rows), the image has
        the same shape, and ``context`` has shape (n_members, n_context, n_rows). The log-determinant has shape
        (n_members, n_rows); an axis along which it is constant may have length one.
     3. Parameters have the member axis first, and at least two axes. Create them in double precision; a flow is
        converted as a whole. Numbers that are not trained are buffers.
     4. Define ``extra_repr``, so that the settings appear in ``print(flow)``.
-    5. Add a row to the table ``TRANSFORMS`` in ``tests/flows/builders.py``. The tests of the contract then check both
-       directions, both log-determinants and all gradients.
+    5. Add a row to the table ``TRANSFORMS`` in ``tests/flows/builders.py``, and one with extreme weights to
+       ``WITH_WEIGHTS``. The tests of the contract then check both directions, both log-determinants and all gradients:
+       ``python -m pytest tests/flows/test_contract.py -k NAME``. A public transform is also named in
+       ``flows/layers/__init__.py``, ``flows/__init__.py``, ``docs/api.rst`` and ``CHANGELOG.md``.
     6. Write gradients by hand only if the transform is made of many cheap operations: autograd then needs as much time
        to record the operations as the operations take. For this, derive from `AnalyticTransform`.
 
