@@ -11,10 +11,10 @@ from sklearn.utils import Tags
 from ._estimators.callbacks import Task, with_callbacks
 from ._estimators.conditional import ConditionalDensityMethods, standardized_context
 from ._estimators.docs import document
-from ._estimators.fitting import NO_EXPERTS, Experts, FlowFitter
-from ._estimators.learning import FittedFlow, Start, maximum_likelihood
+from ._estimators.fitter import NO_EXPERTS, Experts, FlowFitter
 from ._estimators.rows import Rows, check_weights, scaling_of
 from ._estimators.specify import real_nvp_specification
+from ._estimators.training import FittedFlow, Start, maximum_likelihood
 from ._experts.regression import regression_candidates
 from ._experts.stacking import stack, weights_by_name
 from ._experts.table import Table

@@ -10,10 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from ._estimators.density import FlowDensity
 from ._estimators.docs import document
-from ._estimators.fitting import NO_EXPERTS, Experts
-from ._estimators.learning import FittedFlow, Start
+from ._estimators.fitter import NO_EXPERTS, Experts
 from ._estimators.rows import Rows, scaling_of
 from ._estimators.specify import specify_real_nvp
+from ._estimators.training import FittedFlow, Start
 from ._experts.stacking import stack, weights_by_name
 from ._experts.table import Table
 from ._experts.unconditional import ExpertFitter

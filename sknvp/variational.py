@@ -15,9 +15,9 @@ from ._estimators.base import ensemble
 from ._estimators.density import DensityMethods
 from ._estimators.docs import document
 from ._estimators.evaluation import default_torch_modes, log_density
-from ._estimators.fitting import NO_EXPERTS
-from ._estimators.learning import report
+from ._estimators.fitter import NO_EXPERTS
 from ._estimators.specify import real_nvp_specification
+from ._estimators.training import report
 from ._variational.importance import MAX_TRUSTED_PARETO_K, effective_share, log_mean, pareto_k
 from ._variational.target import Target
 from ._warn import warn_caller

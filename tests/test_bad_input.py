@@ -147,7 +147,7 @@ def test_an_error_in_the_midst_of_training_loses_nothing(fitted, monkeypatch):
     def broken(*args, **kwargs):
         raise RuntimeError("in the midst")
 
-    parts = "learning.train", "specify.RealNVPSpecification", "fitting.FlowFitter._keep", "fitting.FlowFitter._tell"
+    parts = "training.train", "specify.RealNVPSpecification", "fitter.FlowFitter._keep", "fitter.FlowFitter._tell"
     for part in parts:
         with monkeypatch.context() as patch:
             patch.setattr(f"sknvp._estimators.{part}", broken)
@@ -164,7 +164,7 @@ def test_ctrl_c_keeps_a_usable_fit(monkeypatch):
     def interrupt(history):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sknvp._estimators.fitting.report", interrupt)
+    monkeypatch.setattr("sknvp._estimators.fitter.report", interrupt)
     with pytest.warns(UserWarning, match="interrupted by user"):
         estimator = small(verbose=True).fit(moons())
     assert len(estimator.loss_curve_) == 1

@@ -190,7 +190,7 @@ def test_a_failed_fit_loses_nothing(case, monkeypatch):
 
     fitted = case.make().fit(*case.data).set_params(random_state=1)
     before, state = case.answers(fitted), state_of(fitted)
-    training = "sknvp.variational" if isinstance(fitted, sknvp.VariationalRealNVP) else "sknvp._estimators.learning"
+    training = "sknvp.variational" if isinstance(fitted, sknvp.VariationalRealNVP) else "sknvp._estimators.training"
     other = [part.astype(np.float32) if isinstance(part, np.ndarray) else part for part in case.data]
     for part in (f"{training}.train", "sknvp._estimators.base.Ensemble"):
         with monkeypatch.context() as patch:

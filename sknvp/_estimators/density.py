@@ -11,7 +11,7 @@ from . import parameters as rule
 from .base import FlowEstimator
 from .callbacks import Task, with_callbacks
 from .evaluation import draw_rows, finite_log_density, new_generator
-from .fitting import FlowFitter
+from .fitter import FlowFitter
 from .rows import check_weights
 
 

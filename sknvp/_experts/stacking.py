@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._estimators.fitting import NO_EXPERTS, Experts
+from .._estimators.fitter import NO_EXPERTS, Experts
 from ..flows import Flow
 from ..flows.builders.specification import ExpertSpecification
 from .table import Table

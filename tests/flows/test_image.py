@@ -10,7 +10,7 @@ import torch
 from scipy import optimize, special, stats
 
 from sknvp.flows import ImageCoupling, Inverse, ResidualNetwork, image_real_nvp
-from sknvp.flows.builders.images import MARGIN, channel_half, checkerboard, logit, squeeze
+from sknvp.flows.builders.images import LOGIT_MARGIN, channel_half, checkerboard, logit, squeeze
 from sknvp.flows.layers.normalization import BatchNorm, statistics
 from sknvp.flows.train.objectives import Dequantized
 
@@ -160,9 +160,9 @@ def test_gradients_run_through_moving_statistics():
 def test_the_logit_is_scipys_and_finite_at_both_ends():
     x = np.linspace(0, 256, 9)
     z, log_det = logit(1, 256)(torch.tensor(x).view(1, -1, 1))
-    p = (x + MARGIN) / (256 + 2 * MARGIN)
+    p = (x + LOGIT_MARGIN) / (256 + 2 * LOGIT_MARGIN)
     np.testing.assert_allclose(z[0, :, 0], special.logit(p), rtol=1e-12)
-    slope = optimize.approx_fprime(p, special.logit, 1e-9).diagonal() / (256 + 2 * MARGIN)
+    slope = optimize.approx_fprime(p, special.logit, 1e-9).diagonal() / (256 + 2 * LOGIT_MARGIN)
     np.testing.assert_allclose(log_det[0], np.log(slope), atol=1e-5)
 
 
@@ -176,8 +176,8 @@ def test_an_untrained_flow_is_a_logistic_of_normals():
     """Couplings start as the identity, so that pixels are independent at all scales."""
     flow = multi_scale((1, 8, 8), 16, batch_norm=False)
     x = points(5, 64)
-    p = (x[0].numpy() + MARGIN) / (16 + 2 * MARGIN)
-    expected = (stats.norm.logpdf(special.logit(p)) - np.log(p * (1 - p) * (16 + 2 * MARGIN))).sum(1)
+    p = (x[0].numpy() + LOGIT_MARGIN) / (16 + 2 * LOGIT_MARGIN)
+    expected = (stats.norm.logpdf(special.logit(p)) - np.log(p * (1 - p) * (16 + 2 * LOGIT_MARGIN))).sum(1)
     np.testing.assert_allclose(flow.log_prob(x)[0].detach(), expected, rtol=1e-9)
 
 

@@ -19,7 +19,9 @@ from ..flows.train.objectives import NegativeLogLikelihood
 from .base import FlowEstimator, ensemble
 from .callbacks import CallbackSupportMixin, Task
 from .evaluation import default_torch_modes
-from .learning import (
+from .rows import Rows
+from .state import loaded_flow, saved_flow
+from .training import (
     FittedFlow,
     OnEvaluation,
     Start,
@@ -30,8 +32,6 @@ from .learning import (
     maximum_likelihood,
     report,
 )
-from .rows import Rows
-from .state import loaded_flow, saved_flow
 
 
 class Experts(NamedTuple):
