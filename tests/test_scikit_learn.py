@@ -240,6 +240,22 @@ def test_a_parameter_of_the_architecture_changes_the_flow(name):
     assert sizes[0] != sizes[1]
 
 
+@pytest.mark.parametrize(
+    ("settings", "shown", "not_shown"),
+    [
+        ({"batch_norm": True}, "BatchNorm", "SplineCoupling"),
+        ({"coupling": "spline"}, "SplineCoupling", "BatchNorm"),
+        ({"activation": "tanh"}, "activation='tanh'", "silu"),
+        ({"hidden_layer_sizes": (5, 7)}, ", 5, 7, ", "BatchNorm"),
+    ],
+    ids=str,
+)
+def test_the_printed_flow_shows_what_was_asked_for(settings, shown, not_shown):
+    text = str(small(max_iter=1, **settings).fit(normal_rows(50, 3)).flow_)
+    assert shown in text
+    assert not_shown not in text
+
+
 @pytest.mark.parametrize("name", COURSE)
 def test_a_parameter_of_training_changes_its_course(name):
     X = np.exp(normal_rows(200, 4)) * 2
