@@ -181,7 +181,7 @@ def draw(density, T, shape, folder):
         plt.imsave(folder / f"{name}.png", grid if shape[0] == 3 else grid[..., 0], cmap="gray")
     _, axes = plt.subplots()
     axes.plot(np.array(density.loss_curve_) / (T.shape[1] * np.log(2)))
-    axes.set(xlabel="look", ylabel="bits per dimension in training")
+    axes.set(xlabel="evaluation", ylabel="bits per dimension in training")
     plt.savefig(folder / "loss.png")
     plt.close()
 

@@ -33,7 +33,7 @@ to_bits = 64 * np.log(2)
 _, axes = plt.subplots(figsize=(6, 3.5))
 axes.plot(np.array(density.loss_curve_) / to_bits, label="training")
 axes.plot(-np.array(density.validation_scores_) / to_bits, label="held out")
-axes.set(xlabel="look, every 25 steps", ylabel="bits per dimension")
+axes.set(xlabel="evaluation, every 25 steps", ylabel="bits per dimension")
 axes.legend()
 
 # %%

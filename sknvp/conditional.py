@@ -205,7 +205,7 @@ class ConditionalRealNVPDensity(ConditionalDensityMethods, FlowFitter):
         ConvergenceWarning
             If training had not settled after ``max_iter`` epochs, a number of them being given.
         """
-        task = Task.root_task(self, 2)
+        task = Task.root(self, 2)
         with self._unchanged_on_error():
             task.begin(X)
             continues = self.warm_start and self._is_fitted

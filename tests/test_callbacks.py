@@ -90,7 +90,7 @@ def test_without_callbacks_in_scikit_learn_there_are_none(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.callback", None)
     try:
         importlib.reload(ours)
-        task = ours.Task.root_task(RealNVPDensity.__new__(object), 2)
+        task = ours.Task.root(RealNVPDensity.__new__(object), 2)
         assert not task.begin().part("train", 3).end()
         assert ours.with_callbacks(len)([1, 2]) == 2
     finally:

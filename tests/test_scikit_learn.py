@@ -125,6 +125,14 @@ def test_random_state_decides_every_bit(make):
     assert not np.array_equal(estimator.sample(9, random_state=3), estimator.sample(9, random_state=4))
 
 
+def test_random_state_decides_initial_weights_and_batches():
+    """Where nothing is held out and masks are fixed, nothing else is random."""
+    settings = {"early_stopping": False, "mask": "half", "max_iter": 3}
+    for batch_size in (10**9, 50):
+        a, b = (small(**settings, batch_size=batch_size, random_state=seed).fit(moons()) for seed in (0, 1))
+        assert not np.array_equal(a.score_samples(moons()), b.score_samples(moons()))
+
+
 def test_a_random_state_instance_moves_on():
     rng = np.random.RandomState(0)
     a, b = (small(max_iter=3, random_state=rng).fit(moons()).score(moons()) for _ in range(2))

@@ -15,7 +15,7 @@ from .. import __version__
 from ..flows import Ensemble, Flow
 from ..flows.builders.specification import ExpertSpecification, Specification
 from . import parameters as rule
-from .evaluation import default_torch_modes
+from .evaluation import RandomState, default_torch_modes, draw_rows, new_generator
 from .state import loaded_flow, saved_flow, usable_device
 
 FORMAT = 2  # the version of the pickles; it rises whenever a fitted estimator's state gets another meaning
@@ -33,7 +33,8 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
     """
 
     device: str
-    random_state: int | np.random.RandomState | None
+    learning_rate_init: float
+    random_state: RandomState
 
     _rules: ClassVar[dict[str, rule.Rule]] = {}
 
@@ -65,6 +66,15 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
         """Check X, and return it as float64 or float32; its columns are remembered (``reset``) or compared."""
         rows: NDArray[Any] = validate_data(self, X, dtype=FLOATS, reset=reset, ensure_min_samples=n_least)
         return rows
+
+    def _draw(self, n_rows: int, random_state: RandomState, context: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Draw finite rows from the fitted density, each given its row of the context if there is any."""
+        other_cure = ", or with early_stopping=True" if hasattr(self, "early_stopping") else ""
+        message = (
+            "learning_rate_init must be small enough for training not to diverge, got a flow that puts rows beyond all "
+            f"numbers with {self.learning_rate_init!r}. Fit with a smaller one{other_cure}."
+        )
+        return draw_rows(self._density, n_rows, new_generator(random_state), message, context)
 
     @contextmanager
     def _unchanged_on_error(self) -> Iterator[None]:

@@ -34,7 +34,7 @@ class Task:
         self.context = context
 
     @classmethod
-    def root_task(cls, estimator: Any, n_parts: int) -> "Task":
+    def root(cls, estimator: Any, n_parts: int) -> "Task":
         """Return the task that all others are part of; it must be made before anything can fail."""
         begin = getattr(estimator, "_init_callback_context", None)  # scikit-learn's, for estimators to call
         return cls(estimator, begin and begin(max_subtasks=n_parts))

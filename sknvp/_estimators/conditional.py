@@ -14,8 +14,7 @@ from ..flows.builders.specification import RealNVPSpecification, Specification
 from ..flows.summaries import mean, noise_points, quantile
 from . import parameters as rule
 from .base import FLOATS, FlowEstimator
-from .density import overflow_message
-from .evaluation import default_torch_modes, draw_given, evaluate, finite_log_density, new_generator
+from .evaluation import default_torch_modes, evaluate, finite_log_density
 
 MAX_CONTEXT = 1e18  # standard deviations; the square of it is finite in every dtype
 N_POINTS = 100  # the number of points of noise that `predict` averages over if there is one target, ...
@@ -28,8 +27,6 @@ class ConditionalDensityMethods(RegressorMixin, FlowEstimator):  # type: ignore[
     n_outputs_: int
     _squeeze: bool
     _specification: RealNVPSpecification
-
-    learning_rate_init: float
 
     def _check_pairs(self, X: ArrayLike, y: ArrayLike, *, reset: bool, n_least: int = 1) -> NDArray[Any]:
         """Check rows and targets, and return them side by side, float64 or float32 as the rows are."""
@@ -117,7 +114,7 @@ class ConditionalDensityMethods(RegressorMixin, FlowEstimator):  # type: ignore[
         check_is_fitted(self)
         rule.check("n_samples", n_samples, rule.integer(1))
         context = np.repeat(self._context(self._check_rows(X, reset=False)), n_samples, axis=0)
-        y = draw_given(self._density, context, new_generator(random_state), overflow_message(self))
+        y = self._draw(len(context), random_state, context)
         return self._as_in_fit(y.reshape(-1, n_samples, self.n_outputs_))
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:

@@ -10,24 +10,13 @@ from sklearn.utils.validation import check_is_fitted
 from . import parameters as rule
 from .base import FlowEstimator
 from .callbacks import Task, with_callbacks
-from .evaluation import draw_rows, finite_log_density, new_generator
+from .evaluation import finite_log_density
 from .fitter import FlowFitter
 from .rows import check_weights
 
 
-def overflow_message(estimator: Any) -> str:
-    """Return the message of the error for an estimator whose flow draws no finite rows."""
-    other_cure = ", or with early_stopping=True" if hasattr(estimator, "early_stopping") else ""
-    return (
-        "learning_rate_init must be small enough for training not to diverge, got a flow that puts rows beyond all "
-        f"numbers with {estimator.learning_rate_init!r}. Fit with a smaller one{other_cure}."
-    )
-
-
 class DensityMethods(DensityMixin, FlowEstimator):  # type: ignore[misc]
     """The methods of a fitted density: `score_samples`, `score` and `sample`."""
-
-    learning_rate_init: float
 
     def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
         """Compute the log-density of each row.
@@ -84,7 +73,7 @@ class DensityMethods(DensityMixin, FlowEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         rule.check("n_samples", n_samples, rule.integer(1))
-        return draw_rows(self._density, int(n_samples), new_generator(random_state), overflow_message(self))
+        return self._draw(int(n_samples), random_state)
 
 
 class FlowDensity(DensityMethods, FlowFitter):
@@ -123,7 +112,7 @@ class FlowDensity(DensityMethods, FlowFitter):
         ConvergenceWarning
             If training had not settled after ``max_iter`` epochs, a number of them being given.
         """
-        task = Task.root_task(self, 2)
+        task = Task.root(self, 2)
         with self._unchanged_on_error():
             task.begin(X)
             continues = self.warm_start and self._is_fitted

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from ..flows import Ensemble
 
+RandomState = int | np.random.RandomState | None  # what scikit-learn's `check_random_state` takes
+
 LEAST_LOG_DENSITY = -1e300  # nats; every density underflows there, and a sum of such scores is still finite
 MAX_REDRAWS = 20  # how often rows that overflowed are drawn again
 
@@ -86,39 +88,33 @@ def finite_log_density(density: Ensemble, x: NDArray[Any], context: NDArray[Any]
     return finite
 
 
-def new_generator(random_state: int | np.random.RandomState | None) -> torch.Generator:
+def new_generator(random_state: RandomState) -> torch.Generator:
     """Make a torch generator whose seed is the next number of a random state."""
     return torch.Generator().manual_seed(int(check_random_state(random_state).randint(2**31 - 1)))
 
 
-def draw_rows(density: Ensemble, n_rows: int, generator: torch.Generator, cure: str) -> NDArray[Any]:
-    """Draw rows from a density without context, shape (n_rows, n_features); see `draw_finite`."""
-    counts = np.empty((n_rows, 0))
-    return evaluate(
-        lambda batch: draw_finite(density, len(batch), generator, cure), density.chunk_size, density.reference, counts
-    )
-
-
-def draw_given(density: Ensemble, context: NDArray[Any], generator: torch.Generator, cure: str) -> NDArray[Any]:
-    """Draw a row for each row of the context; see `draw_finite`."""
-    return evaluate(
-        lambda batch: draw_finite(density, len(batch), generator, cure, batch),
-        density.chunk_size,
-        density.reference,
-        context,
-    )
-
-
-def draw_finite(
-    density: Ensemble, n_rows: int, generator: torch.Generator, cure: str, context: Tensor | None = None
-) -> Tensor:
-    """Draw finite rows: a row that overflows, as flows give that have diverged in training, is drawn again.
+def draw_rows(
+    density: Ensemble, n_rows: int, generator: torch.Generator, message: str, context: NDArray[Any] | None = None
+) -> NDArray[Any]:
+    """Draw finite rows, each given its row of the context if there is any, shape (n_rows, n_features).
 
     Raises
     ------
     ValueError
-        With ``cure`` as its message, if some row overflows in every one of `MAX_REDRAWS` draws.
+        With this message, if some row overflows in every one of `MAX_REDRAWS` draws.
     """
+
+    def draw(batch: Tensor) -> Tensor:
+        return _draw_finite(density, len(batch), generator, message, None if context is None else batch)
+
+    places = np.empty((n_rows, 0)) if context is None else context
+    return evaluate(draw, density.chunk_size, density.reference, places)
+
+
+def _draw_finite(
+    density: Ensemble, n_rows: int, generator: torch.Generator, message: str, context: Tensor | None
+) -> Tensor:
+    """Draw rows, and draw those again that overflow, as happens to flows that have diverged in training."""
     rows = density.sample(n_rows, context, generator)
     for _ in range(MAX_REDRAWS):
         overflowed = ~rows.isfinite().all(1)
@@ -126,4 +122,4 @@ def draw_finite(
             return rows
         given = None if context is None else context[overflowed]
         rows[overflowed] = density.sample(int(overflowed.sum()), given, generator)
-    raise ValueError(cure)
+    raise ValueError(message)

@@ -74,7 +74,7 @@ class RealNVPSpecification(TabularSpecification):
     coupling: str  # "affine" or "spline"
     batch_norm: bool = False  # whether batch normalisation stands between every two couplings
     context: Scaling | None = None  # of the columns that the density is conditioned on, or None for no condition
-    bounds: tuple[Array, Array] | None = None  # low and high, each of shape (n_features,), or None for no bounds
+    bounds: tuple[Array, Array] | None = None  # low and high, shape (n_features,); for variational fits alone
 
     def _assemble(self, generator: torch.Generator | None) -> Flow:
         settings: dict[str, Any] = {
@@ -133,7 +133,7 @@ class ExpertSpecification(TabularSpecification):
     name: ClassVar[str]  # in `stacking_weights_`
     make: ClassVar[Callable[..., Flow]]
 
-    def _assemble(self, generator: torch.Generator | None = None) -> Flow:
+    def _assemble(self, generator: torch.Generator | None) -> Flow:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         own = {name: value for name, value in values.items() if name not in ("scaling", "dtype")}
         arguments = {name: torch.tensor(v) if isinstance(v, np.ndarray) else v for name, v in own.items()}
