@@ -39,7 +39,8 @@ class ConditionalRealNVPDensity(ConditionalDensityMethods, FlowFitter):
     With ``stacking`` a linear regression with t-distributed noise stands beside the flows, with the weight under which
     the rows that were held out are likeliest: where little is known a line is hard to beat.
 
-    Log-densities are in nats, in the units of ``y``. A constant target counts as a normal one of variance one.
+    Log-densities are in nats, in the units of ``y``. All probability of a constant
+    target lies at its value, where it adds nothing to the log-density; each other value of it takes 69 nats off.
 
     Parameters
     ----------
@@ -95,8 +96,9 @@ class ConditionalRealNVPDensity(ConditionalDensityMethods, FlowFitter):
     Notes
     -----
     Being a regressor it can stand wherever scikit-learn wants one, but `score` is the total log-likelihood, which a
-    :class:`~sklearn.model_selection.GridSearchCV` then maximises. Flows are trained in float32, and compute in the
-    dtype of ``X``, float32 or else float64, once they are.
+    :class:`~sklearn.model_selection.GridSearchCV` then maximises. Flows are trained in float32. Once fitted, they
+    compute in float32 if both ``X`` and ``y`` are float32, and otherwise in float64. Targets are returned in the dtype
+    of ``y``, float32 or else float64.
 
     References
     ----------

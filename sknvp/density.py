@@ -1,7 +1,6 @@
 """Density estimation with Real NVP flows."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from ._estimators.density import FlowDensity
 from ._estimators.docs import document
 from ._estimators.fitter import NO_EXPERTS, Experts
-from ._estimators.rows import Rows, scaling_of
+from ._estimators.rows import Rows, scaling_in_columns
 from ._estimators.specify import specify_real_nvp
 from ._estimators.training import FittedFlow, Start
 from ._experts.stacking import stack, weights_by_name
@@ -41,8 +40,8 @@ class RealNVPDensity(FlowDensity):
     ``stacking_weights_`` tells them. With ``stacking=False`` it is the flows' alone.
 
     Methods and their meaning follow :class:`sklearn.neighbors.KernelDensity`. Log-densities are in nats, in the
-    units of ``X``: the Jacobian of the standardisation is part of them. A constant column counts as a normal one of
-    variance one.
+    units of ``X``: the Jacobian of the standardisation is part of them. All probability of a constant
+    column lies at its value, where it adds nothing to the log-density; each other value of it takes 69 nats off.
 
     Parameters
     ----------
@@ -179,8 +178,7 @@ class RealNVPDensity(FlowDensity):
         if not self.stacking or not fitted.validation.any():
             return NO_EXPERTS
         assert isinstance(start.specification, TabularSpecification)
-        columns = start.specification.scaling.columns  # a warm start keeps them, whatever varies in the new rows
-        scaling = replace(scaling_of(rows.x, rows.weights), columns=columns)
+        scaling = scaling_in_columns(rows, start.specification.scaling)
         table = Table.of(scaling, rows, fitted.validation, rng)
         return stack(fitted.flow, table, lambda: ExpertFitter(table, rng).candidates())
 

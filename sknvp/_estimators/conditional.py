@@ -15,6 +15,7 @@ from ..flows.summaries import mean, noise_points, quantile
 from . import parameters as rule
 from .base import FLOATS, FlowEstimator
 from .evaluation import default_torch_modes, evaluate, finite_log_density
+from .rows import restore_constants
 
 MAX_CONTEXT = 1e18  # standard deviations; the square of it is finite in every dtype
 N_POINTS = 100  # the number of points of noise that `predict` averages over if there is one target, ...
@@ -26,23 +27,25 @@ class ConditionalDensityMethods(RegressorMixin, FlowEstimator):  # type: ignore[
 
     n_outputs_: int
     _squeeze: bool
+    _target_dtype: str  # the dtype of the targets that were fitted, in which targets are returned
     _specification: RealNVPSpecification
 
     def _check_pairs(self, X: ArrayLike, y: ArrayLike, *, reset: bool, n_least: int = 1) -> NDArray[Any]:
-        """Check rows and targets, and return them side by side, float64 or float32 as the rows are."""
+        """Check rows and targets, and return them side by side, as float32 if both are that and else as float64."""
         refuse_missing_targets(y)
         rows, _ = validate_data(
             self, X, y, dtype=FLOATS, reset=reset, ensure_min_samples=n_least, multi_output=True, y_numeric=True
         )
-        targets = check_array(y, ensure_2d=False, dtype=rows.dtype, input_name="y")
+        targets = check_array(y, ensure_2d=False, dtype=FLOATS, input_name="y")
         if reset:
             self._squeeze, self.n_outputs_ = targets.ndim == 1, 1 if targets.ndim == 1 else targets.shape[1]
+            self._target_dtype = targets.dtype.name
         targets = targets.reshape(len(rows), -1)
         if targets.shape[1] != self.n_outputs_:
             raise ValueError(f"y must have {self.n_outputs_} columns, as in fit, got {targets.shape[1]}.")
         with np.errstate(over="ignore"):
             if not np.isfinite(np.ptp(targets, axis=0)).all():
-                raise ValueError(f"y must span less than {np.finfo(rows.dtype).max:.1e}. Divide it by a constant.")
+                raise ValueError(f"y must span less than {np.finfo(targets.dtype).max:.1e}. Divide it by a constant.")
         return np.concatenate([rows, targets], 1)
 
     def _context(self, rows: NDArray[Any]) -> NDArray[Any]:
@@ -68,6 +71,7 @@ class ConditionalDensityMethods(RegressorMixin, FlowEstimator):  # type: ignore[
         check_is_fitted(self)
         pairs = self._check_pairs(X, self.predict(X) if y is None else y, reset=False)
         rows, targets = np.split(pairs, [self.n_features_in_], axis=1)
+        targets = restore_constants(targets, self._specification.scaling)
         return finite_log_density(self._density, targets, self._context(rows))
 
     def score(self, X: ArrayLike, y: ArrayLike) -> float:
@@ -104,7 +108,8 @@ class ConditionalDensityMethods(RegressorMixin, FlowEstimator):  # type: ignore[
         Returns
         -------
         y : ndarray of shape (n_rows, n_samples) or (n_rows, n_samples, n_outputs)
-            Independent draws, of the dtype that was fitted; of the former shape if ``y`` had one dimension in `fit`.
+            Independent draws, of the dtype of the ``y`` that was fitted; of the former shape if ``y`` had one dimension
+            in `fit`.
 
         Raises
         ------
@@ -133,7 +138,7 @@ class ConditionalDensityMethods(RegressorMixin, FlowEstimator):  # type: ignore[
         Returns
         -------
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            Of the dtype that was fitted.
+            Of the dtype of the ``y`` that was fitted.
         """
         check_is_fitted(self)
         context, density = self._context(self._check_rows(X, reset=False)), self._density
@@ -162,7 +167,7 @@ class ConditionalDensityMethods(RegressorMixin, FlowEstimator):  # type: ignore[
         Returns
         -------
         y : ndarray of shape (n_samples,) or (n_samples, n_quantiles)
-            Of the dtype that was fitted; of the former shape if ``q`` is a number.
+            Of the dtype of the ``y`` that was fitted; of the former shape if ``q`` is a number.
 
         Raises
         ------
@@ -183,12 +188,16 @@ class ConditionalDensityMethods(RegressorMixin, FlowEstimator):  # type: ignore[
         def quantiles(context: Tensor) -> Tensor:
             return torch.stack([quantile(density, float(share), context) for share in np.atleast_1d(shares)], 1)
 
-        y = evaluate(quantiles, density.chunk_size, density.reference, context).astype(self._specification.dtype)
+        if len(self._specification.scaling.columns):
+            y = evaluate(quantiles, density.chunk_size, density.reference, context)
+        else:  # the target is constant
+            y = np.full((len(context), shares.size), self._specification.scaling.loc)
+        y = y.astype(self._target_dtype)
         return y if shares.ndim else y[:, 0]
 
     def _as_in_fit(self, y: NDArray[Any]) -> NDArray[Any]:
-        """Return targets in the dtype that was fitted, with one dimension less if ``y`` had but one."""
-        y = y.astype(self._specification.dtype)
+        """Return targets in the dtype of those that were fitted, with one dimension less if ``y`` had but one."""
+        y = y.astype(self._target_dtype)
         return y[..., 0] if self._squeeze else y
 
 

@@ -7,12 +7,13 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import DensityMixin
 from sklearn.utils.validation import check_is_fitted
 
+from ..flows.builders.specification import TabularSpecification
 from . import parameters as rule
 from .base import FlowEstimator
 from .callbacks import Task, with_callbacks
 from .evaluation import finite_log_density
 from .fitter import FlowFitter
-from .rows import check_weights
+from .rows import check_weights, restore_constants
 
 
 class DensityMethods(DensityMixin, FlowEstimator):  # type: ignore[misc]
@@ -32,7 +33,10 @@ class DensityMethods(DensityMixin, FlowEstimator):  # type: ignore[misc]
             In nats, in the units of the ``X`` that was fitted.
         """
         check_is_fitted(self)
-        return finite_log_density(self._density, self._check_rows(X, reset=False))
+        rows = self._check_rows(X, reset=False)
+        if isinstance(self._specification, TabularSpecification):
+            rows = restore_constants(rows, self._specification.scaling)
+        return finite_log_density(self._density, rows)
 
     def score(self, X: ArrayLike, y: Any = None) -> float:
         """Compute the total log-likelihood of the rows.

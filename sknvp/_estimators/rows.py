@@ -111,11 +111,36 @@ def location_and_scale(
 
 
 def scaling_of(X: NDArray[Any], weights: NDArray[np.float64], standardize: bool = True) -> Scaling:
-    """Measure the location and the scale of each column, zero and one without ``standardize``."""
+    """Measure the location and the scale of each column.
+
+    Without ``standardize`` they are zero and one, but for the location of a constant column, which is its value.
+    """
     loc, scale, varies = location_and_scale(X, weights)
     if not standardize:
-        loc, scale = np.zeros_like(loc), np.ones_like(scale)
+        loc, scale = np.where(varies, 0.0, loc), np.ones_like(scale)
     return Scaling(loc, scale, np.flatnonzero(varies))
+
+
+def scaling_in_columns(rows: Rows, earlier: Scaling) -> Scaling:
+    """Measure location and scale anew in the columns that vary in an earlier scaling, and keep the other columns."""
+    now = scaling_of(rows.x, rows.weights)
+    varies = np.isin(np.arange(len(earlier.loc)), earlier.columns)
+    return Scaling(np.where(varies, now.loc, earlier.loc), np.where(varies, now.scale, earlier.scale), earlier.columns)
+
+
+def restore_constants(X: NDArray[Any], scaling: Scaling) -> NDArray[Any]:
+    """Return rows in float64 if a number equals a constant column's value only once that is rounded to their dtype.
+
+    So a constant 0.1 that was fitted in float64 is found again in rows of float32.
+    """
+    constant = np.setdiff1d(np.arange(len(scaling.loc)), scaling.columns)
+    exact = scaling.loc[constant]
+    rounded = exact.astype(X.dtype)
+    if (rounded == exact).all():
+        return X
+    restored = X.astype(np.float64)
+    restored[:, constant] = np.where(X[:, constant] == rounded, exact, restored[:, constant])
+    return restored
 
 
 def _limits(X: NDArray[Any], weights: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..flows import Flow, StandardNormal
+from ..flows import Flow
 from ..flows.builders.specification import ImageSpecification, Specification, TabularSpecification
-from ..flows.builders.tabular import without_standardization
+from ..flows.builders.tabular import point_masses, without_standardization
 from ..flows.train import EVALUATION_STEPS, History, advance, train
 from ..flows.train.objectives import Dequantized, NegativeLogLikelihood, heavy_tail
 from .evaluation import to_tensor
@@ -212,12 +212,14 @@ def standardized_rows(
     centre, spread = np.zeros_like(loc), np.ones_like(scale)
     if not standardize:
         centre, spread, _ = location_and_scale(rows.x, rows.weights)
+        centre -= loc
     with np.errstate(over="ignore"):
         z = np.clip((rows.x - loc) / scale, centre - MAX_STANDARDIZED * spread, centre + MAX_STANDARDIZED * spread)
     x, columns = to_tensor(z, reference), scaling.columns
     tail = heavy_tail(x[:, columns], to_tensor(centre[columns], reference), to_tensor(spread[columns], reference))
     constant = np.setdiff1d(np.arange(rows.x.shape[1]), columns)  # these columns count in the tail as in the flow
-    return x, tail + StandardNormal(len(constant)).log_prob(x[:, constant])
+    masses = point_masses(*(to_tensor(array[constant], reference) for array in (loc, scale)))
+    return x, tail + masses.log_prob(x[:, constant])
 
 
 def with_learned(flow: Flow, trained: Flow) -> Flow:

@@ -4,7 +4,7 @@ Everything here takes and returns tensors. Everything that is learned has a lead
 ``n_members`` independent flows of the same shape, which are evaluated and trained in the same operations.
 """
 
-from .bases import Base, GaussianMixture, Kernels, Product, StandardNormal, StudentT
+from .bases import Base, GaussianMixture, Kernels, PointMass, Product, StandardNormal, StudentT
 from .builders.images import image_real_nvp
 from .builders.tabular import bounded_real_nvp, planar_flow, real_nvp
 from .combine import Chain, Inverse, Select
@@ -45,6 +45,7 @@ __all__ = [
     "LULinear",
     "Permute",
     "Planar",
+    "PointMass",
     "Product",
     "ResidualNetwork",
     "Select",

@@ -9,7 +9,7 @@ from scipy import stats
 from sklearn.mixture import GaussianMixture as SklearnMixture
 from sklearn.neighbors import KernelDensity
 
-from sknvp.flows import Product, StandardNormal, StudentT
+from sknvp.flows import PointMass, Product, StandardNormal, StudentT
 from sknvp.flows.bases.base import logsumexp
 
 from .builders import DTYPE, generator, randn, random_kernels, random_mixture
@@ -19,7 +19,7 @@ BASES = {
     "gaussian mixture": lambda m, d: random_mixture(m, 3, d),
     "kernels": random_kernels,
     "student t": lambda m, d: StudentT(d, 4),
-    "product": lambda m, d: Product(random_kernels(m, d - d // 2), torch.arange(0, d, 2), d),
+    "product": lambda m, d: Product(random_kernels(m, d - d // 2), torch.arange(0, d, 2), StandardNormal(d // 2)),
 }
 
 
@@ -73,7 +73,7 @@ def test_a_product_adds_the_log_densities_of_its_parts():
     base, z = random_kernels(2, 2), randn(2, 6, 5)
     columns = torch.tensor([3, 1])
     expected = base.log_prob(z[..., [3, 1]]) + StandardNormal(3).log_prob(z[..., [0, 2, 4]])
-    torch.testing.assert_close(Product(base, columns, 5).log_prob(z), expected)
+    torch.testing.assert_close(Product(base, columns, StandardNormal(3)).log_prob(z), expected)
 
 
 @pytest.mark.parametrize("n_features", [1, 2])
@@ -113,8 +113,18 @@ def test_logsumexp_is_that_of_torch():
 
 def test_the_distribution_function_of_a_product_is_that_of_its_parts():
     z, columns = randn(2, 6, 3), torch.tensor([2, 0])
-    below = Product(StudentT(2, 4), columns, 3).cdf(z)
+    below = Product(StudentT(2, 4), columns, StandardNormal(1)).cdf(z)
     torch.testing.assert_close(below[..., columns], StudentT(2, 4).cdf(z[..., columns]), rtol=0, atol=0)
     np.testing.assert_allclose(below[..., 1], stats.norm.cdf(z[..., 1]), rtol=1e-12)
-    nothing_varies = Product(StudentT(0, 4), torch.arange(0), 1)
+    nothing_varies = Product(StudentT(0, 4), torch.arange(0), StandardNormal(1))
     np.testing.assert_allclose(nothing_varies.cdf(z[..., :1]), stats.norm.cdf(z[..., :1]), rtol=1e-12)
+
+
+def test_a_point_mass_is_a_probability_at_zero():
+    base = PointMass(torch.tensor([0.0, 1e-9], dtype=DTYPE))
+    z = torch.tensor([[0.0, 0.0], [0.0, 1e-10], [1e-300, 0.0], [-5.0, 1e-8]], dtype=DTYPE)
+    expected = torch.tensor([0.0, 0.0, 1.0, 2.0], dtype=DTYPE) * math.log(1e-30)
+    torch.testing.assert_close(base.log_prob(z), expected)
+    torch.testing.assert_close(base.cdf(z)[:, 0], torch.tensor([1.0, 1.0, 1.0, 0.0], dtype=DTYPE))
+    assert not base.sample((2, 3), randn(1)).any()
+    assert not base.grad_log_prob(z).any()

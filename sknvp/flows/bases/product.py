@@ -4,13 +4,10 @@ import torch
 from torch import Tensor
 
 from .base import Base
-from .normal import StandardNormal
 
 
 class Product(Base):
-    """The product of a base distribution of some columns and of standard normals for all other columns.
-
-    The chosen columns and the other columns are independent.
+    """The product of two distributions, one of some columns and one of all other columns, which are independent.
 
     Parameters
     ----------
@@ -18,20 +15,20 @@ class Product(Base):
         The base distribution of the chosen columns.
     columns : Tensor of shape (n_chosen,), dtype int64
         The numbers of the chosen columns.
-    n_features : int
-        The number of all columns.
+    rest : Base
+        The distribution of the other columns, in the order of their numbers.
     """
 
     columns: Tensor
     others: Tensor
 
-    def __init__(self, base: Base, columns: Tensor, n_features: int) -> None:
+    def __init__(self, base: Base, columns: Tensor, rest: Base) -> None:
         super().__init__()
         self.base = base
-        self.rest = StandardNormal(n_features - len(columns))
+        self.rest = rest
+        self.n_features = len(columns) + rest.n_features
         self.register_buffer("columns", columns)
-        self.register_buffer("others", torch.tensor([j for j in range(n_features) if j not in columns.tolist()]).long())
-        self.n_features = n_features
+        self.register_buffer("others", other_columns(columns, self.n_features))
 
     @property
     def width(self) -> int:
@@ -55,3 +52,10 @@ class Product(Base):
         joined[..., self.columns] = chosen
         joined[..., self.others] = rest
         return joined
+
+
+def other_columns(columns: Tensor, n_features: int) -> Tensor:
+    """Return the numbers of the columns that are not among the given ones, in rising order."""
+    other = torch.ones(n_features, dtype=torch.bool, device=columns.device)
+    other[columns] = False
+    return other.nonzero()[:, 0]

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..bases import Base, Product, StandardNormal
+from ..bases import Base, PointMass, Product, StandardNormal
+from ..bases.product import other_columns
 from ..combine import Chain, Select
 from ..flow import Flow
 from ..layers import (
@@ -22,6 +23,8 @@ from ..layers import (
 )
 from ..networks import Conditioner
 from ..transform import Transform
+
+CONSTANT_TOLERANCE = 8.0  # a number this many units of rounding away from a constant counts as the constant
 
 COUPLINGS: dict[str, type[Coupling]] = {"affine": AffineCoupling, "spline": SplineCoupling}
 
@@ -46,8 +49,8 @@ def real_nvp(
     loc, scale : Tensor of shape (n_features,)
         The location and the scale of the data, whose dtype the flow has.
     columns : Tensor of shape (n_varying,), dtype int64
-        The columns that vary, to which couplings are applied; the other columns stay standard normal in standardised
-        units.
+        The columns that vary, to which couplings are applied. Every other column is constant: all its probability lies
+        at its location.
     masks : Tensor of shape (n_members, n_layers, n_varying), dtype bool
         True where a column conditions; see `masks`. A single column has nothing to condition on. It is transformed in
         every layer, and always by splines, since scaling and shifting a normal column gives a normal column.
@@ -144,11 +147,17 @@ def planar_flow(
 def standardized(loc: Tensor, scale: Tensor, columns: Tensor, body: Transform, base: Base, n_members: int) -> Flow:
     """Build a flow that standardises, and then applies ``body`` and ``base`` to the chosen columns.
 
-    The other columns are standard normal in standardised units.
+    All probability of the other columns lies at their locations, up to rounding errors.
     """
     if len(columns) < len(loc):
-        body, base = Select(body, columns), Product(base, columns, len(loc))
+        others = other_columns(columns, len(loc))
+        body, base = Select(body, columns), Product(base, columns, point_masses(loc[others], scale[others]))
     return Flow(Chain(Standardize(loc, scale), body), base, n_members).to(loc.dtype)
+
+
+def point_masses(loc: Tensor, scale: Tensor) -> PointMass:
+    """Return the distribution of constant columns in standardised units, with room for rounding errors."""
+    return PointMass(CONSTANT_TOLERANCE * torch.finfo(loc.dtype).eps * loc.abs() / scale)
 
 
 def without_standardization(flow: Flow) -> Flow:
