@@ -176,7 +176,13 @@ class ConditionalRealNVPDensity(ConditionalDensityMethods, FlowFitter):
         return tags
 
     @with_callbacks
-    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
         """Fit the flows to pairs of rows and targets.
 
         If anything raises, what was fitted before stays as it was. Ctrl-C ends training early with the best weights
@@ -191,6 +197,12 @@ class ConditionalRealNVPDensity(ConditionalDensityMethods, FlowFitter):
         sample_weight : array-like of shape (n_samples,), default=None
             How often each pair counts, not negative. One of weight zero is as if absent, one of weight two as if it
             were there twice.
+        groups : array-like of shape (n_samples,), default=None
+            The group of each pair, as in :class:`sklearn.model_selection.GroupKFold`. Pairs that are held out for
+            validation must be new to the flow, so give pairs that depend on each other one label: those of a patient, a
+            machine or a source, or in time blocks of pairs that follow each other, such as
+            ``np.arange(len(X)) * 8 // len(X)``. Each group is held out as a whole. None: all pairs are independent,
+            apart from pairs that are equal or nearly so. ``np.arange(len(X))`` says that all are.
 
         Returns
         -------
@@ -200,10 +212,13 @@ class ConditionalRealNVPDensity(ConditionalDensityMethods, FlowFitter):
         Raises
         ------
         ValueError
-            If a parameter, ``X``, ``y`` or ``sample_weight`` breaks its rule.
+            If a parameter, ``X``, ``y``, ``sample_weight`` or ``groups`` breaks its rule.
 
         Warns
         -----
+        UserWarning
+            If ``groups`` is None and the pairs do not look independent: most have near copies, many lie on the line
+            between two others, or each is near the one before.
         ConvergenceWarning
             If training had not settled after ``max_iter`` epochs, a number of them being given.
         """
@@ -213,7 +228,8 @@ class ConditionalRealNVPDensity(ConditionalDensityMethods, FlowFitter):
             continues = self.warm_start and self._is_fitted
             device = self._check_parameters()
             pairs = self._check_pairs(X, y, reset=not continues, n_least=2)
-            rows = self._merge(pairs, check_weights(sample_weight, pairs), n_given=self.n_features_in_)
+            weights = check_weights(sample_weight, pairs)
+            rows = self._rows_to_fit(pairs, weights, groups, n_given=self.n_features_in_)
             self._fit_rows(rows, device, continues, task)
             task.end(X)
         return self

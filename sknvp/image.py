@@ -125,6 +125,7 @@ class RealNVPImageDensity(LatentMixin, FlowDensity):
     """
 
     _architecture_parameters = ("n_levels", "n_filters", "n_blocks", "batch_norm")
+    _finds_dependence = False  # images of few levels repeat each other in most pixels
     _advice = "Raise max_iter or learning_rate_init."
 
     image_shape: tuple[int, int, int] | None
@@ -183,7 +184,13 @@ class RealNVPImageDensity(LatentMixin, FlowDensity):
         tags.input_tags.positive_only = True
         return tags
 
-    def fit(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: Any = None,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
         """Fit the flow to images.
 
         If anything raises, what was fitted before stays as it was. Ctrl-C ends training early with the best weights so
@@ -197,6 +204,8 @@ class RealNVPImageDensity(LatentMixin, FlowDensity):
             Not used, present for API consistency by convention.
         sample_weight : array-like of shape (n_samples,), default=None
             How often each image counts, not negative. With ``batch_norm`` all weights but zeros must be the same.
+        groups : array-like of shape (n_samples,), default=None
+            The group of each image, such as the person in it; images of a group are held out together.
 
         Returns
         -------
@@ -206,14 +215,14 @@ class RealNVPImageDensity(LatentMixin, FlowDensity):
         Raises
         ------
         ValueError
-            If a parameter, ``X`` or ``sample_weight`` breaks its rule.
+            If a parameter, ``X``, ``sample_weight`` or ``groups`` breaks its rule.
 
         Warns
         -----
         ConvergenceWarning
             If training had not settled after ``max_iter`` epochs, a number of them being given.
         """
-        return super().fit(X, y, sample_weight)
+        return super().fit(X, y, sample_weight, groups)
 
     def partial_fit(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Train the flow for one epoch on images, which may be a part of a stream; a first call starts a new flow.
@@ -368,8 +377,14 @@ class RealNVPImageDensity(LatentMixin, FlowDensity):
             self._pixel_dtype = _dtype_of_levels(self.n_levels, rows.dtype).name
         return _as_pixels(rows, self.n_levels if reset else self._specification.n_levels)
 
-    def _merge(self, table: NDArray[Any], weights: NDArray[np.float64], n_given: int = 0) -> Rows:
-        return super()._merge(table.astype(np.float32, copy=False), weights, n_given)
+    def _merge(
+        self,
+        table: NDArray[Any],
+        weights: NDArray[np.float64],
+        n_given: int = 0,
+        groups: NDArray[Any] | None = None,
+    ) -> Rows:
+        return super()._merge(table.astype(np.float32, copy=False), weights, n_given, groups)
 
     def _objective(self, start: Start, rows: Rows, validation: NDArray[np.bool_], batch_size: int) -> Dequantized:
         return dequantization(start, rows, validation, batch_size, flip=self.flip)

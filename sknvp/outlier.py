@@ -150,7 +150,13 @@ class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc
         )
         self.contamination = contamination
 
-    def fit(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: Any = None,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
         """Fit the density to rows, then set the threshold.
 
         If anything raises, what was fitted before stays as it was.
@@ -164,6 +170,8 @@ class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc
         sample_weight : array-like of shape (n_samples,), default=None
             How often each row counts, not negative, for the density and for ``contamination``. A row of weight zero is
             as if absent.
+        groups : array-like of shape (n_samples,), default=None
+            The group of each row; rows of a group are held out together. See :meth:`RealNVPDensity.fit`.
 
         Returns
         -------
@@ -173,9 +181,9 @@ class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc
         Raises
         ------
         ValueError
-            If a parameter, ``X`` or ``sample_weight`` breaks its rule.
+            If a parameter, ``X``, ``sample_weight`` or ``groups`` breaks its rule.
         """
-        return super().fit(X, y, sample_weight)
+        return super().fit(X, y, sample_weight, groups)
 
     def partial_fit(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Train the flows for one epoch on rows, then set the threshold anew.

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
-from sknvp._estimators.rows import location_and_scale, validation_rows
+from sknvp._estimators.rows import components, groups_of_equal_rows, join_groups, location_and_scale, validation_rows
 
 from .small import normal_rows
 
@@ -67,7 +69,7 @@ def test_validation_rows(values, fraction, seed):
     X = np.array(values, dtype=float)
     rng = np.random.default_rng(seed)
     distinct, sizes = np.unique(X, axis=0, return_counts=True)
-    chosen = validation_rows(X, np.ones(len(X)), 3, fraction, np.random.RandomState(seed))
+    chosen = validation_rows(groups_of_equal_rows(X), np.ones(len(X)), 3, fraction, np.random.RandomState(seed))
     for side in chosen:
         inside, outside = ({tuple(row) for row in X[rows]} for rows in (side, ~side))
         assert not inside & outside
@@ -76,17 +78,19 @@ def test_validation_rows(values, fraction, seed):
         assert side.sum() <= fraction * len(X) + sizes.max() + 1e-6
     order = rng.permutation(len(X))
     moved = X[order] * [3.0, 1e-9] + 1
-    again = validation_rows(moved, np.ones(len(X)), 3, fraction, np.random.RandomState(seed))
+    again = validation_rows(groups_of_equal_rows(moved), np.ones(len(X)), 3, fraction, np.random.RandomState(seed))
     np.testing.assert_array_equal(again, chosen[:, order])
     once, first = np.unique(X, axis=0, return_index=True)
-    weighted = validation_rows(once, sizes / sizes.max(), 3, fraction, np.random.RandomState(seed))
+    weighted = validation_rows(
+        groups_of_equal_rows(once), sizes / sizes.max(), 3, fraction, np.random.RandomState(seed)
+    )
     np.testing.assert_array_equal(weighted, chosen[:, first])
 
 
 @pytest.mark.parametrize(("n_members", "fraction"), [(5, 0.2), (4, 0.1), (10, 0.3), (4, 0.3), (1, 0.25)])
 def test_members_share_out_the_validation_rows(n_members, fraction):
     """Each row is held out as often as any other, as nearly as the numbers allow."""
-    chosen = validation_rows(normal_rows(100, 2), np.ones(100), n_members, fraction, np.random.RandomState(0))
+    chosen = validation_rows(np.arange(100), np.ones(100), n_members, fraction, np.random.RandomState(0))
     assert chosen.sum(1).tolist() == [round(100 * fraction)] * n_members
     assert np.ptp(chosen.sum(0)) <= (1 if n_members * fraction % 1 else 0)
     assert len(np.unique(chosen, axis=0)) == n_members
@@ -96,19 +100,21 @@ def test_rounding_errors_do_not_move_rows_between_the_sides():
     """Weights of thirds add up to the arcs' starts but for rounding errors; repetitions do so exactly."""
     X, counts = normal_rows(45, 1), np.arange(45) % 3 + 1
     for seed in range(200):
-        weighted = validation_rows(X, counts / 3, 2, 0.25, np.random.RandomState(seed))
-        repeated = validation_rows(np.repeat(X, counts, axis=0), np.ones(90), 2, 0.25, np.random.RandomState(seed))
+        weighted = validation_rows(groups_of_equal_rows(X), counts / 3, 2, 0.25, np.random.RandomState(seed))
+        repeated = validation_rows(
+            groups_of_equal_rows(np.repeat(X, counts, axis=0)), np.ones(90), 2, 0.25, np.random.RandomState(seed)
+        )
         np.testing.assert_array_equal(np.repeat(weighted, counts, axis=1), repeated)
 
 
 def test_cross_fitting_holds_out_every_row_once():
-    chosen = validation_rows(normal_rows(103, 2), np.ones(103), 5, 0.2, np.random.RandomState(0))
+    chosen = validation_rows(np.arange(103), np.ones(103), 5, 0.2, np.random.RandomState(0))
     assert (chosen.sum(0) == 1).all()
 
 
 def test_one_row_repeated_often_stays_with_the_training_rows():
     X = np.r_[np.zeros((360, 2)), normal_rows(40, 2)]
-    chosen = validation_rows(X, np.ones(400), 20, 0.1, np.random.RandomState(0))
+    chosen = validation_rows(groups_of_equal_rows(X), np.ones(400), 20, 0.1, np.random.RandomState(0))
     assert not chosen[:, :360].any()
     assert chosen.sum(1).min() > 0
 
@@ -143,3 +149,30 @@ def test_a_column_of_ties_has_no_outliers():
     loc, scale, varies = location_and_scale(column, np.ones(100))
     np.testing.assert_allclose([loc[0], scale[0]], [column.mean(), column.std()])
     assert varies.all()
+
+
+@given(
+    edges=st.lists(st.tuples(st.integers(0, 19), st.integers(0, 19)), max_size=30),
+)
+def test_components_are_those_of_a_graph(edges):
+    """The oracle is SciPy's; components are numbered in the order of their first nodes."""
+    first, second = np.array(edges, dtype=int).reshape(-1, 2).T
+    graph = coo_array((np.ones(len(edges)), (first, second)), shape=(20, 20))
+    expected = connected_components(graph, directed=False)[1]
+    found = components(20, first, second)
+    np.testing.assert_array_equal(found[:, None] == found, expected[:, None] == expected)
+    assert (np.diff(np.unique(found, return_index=True)[1]) > 0).all()
+
+
+def test_groups_join_rows_that_share_a_label_or_are_equal():
+    X = np.array([[1.0], [2.0], [2.0], [3.0], [4.0], [5.0]])
+    labels = np.array(["a", "a", "b", "b", "c", "c"])
+    joined = join_groups(groups_of_equal_rows(X), labels)
+    np.testing.assert_array_equal(joined, [0, 0, 0, 0, 1, 1])
+
+
+def test_rows_of_a_group_are_held_out_together():
+    groups = np.repeat(np.arange(20), 5)
+    chosen = validation_rows(groups, np.ones(100), 4, 0.25, np.random.RandomState(0))
+    np.testing.assert_array_equal(chosen, np.repeat(chosen[:, ::5], 5, axis=1))
+    assert (chosen.sum(0) == 1).all()

@@ -7,7 +7,7 @@ from scipy import optimize, stats
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KernelDensity
 
-from sknvp._estimators.rows import Rows, scaling_of, validation_rows
+from sknvp._estimators.rows import Rows, groups_of_equal_rows, scaling_of, validation_rows
 from sknvp._experts import stacking, unconditional
 from sknvp._experts import table as tables
 from sknvp._experts.stacking import stacking_weights
@@ -22,7 +22,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 
 def table(X, weights=None, n_members=4, validation_fraction=0.25):
     weights = np.ones(len(X)) if weights is None else weights
-    validation = validation_rows(X, weights, n_members, validation_fraction, np.random.RandomState(0))
+    validation = validation_rows(
+        groups_of_equal_rows(X), weights, n_members, validation_fraction, np.random.RandomState(0)
+    )
     scaling = Scaling(np.zeros(X.shape[1]), np.ones(X.shape[1]), np.arange(X.shape[1]))
     return Table(scaling, *map(torch.tensor, (X, weights, validation)))
 
@@ -149,14 +151,15 @@ def test_what_is_stacked_does_as_well_as_its_best_part():
     mixture = GaussianMixture(4, random_state=0).fit(clusters[0]).score(clusters[1])
     kernels = KernelDensity(bandwidth=0.03).fit(duplicates[0]).score(duplicates[1]) / 600
     assert stacked(random_state=0).fit(clusters[0]).score(clusters[1]) / 800 > mixture - 0.02
-    assert stacked(random_state=0).fit(duplicates[0]).score(duplicates[1]) / 600 > kernels - 0.05
+    density = stacked(random_state=0).fit(duplicates[0], groups=np.arange(600))  # independent, as these are
+    assert density.score(duplicates[1]) / 600 > kernels - 0.05
 
 
 def test_an_outlier_does_not_choose_the_bandwidth():
     """One row so far away that narrow kernels would lose by the mean, though they are better for all the others."""
     X = np.r_[moons(300), [[60.0, -60.0]]]
     weights, validation = np.ones(301), table(X).validation.numpy()
-    rows = Table.of(scaling_of(X, weights), Rows.split(X, weights), validation, np.random.RandomState(0))
+    rows = Table.of(scaling_of(X, weights), Rows.unmerged(X, weights), validation, np.random.RandomState(0))
     specifications = [unconditional.kernels(rows, rows.training_weights, False, h) for h in (0.05, 0.5)]
     tail = ExpertFitter(rows, np.random.RandomState(0)).tail
     narrow, wide = (unconditional.held_out_score(each, rows, tail) for each in specifications)

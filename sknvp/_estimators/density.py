@@ -84,7 +84,13 @@ class FlowDensity(DensityMethods, FlowFitter):
     """A density that is fitted to rows, at once or in a stream."""
 
     @with_callbacks
-    def fit(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: Any = None,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
         """Fit the flows to rows.
 
         If anything raises, what was fitted before stays as it was. Ctrl-C ends training early with the best weights
@@ -100,6 +106,12 @@ class FlowDensity(DensityMethods, FlowFitter):
         sample_weight : array-like of shape (n_samples,), default=None
             How often each row counts, not negative. A row of weight zero is as if absent, one of weight two as if it
             were there twice, without ``batch_norm`` in every bit of the fit.
+        groups : array-like of shape (n_samples,), default=None
+            The group of each row, as in :class:`sklearn.model_selection.GroupKFold`. Rows that are held out for
+            validation must be new to the flow, so give rows that depend on each other one label: those of a patient, a
+            machine or a source, or in time blocks of rows that follow each other, such as
+            ``np.arange(len(X)) * 8 // len(X)``. Each group is held out as a whole. None: all rows are independent,
+            apart from rows that are equal or nearly so. ``np.arange(len(X))`` says that all are.
 
         Returns
         -------
@@ -109,10 +121,13 @@ class FlowDensity(DensityMethods, FlowFitter):
         Raises
         ------
         ValueError
-            If a parameter, ``X`` or ``sample_weight`` breaks its rule.
+            If a parameter, ``X``, ``sample_weight`` or ``groups`` breaks its rule.
 
         Warns
         -----
+        UserWarning
+            If ``groups`` is None and the rows do not look independent: most have near copies, many lie on the line
+            between two others, or each is near the one before.
         ConvergenceWarning
             If training had not settled after ``max_iter`` epochs, a number of them being given.
         """
@@ -122,7 +137,7 @@ class FlowDensity(DensityMethods, FlowFitter):
             continues = self.warm_start and self._is_fitted
             device = self._check_parameters()
             checked = self._check_rows(X, reset=not continues, n_least=2)
-            rows = self._merge(checked, check_weights(sample_weight, checked))
+            rows = self._rows_to_fit(checked, check_weights(sample_weight, checked), groups)
             self._fit_rows(rows, device, continues, task)
             self._complete_fit(X, sample_weight)
             task.end(X)

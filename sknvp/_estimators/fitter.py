@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
@@ -18,8 +18,9 @@ from ..flows.train import History
 from ..flows.train.objectives import NegativeLogLikelihood
 from .base import FlowEstimator, ensemble
 from .callbacks import CallbackSupportMixin, Task
+from .dependence import hold_out_together
 from .evaluation import default_torch_modes
-from .rows import Rows
+from .rows import Rows, check_groups
 from .state import loaded_flow, saved_flow
 from .training import (
     FittedFlow,
@@ -60,6 +61,8 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
         "Raise max_iter or learning_rate_init; if it never settles, look for columns that are discrete or determine "
         "each other."
     )
+
+    _finds_dependence: ClassVar[bool] = True  # whether `fit` looks for rows that are not independent
 
     batch_norm: bool = False  # for estimators that do not have this parameter
     standardize: bool = True  # for estimators that do not have this parameter
@@ -130,17 +133,34 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
         if self.verbose:
             print(f"Epoch {self.n_iter_}, loss = {loss:.8f}")
 
-    def _merge(self, table: NDArray[Any], weights: NDArray[np.float64], n_given: int = 0) -> Rows:
+    def _rows_to_fit(
+        self, table: NDArray[Any], weights: NDArray[np.float64], groups: ArrayLike | None, n_given: int = 0
+    ) -> Rows:
+        """Merge equal rows, and find which ones are to be held out together."""
+        labels = check_groups(groups, weights, n_least=2 if self.early_stopping else 1)
+        rows = self._merge(table, weights, n_given, labels)
+        if labels is None and self.early_stopping and self._finds_dependence and not self.batch_norm:
+            rows = hold_out_together(rows, table[weights > 0])
+        return rows
+
+    def _merge(
+        self,
+        table: NDArray[Any],
+        weights: NDArray[np.float64],
+        n_given: int = 0,
+        groups: NDArray[Any] | None = None,
+    ) -> Rows:
         """Merge equal rows; with batch normalisation, which heeds no weights, keep all rows of positive weight."""
+        positive = weights > 0
+        table, weights, groups = table[positive], weights[positive], None if groups is None else groups[positive]
         if not self.batch_norm:
-            return Rows.merged(table, weights, n_given)
-        table, weights = table[weights > 0], weights[weights > 0]
+            return Rows.merged(table, weights, n_given, groups)
         if np.ptp(weights):
             raise ValueError(
                 "batch_norm must be False if sample_weight tells rows apart, since the statistics of a batch heed no "
                 f"weights; got {self.batch_norm!r} and weights that differ."
             )
-        return Rows.split(table, weights, n_given)
+        return Rows.unmerged(table, weights, n_given, groups)
 
     def _start(self, rows: Rows, rng: np.random.RandomState, device: torch.device, continues: bool) -> Start:
         """Return a new flow, or the fitted one where training continues, and the source of all that is random."""

@@ -18,16 +18,27 @@ class Rows(NamedTuple):
     x: NDArray[Any]  # shape (n_rows, n_features), float64 or float32: the columns whose density is learned
     weights: NDArray[np.float64]  # shape (n_rows,), at most one; only their ratios matter
     given: NDArray[Any]  # shape (n_rows, n_given): the columns that the density is conditioned on, if there are any
+    groups: NDArray[np.intp]  # shape (n_rows,): the numbers of the groups; the rows of a group are held out together
 
     @classmethod
-    def merged(cls, table: NDArray[Any], weights: NDArray[np.float64], n_given: int = 0) -> Self:
+    def merged(
+        cls, table: NDArray[Any], weights: NDArray[np.float64], n_given: int = 0, groups: NDArray[Any] | None = None
+    ) -> Self:
         """Merge equal rows of a table whose first ``n_given`` columns are the condition, so that weights add up."""
-        return cls.split(*distinct(table, weights), n_given)
+        equal = groups_of_equal_rows(table)
+        first = np.unique(equal, return_index=True)[1]
+        sums: NDArray[Any] = np.bincount(equal, weights)
+        joined = np.arange(len(first)) if groups is None else join_groups(equal, groups)[first]
+        return cls(table[first, n_given:], bounded(sums), table[first, :n_given], joined)
 
     @classmethod
-    def split(cls, table: NDArray[Any], weights: NDArray[np.float64], n_given: int = 0) -> Self:
-        """Take the first ``n_given`` columns of a table as the condition and the others as the data."""
-        return cls(table[:, n_given:], weights, table[:, :n_given])
+    def unmerged(
+        cls, table: NDArray[Any], weights: NDArray[np.float64], n_given: int = 0, groups: NDArray[Any] | None = None
+    ) -> Self:
+        """Keep all rows of a table whose first ``n_given`` columns are the condition."""
+        equal = groups_of_equal_rows(table)
+        joined = equal if groups is None else join_groups(equal, groups)
+        return cls(table[:, n_given:], weights, table[:, :n_given], joined)
 
     @property
     def table(self) -> NDArray[Any]:
@@ -57,24 +68,29 @@ def check_weights(sample_weight: ArrayLike | None, X: NDArray[Any], n_least: int
             f"sample_weight must leave at least {n_least} row{'s' * (n_least > 1)} of weight above zero, got "
             f"{n_positive}. Pass None to count every row once."
         )
-    return _bounded(weights)
+    return bounded(weights)
 
 
-def distinct(X: NDArray[Any], weights: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """Return the distinct rows of positive weight in lexicographic order, and the sum of the weights of each.
+def check_groups(groups: ArrayLike | None, weights: NDArray[np.float64], n_least: int = 1) -> NDArray[Any] | None:
+    """Check the labels of groups, one for each row; the rows of positive weight must have ``n_least`` of them."""
+    if groups is None:
+        return None
+    labels: NDArray[Any] = check_array(groups, ensure_2d=False, dtype=None, input_name="groups")
+    if labels.ndim != 1:
+        raise ValueError(f"groups must have shape (n_samples,), got {labels.shape}. Give each row one label.")
+    check_consistent_length(labels, weights)
+    if (n_groups := len(np.unique(labels[weights > 0]))) < n_least:
+        raise ValueError(
+            f"groups must hold at least {n_least} different labels among the rows of weight above zero, of which some "
+            f"are held out, got {n_groups}. Pass None, or set early_stopping=False, with which nothing is held out."
+        )
+    return labels
 
-    So neither the order of the rows nor the difference between a repeated row and a heavier one can matter.
-    """
-    X, weights = X[weights > 0], weights[weights > 0]
-    groups = groups_of_equal_rows(X)
-    sums: NDArray[Any] = np.bincount(groups, weights)
-    return X[np.unique(groups, return_index=True)[1]], _bounded(sums)
 
-
-def _bounded(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+def bounded(weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """Multiply the weights by a power of two so that none exceeds one: only ratios matter, and they stay exact."""
-    bounded: NDArray[np.float64] = np.ldexp(weights, -np.frexp(weights.max())[1])
-    return bounded
+    at_most_one: NDArray[np.float64] = np.ldexp(weights, -np.frexp(weights.max())[1])
+    return at_most_one
 
 
 def location_and_scale(
@@ -172,7 +188,7 @@ def _quantiles(X: NDArray[Any], weights: NDArray[np.float64], shares: tuple[floa
 
 
 def validation_rows(
-    X: NDArray[Any],
+    groups: NDArray[np.intp],
     weights: NDArray[np.float64],
     n_members: int,
     validation_fraction: float,
@@ -184,14 +200,13 @@ def validation_rows(
     arcs of length ``validation_fraction`` that start at equal distances. So with n members and a fraction of 1/n every
     row is held out exactly once.
 
-    Equal rows lie together, so that none leaks from training into validation and a weight of two means the same as a
-    row given twice; those heavier than the fraction are never held out. Nothing but the order of the values within each
-    column decides, so that the choice depends neither on the order of the rows nor on the units of the columns.
+    The rows of a group, numbered from zero, lie together; a group that is heavier than the fraction is never held out,
+    unless all are. If groups are numbered in the lexicographic order of their first rows, the choice depends neither on
+    the order of the rows nor on the units of the columns.
     """
-    groups = groups_of_equal_rows(X)
     share = np.bincount(groups, weights) / weights.sum()
     if len(share) == 1:
-        return np.zeros((n_members, len(X)), dtype=bool)
+        return np.zeros((n_members, len(groups)), dtype=bool)
     order = rng.permutation(len(share))
     middle = np.empty(len(share))
     middle[order] = np.cumsum(share[order]) - share[order] / 2
@@ -213,3 +228,30 @@ def groups_of_equal_rows(X: NDArray[Any]) -> NDArray[np.intp]:
         if groups.max() == len(X) - 1:  # all distinct already
             break
     return groups
+
+
+def join_groups(equal: NDArray[np.intp], labels: NDArray[Any]) -> NDArray[np.intp]:
+    """Join equal rows with all rows of the same label; return the number of the joint group of each row.
+
+    Joint groups are numbered in the order of the least of the numbers ``equal`` in them.
+    """
+    codes = np.unique(labels, return_inverse=True)[1]
+    n_equal = int(equal.max()) + 1
+    return components(n_equal + int(codes.max()) + 1, equal, n_equal + codes)[equal]
+
+
+def components(n_nodes: int, first: NDArray[np.intp], second: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Number the connected components of a graph with edges from ``first`` to ``second``, in the order of their nodes.
+
+    Each node takes the least label among itself and its neighbours, and then the label of that label, until nothing
+    changes.
+    """
+    labels = np.arange(n_nodes)
+    while True:
+        least = np.minimum(labels[first], labels[second])
+        before = labels.copy()
+        for ends in (first, second):
+            np.minimum.at(labels, ends, least)
+        labels = labels[labels]
+        if (labels == before).all():
+            return np.unique(labels, return_inverse=True)[1]

@@ -135,7 +135,7 @@ def held_out_rows(rows: Rows, settings: TrainingSettings, start: Start) -> NDArr
     if not settings.early_stopping:
         return np.zeros((n_members, len(rows.x)), dtype=bool)
     rng = np.random.RandomState(start.split_seed)
-    return validation_rows(rows.table, rows.weights, n_members, settings.validation_fraction, rng)
+    return validation_rows(rows.groups, rows.weights, n_members, settings.validation_fraction, rng)
 
 
 def maximum_likelihood(
