@@ -1,7 +1,7 @@
 """Rows that depend on each other: likelihood of new rows, with groups and without, and rates of false alarms.
 
 ``python benchmarks/dependent.py`` fits the tables below and a normal distribution to each, with ``groups`` and without,
-and scores 10,000 independent new rows of the same distribution, a normal one in four columns whose correlations are 1/2.
+and scores 10,000 independent new rows of that distribution, a normal one in four columns whose correlations are 1/2.
 ``python benchmarks/dependent.py --alarms 200`` counts in how many of so many independent tables of each kind and size a
 warning is raised or rows are grouped.
 """
@@ -90,6 +90,10 @@ def likelihoods(seeds):
         mean = np.mean(results, axis=0)
         cells = [f"{mean[i]:9.2f} ({mean[i + 1]:5.1%}){'*' if mean[i + 2] else ' '}" for i in (2, 5, 8)]
         print(f"{name:36}{mean[0]:9.2f}{mean[1]:9.2f}" + "".join(cells), flush=True)
+
+
+def clusters(k, n_features, rng):
+    return 10 * k + rng.normal(size=(len(k), n_features)) / 10.0**k
 
 
 INDEPENDENT = {

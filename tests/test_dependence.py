@@ -43,7 +43,7 @@ def autoregressive(n_rows, rho, n_features=4):
     return X
 
 
-@pytest.mark.parametrize("noise", [1e-12, 1e-9, 1e-6, 1e-4])
+@pytest.mark.parametrize("noise", [1e-12, 1e-9, 1e-6, 1e-3])
 @pytest.mark.parametrize("n_copies", [2, 4, 10])
 @pytest.mark.parametrize("n_features", [1, 4])
 def test_rows_that_are_all_but_equal_are_held_out_together(noise, n_copies, n_features):
@@ -51,7 +51,7 @@ def test_rows_that_are_all_but_equal_are_held_out_together(noise, n_copies, n_fe
     rows = hold_out_together(prepared(X), X)
     group = {tuple(row): g for row, g in zip(rows.x, rows.groups, strict=True)}
     own = np.array([group[tuple(row)] for row in X]).reshape(-1, n_copies)
-    assert (own == own[:, :1]).mean() > 0.98
+    assert (own == own[:, :1]).mean() > 0.95
     assert len(np.unique(own)) > 0.8 * len(own)
 
 

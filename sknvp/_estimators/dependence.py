@@ -11,17 +11,18 @@ from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
 from .._warn import warn_caller
-from .rows import Rows, components, location_and_scale
+from .rows import Rows, components, groups_of_equal_rows, location_and_scale
 
 LEAST_ROWS = 40  # fewer rows tell nothing
 MAX_ROWS = 20_000  # neighbours are searched among so many rows at most
 N_QUERIES = 500  # neighbours of so many rows are looked at
 MAX_NEIGHBOURS = 256
 MAX_JUMP = 2.5  # a larger jump of the distances to the nearest neighbours is that of near copies
-COPY_RATIO = 1000.0  # a copy that is nearer than other rows by this factor counts as equal
+MIN_COPY_LOG_RATIO = np.log(100)  # copies a hundred times nearer than other rows count as equal
 N_ENDS = 10  # the line through a row may end at two of so many neighbours
 MAX_SHARE_ON_LINES = 0.2  # a larger share of rows on lines between neighbours is no accident
-MAX_LAG = 8  # each row is compared with the next one and with the one so many places later
+LAG = 8  # each row is compared with the next one and with the one so many places later
+MAX_RISE = 2.0  # a larger quotient of the two median distances is that of a path
 
 CURE = (
     "Rows held out at random are then no new rows, and the density can be far too sure of its training rows. Pass "
@@ -33,7 +34,7 @@ class Jump(NamedTuple):
     """Where the distances to the nearest neighbours jump."""
 
     n_near: int  # the number of neighbours before the jump
-    ratio: float  # the median distance of the neighbours after the jump, in distances of those before it
+    log_ratio: float  # the median logarithm of the distance after the jump, in distances before it
     size: float  # how many times faster the distance rises there than it does farther out
 
 
@@ -51,13 +52,13 @@ def hold_out_together(rows: Rows, in_order: NDArray[Any]) -> Rows:
     if len(z) < LEAST_ROWS or not z.shape[1]:
         return rows
     jump = distance_jump(z)
-    if jump.size > MAX_JUMP and jump.ratio > COPY_RATIO and len(z) <= MAX_ROWS:
+    if jump.size > MAX_JUMP and jump.log_ratio > MIN_COPY_LOG_RATIO and len(z) <= MAX_ROWS:
         return rows._replace(groups=near_copies(z, jump))
     if jump.size > MAX_JUMP:
         warn_caller(f"Most rows of X have near copies among the others. {CURE}.")
     elif share_on_lines(z[:, _mostly_distinct(z)], rows.x.dtype) > MAX_SHARE_ON_LINES:
         warn_caller(f"Many rows of X lie on the line between two others, as interpolated rows do. {CURE}.")
-    elif follows_a_path(in_order):
+    elif follows_a_path(_first_of_equal_rows(in_order[:MAX_ROWS])):
         warn_caller(
             "Each row of X is near the one before, as in time or where a thing is measured several times. "
             f"{CURE}, for instance blocks of rows that follow each other, np.arange(len(X)) * 8 // len(X)."
@@ -68,17 +69,17 @@ def hold_out_together(rows: Rows, in_order: NDArray[Any]) -> Rows:
 def follows_a_path(X: NDArray[Any]) -> bool:
     """Tell whether some column moves like a path: its steps are small, and larger over several rows.
 
-    The median distance of two values of a random walk grows like the root of the number of rows between them, while
-    it is constant among independent rows and among rows sorted by class. A column that only rises or only falls is the
-    one that rows were sorted by, and tells nothing.
+    The median distance between the ranks of two values of a random walk grows like the root of the number of rows from
+    one to the other, while it is constant among independent rows and among rows sorted by class. A column that only
+    rises or only falls is the one that rows were sorted by, and tells nothing.
     """
-    lag = min(MAX_LAG, len(X) // 25)
-    if lag < 4:
+    if len(X) < 8 * LAG:
         return False
-    steps = np.diff(X, axis=0)
+    ranks = np.stack([np.searchsorted(np.sort(column), column) for column in X.T], 1)
+    steps = np.diff(ranks, axis=0)
     sorted_by = np.maximum((steps >= 0).mean(0), (steps <= 0).mean(0)) > 0.95
-    near, far = (np.median(np.abs(X[k:] - X[:-k]), axis=0) for k in (1, lag))
-    return bool((~sorted_by & (near > 0) & (far > near * np.sqrt(lag / 2))).any())
+    near, far = (np.median(np.abs(ranks[k:] - ranks[:-k]), axis=0) for k in (1, LAG))
+    return bool((~sorted_by & (near > 0) & (far > MAX_RISE * near)).any())
 
 
 def distance_jump(z: NDArray[np.float64]) -> Jump:
@@ -91,11 +92,11 @@ def distance_jump(z: NDArray[np.float64]) -> Jump:
     distances = _distances(z)
     sizes = 2 ** np.arange(int(np.log2(distances.shape[1])))
     expected = np.array([(1 / np.arange(k, 2 * k)).sum() for k in sizes])
-    ratios = np.median(distances[:, 2 * sizes - 1] / distances[:, sizes - 1], axis=0)
-    rises = np.log(ratios) / expected
+    log_ratios = np.median(np.log(distances[:, 2 * sizes - 1]) - np.log(distances[:, sizes - 1]), axis=0)
+    rises = log_ratios / expected
     farther = np.maximum(np.append(rises[1:], rises[-1]), 1 / z.shape[1])
     at = int((rises / farther).argmax())
-    return Jump(int(sizes[at]), float(ratios[at]), float((rises / farther)[at]))
+    return Jump(int(sizes[at]), float(log_ratios[at]), float((rises / farther)[at]))
 
 
 def near_copies(z: NDArray[np.float64], jump: Jump) -> NDArray[np.intp]:
@@ -103,7 +104,7 @@ def near_copies(z: NDArray[np.float64], jump: Jump) -> NDArray[np.intp]:
     n = 2 * jump.n_near
     distances, neighbours = NearestNeighbors(algorithm="kd_tree").fit(z).kneighbors(z, n + 1)
     distances = np.maximum(distances, np.finfo(np.float64).tiny)
-    rows, places = np.nonzero(distances < distances[:, n:] / np.sqrt(jump.ratio))
+    rows, places = np.nonzero(distances < distances[:, n:] * np.exp(-jump.log_ratio / 2))
     return components(len(z), rows, neighbours[rows, places])
 
 
@@ -125,6 +126,12 @@ def _standardized(rows: Rows) -> NDArray[np.float64]:
     loc, scale, varies = location_and_scale(rows.table, rows.weights)
     z: NDArray[np.float64] = np.clip((rows.table - loc) / scale, -10, 10)[:, varies]
     return z
+
+
+def _first_of_equal_rows(X: NDArray[Any]) -> NDArray[Any]:
+    """Return the rows without repetitions, in the order in which each comes first."""
+    first: NDArray[Any] = X[np.sort(np.unique(groups_of_equal_rows(X), return_index=True)[1])]
+    return first
 
 
 def _mostly_distinct(z: NDArray[np.float64]) -> NDArray[np.bool_]:
