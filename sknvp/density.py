@@ -13,7 +13,7 @@ from ._estimators.fitter import NO_EXPERTS, Experts
 from ._estimators.rows import Rows, scaling_in_columns
 from ._estimators.specify import specify_real_nvp
 from ._estimators.training import FittedFlow, Start
-from ._experts.stacking import stack, weights_by_name
+from ._experts.stacking import reweigh, stack, weights_by_name
 from ._experts.table import Table
 from ._experts.unconditional import ExpertFitter
 from .flows import Flow
@@ -181,6 +181,9 @@ class RealNVPDensity(FlowDensity):
         scaling = scaling_in_columns(rows, start.specification.scaling)
         table = Table.of(scaling, rows, fitted.validation, rng)
         return stack(fitted.flow, table, lambda: ExpertFitter(table, rng).candidates())
+
+    def _weigh_experts(self, rows: Rows) -> Experts:
+        return reweigh(super()._weigh_experts(rows), self._density, rows)
 
     def _fitted_state(
         self, start: Start, flow: Flow, experts: Experts, moments: dict[str, NDArray[Any]] | None = None

@@ -4,6 +4,9 @@ import pickle
 
 import numpy as np
 import pytest
+import torch
+
+from sknvp.flows.ensemble import log_mean_density
 
 from .small import moons, normal_rows, small, stacked
 
@@ -27,7 +30,7 @@ def test_a_stream_learns_as_a_fit_does():
 
 
 def test_a_stream_is_standardised_by_its_first_rows():
-    first, later = normal_rows(100, 3), 5 + 3 * normal_rows(100, 3)
+    first, later = normal_rows(100, 3), 3 + 2 * normal_rows(100, 3)
     estimator = small().partial_fit(first).partial_fit(later)
     np.testing.assert_allclose(estimator.loc_, first.mean(0))
     np.testing.assert_allclose(estimator.scale_, first.std(0))
@@ -54,15 +57,58 @@ def test_weights_count_in_a_stream():
     np.testing.assert_array_equal(absent.score_samples(moons()), streamed(1).score_samples(moons()))
 
 
-def test_what_stands_beside_the_flows_stays_while_they_learn_on():
-    estimator = stacked().fit(moons())
-    weights = estimator.stacking_weights_
-    before = estimator.score(moons())
-    estimator.partial_fit(moons())
-    assert estimator.stacking_weights_ == weights
-    assert len(weights) > 1
-    assert estimator.score(moons()) != before
+def test_experts_stay_and_are_weighed_anew_by_rows_that_the_flows_have_not_learned_from():
+    estimator, rows = stacked().fit(moons()), moons(100, seed=1)
+    experts, weights = estimator._experts, np.array(list(estimator.stacking_weights_.values()))
+    densities = np.exp(
+        [log_mean_density(flow, torch.tensor(rows)).detach().numpy() for flow, _ in estimator._density.parts()]
+    )
+    estimator.partial_fit(rows)
+    found = np.array(list(estimator.stacking_weights_.values()))
+    assert all(now is before for now, before in zip(estimator._experts, experts, strict=True))
+
+    def posterior(w):  # its mode is where the gradient is the same in every coordinate
+        return densities @ (1 / (w @ densities)) + 1000 * weights / w
+
+    np.testing.assert_allclose(posterior(found)[:-1], 1100, rtol=1e-3)
+    assert found.sum() == pytest.approx(1)
     assert streamed(1).stacking_weights_ == {"flows": 1.0}
+
+
+def test_experts_fade_where_the_source_has_moved():
+    estimator = stacked().fit(moons())
+    for seed in range(60):
+        estimator.partial_fit(moons(100, seed) + 1.5)
+    assert estimator.stacking_weights_["flows"] > 0.95
+    drawn = estimator.sample(500, random_state=0)
+    assert (np.abs(drawn - [2, 1.75]).max(1) < 2).mean() > 0.8
+
+
+def test_a_weight_in_a_stream_says_how_far_experts_are_weighed_anew():
+    rows = moons(100, seed=1) + 1
+    once, twice = (stacked().fit(moons()).partial_fit(rows, sample_weight=np.full(100, w)) for w in (1, 2))
+    assert once.stacking_weights_ == twice.stacking_weights_
+
+
+@pytest.mark.parametrize("go_on", ["partial_fit", "fit"])
+def test_rows_where_the_flow_cannot_follow_are_warned_of(go_on):
+    X = np.c_[moons(), np.full(400, 7.0)]
+    estimator = small(max_iter=3, warm_start=True).fit(X)
+    continued = getattr(estimator, go_on)
+    continued(X)
+    with pytest.warns(UserWarning, match="Column 2 of X was constant, 7, in the first rows.*call fit on recent rows"):
+        continued(np.c_[moons(), np.arange(400)])
+    with pytest.warns(UserWarning, match="more than 5 scales from the location of column 1"):
+        continued(X + np.array([0, 20, 0]))
+    getattr(small(max_iter=3, warm_start=True, standardize=False).fit(moons()), go_on)(moons() + 20)
+
+
+def test_a_first_chunk_without_spread_is_told_and_a_fit_mends_it():
+    estimator = small().partial_fit(np.full((50, 2), 3.0))
+    with pytest.warns(UserWarning, match="constant"):
+        estimator.partial_fit(moons())
+    mended = estimator.fit(moons()).score_samples(moons())
+    np.testing.assert_array_equal(mended, small().fit(moons()).score_samples(moons()))
 
 
 def test_a_bad_batch_costs_nothing():

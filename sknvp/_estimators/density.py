@@ -146,10 +146,11 @@ class FlowDensity(DensityMethods, FlowFitter):
     def partial_fit(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Train the flows for one epoch on rows, which may be a part of a stream.
 
-        A first call starts new flows, standardised by the rows that it gets: pass enough of them, or `fit` to the first
-        thousands. Later calls keep location, scale and constant columns, and the optimiser's state, which pickles carry
-        along. No rows are held out. What stands beside the flows since `fit` stays, with its weights; without a
-        `fit` there is nothing.
+        A first call starts new flows, standardised by the rows that it gets, so these should be typical: pass enough of
+        them, or `fit` to the first thousands. Later calls keep location, scale and constant columns, and the
+        optimiser's state, which pickles carry along. No rows are held out. The experts that stand beside the flows
+        since `fit` stay as they are, but are weighed anew by the rows of each call, before the flows learn from them.
+        So experts fade where the source has changed. Without a `fit` there are none.
 
         If anything raises, Ctrl-C included, what was fitted before stays as it was.
 
@@ -171,6 +172,13 @@ class FlowDensity(DensityMethods, FlowFitter):
         ------
         ValueError
             If a parameter, ``X`` or ``sample_weight`` breaks its rule, or a parameter of the architecture has changed.
+
+        Warns
+        -----
+        UserWarning
+            If half of the rows lie more than five scales from the location of a column, where splines bend nothing, or
+            if a column that was constant in the first rows has other values. Then call `fit` on recent rows, and
+            go on from there.
         """
         with self._unchanged_on_error():
             n_least = 1 if self._is_fitted else 2

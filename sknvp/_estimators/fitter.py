@@ -20,7 +20,7 @@ from .base import FlowEstimator, ensemble
 from .callbacks import CallbackSupportMixin, Task
 from .dependence import hold_out_together
 from .evaluation import default_torch_modes
-from .rows import Rows, check_groups
+from .rows import Rows, check_groups, moved
 from .state import loaded_flow, saved_flow
 from .training import (
     FittedFlow,
@@ -95,6 +95,10 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
         """Fit the densities beside the flow and weigh all of them; by default there are none."""
         return NO_EXPERTS
 
+    def _weigh_experts(self, rows: Rows) -> Experts:
+        """Return the experts beside the fitted flow with their weights for a stream that goes on with these rows."""
+        return Experts(self._experts, self._log_weights)
+
     def _fit_rows(self, rows: Rows, device: torch.device, continues: bool, task: Task) -> None:
         """Fit the flow and its experts to rows, and keep them."""
         settings, rng = TrainingSettings.of(self), check_random_state(self.random_state)
@@ -116,7 +120,7 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
         self._tell(fitted)
 
     def _advance_rows(self, rows: Rows, device: torch.device) -> None:
-        """Train the flow, or a new one, for one epoch on rows; the experts and their weights stay."""
+        """Weigh the experts anew by rows, and train the flow, or a new one, for one epoch on them."""
         continues, settings = self._is_fitted, TrainingSettings.of(self)
         with default_torch_modes():
             start = self._start(rows, check_random_state(self.random_state), device, continues)
@@ -124,7 +128,7 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
             none_held_out = np.zeros((start.flow.n_members, len(rows.x)), dtype=bool)
             objective = self._objective(start, rows, none_held_out, settings.batch_size)
             flow, loss, moments = advance_flow(start, objective, settings, moments)
-            experts = Experts(self._experts, self._log_weights) if continues else NO_EXPERTS
+            experts = self._weigh_experts(rows) if continues else NO_EXPERTS
             self._keep(start, flow, experts, moments)
         earlier = self.loss_curve_ if continues else []
         self.n_iter_ = self.n_iter_ + 1 if continues else 1
@@ -168,12 +172,19 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
         generator = torch.Generator().manual_seed(int(rng.randint(2**31 - 1)) + n_continued)
         if continues:
             self._check_architecture()
+            self._warn_of_moved_rows(rows)
             specification = replace(self._specification, dtype=rows.x.dtype.name)
             flow = loaded_flow(specification, saved_flow(self._flow), device)
             return Start(specification, flow, generator, self._split_seed, n_continued)
         split_seed = int(rng.randint(2**31 - 1))
         specification = self._specify(rows, generator)
         return Start(specification, specification.build(device, generator), generator, split_seed, 0)
+
+    def _warn_of_moved_rows(self, rows: Rows) -> None:
+        """Warn if rows lie where the fitted flow cannot follow."""
+        if isinstance(self._specification, TabularSpecification):
+            for reason in moved(rows, self._specification.scaling, far=bool(self.standardize)):
+                warn_caller(f"{reason} Location, scale and constant columns stay, so call fit on recent rows instead.")
 
     def _on_evaluation(self, start: Start, training: Task) -> OnEvaluation:
         """Return a function that tells of training, by printing and to callbacks, and whether one asks to stop."""

@@ -1,5 +1,6 @@
 """The preparation of rows: weights, equal rows, location and scale, validation rows."""
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -9,6 +10,8 @@ from sklearn.utils import check_array, check_consistent_length
 from ..flows.builders.specification import Scaling
 
 OUTLYING = 10.0  # a gross outlier lies farther out than this many distances between the outer twentieths
+MAX_DISTANCE = 5.0  # scales; splines bend nothing farther from the location
+LEAST_TO_MOVE = 10  # rows; fewer that are far away may be outliers
 LOCATION_BITS = 40  # a location is rounded to this many binary digits of the scale
 
 
@@ -142,6 +145,19 @@ def scaling_in_columns(rows: Rows, earlier: Scaling) -> Scaling:
     now = scaling_of(rows.x, rows.weights)
     varies = np.isin(np.arange(len(earlier.loc)), earlier.columns)
     return Scaling(np.where(varies, now.loc, earlier.loc), np.where(varies, now.scale, earlier.scale), earlier.columns)
+
+
+def moved(rows: Rows, scaling: Scaling, far: bool = True) -> Iterator[str]:
+    """Yield the reasons why a flow with this scaling cannot follow rows; see `MAX_DISTANCE` for those ``far`` away."""
+    differences = np.abs(rows.x - scaling.loc)
+    constant = np.setdiff1d(np.arange(len(scaling.loc)), scaling.columns)
+    rounding = 8 * np.finfo(rows.x.dtype).eps * np.abs(scaling.loc)
+    for j in constant[(differences > rounding).any(0)[constant]]:
+        yield f"Column {j} of X was constant, {scaling.loc[j]:g}, in the first rows, and now has other values."
+    if far and len(rows.x) >= LEAST_TO_MOVE:
+        distances = np.median(differences, axis=0) / scaling.scale
+        for j in scaling.columns[distances[scaling.columns] > MAX_DISTANCE]:
+            yield f"Half of the rows lie more than {MAX_DISTANCE:g} scales from the location of column {j} of X."
 
 
 def restore_constants(X: NDArray[Any], scaling: Scaling) -> NDArray[Any]:
