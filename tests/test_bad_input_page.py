@@ -51,6 +51,8 @@ CASES = {
     "negative weights": lambda: density().fit(X, sample_weight=-np.ones(60)),
     "weights of another length": lambda: density().fit(X, sample_weight=np.ones(5)),
     "all weights zero": lambda: density().fit(X, sample_weight=np.zeros(60)),
+    "one group alone": lambda: density().fit(X, groups=np.zeros(60)),
+    "`groups` of two dimensions": lambda: density().fit(X, groups=np.zeros((60, 1))),
     "`n_layers=0`": lambda: density(n_layers=0).fit(X),
     "`hidden_layer_sizes='wide'`": lambda: density(hidden_layer_sizes="wide").fit(X),
     "`learning_rate_init=-1`": lambda: density(learning_rate_init=-1).fit(X),
