@@ -8,7 +8,6 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import OutlierMixin
 
 from ._estimators.docs import document
-from ._estimators.evaluation import finite_log_density
 from ._estimators.rows import check_weights, groups_of_equal_rows
 from .density import RealNVPDensity
 
@@ -39,6 +38,7 @@ class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc
     {mask}
     {batch_norm}
     {standardize}
+    {discrete_features}
     {n_estimators}
     {stacking}
     {alpha}
@@ -110,6 +110,7 @@ class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc
         mask: str | ArrayLike = "random",
         batch_norm: bool = False,
         standardize: bool = True,
+        discrete_features: str | ArrayLike | None = "auto",
         n_estimators: int = 4,
         stacking: bool = True,
         alpha: float = 0.1,
@@ -133,6 +134,7 @@ class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc
             mask=mask,
             batch_norm=batch_norm,
             standardize=standardize,
+            discrete_features=discrete_features,
             n_estimators=n_estimators,
             stacking=stacking,
             alpha=alpha,
@@ -209,8 +211,8 @@ class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc
     def _complete_fit(self, X: ArrayLike, sample_weight: ArrayLike | None) -> None:
         """Set the threshold."""
         if isinstance(self.contamination, str):
-            drawn = self.sample(N_DRAWN, random_state=self._split_seed)
-            self.offset_ = threshold(finite_log_density(self._density, drawn), np.ones(N_DRAWN), AUTO_SHARE)
+            scores = self.score_samples(self.sample(N_DRAWN, random_state=self._split_seed))
+            self.offset_ = threshold(scores, np.ones(N_DRAWN), AUTO_SHARE)
         else:
             self.offset_ = threshold(*self._scores_and_weights(X, sample_weight), self.contamination)
 
@@ -221,9 +223,7 @@ class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc
         rows = self._check_rows(X, reset=False)
         groups = groups_of_equal_rows(rows)
         first = np.unique(groups, return_index=True)[1]
-        return finite_log_density(self._density, rows)[first], np.bincount(
-            groups, check_weights(sample_weight, rows, n_least=1)
-        )
+        return self._score_rows(rows)[first], np.bincount(groups, check_weights(sample_weight, rows, n_least=1))
 
     def decision_function(self, X: ArrayLike) -> NDArray[np.float64]:
         """Compute the log-density above the threshold.

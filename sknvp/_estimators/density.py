@@ -5,15 +5,18 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import DensityMixin
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils import check_array
+from sklearn.utils.validation import check_is_fitted, validate_data
 
+from .._columns.cells import N_POINTS, CellMap, uniform_points
+from .._columns.kinds import Column, columns_of, discrete_mask, encoded, frame_like, library_of
 from ..flows.builders.specification import TabularSpecification
 from . import parameters as rule
-from .base import FlowEstimator
+from .base import FLOATS, FlowEstimator
 from .callbacks import Task, with_callbacks
-from .evaluation import finite_log_density
+from .evaluation import LEAST_LOG_DENSITY, finite_log_density
 from .fitter import FlowFitter
-from .rows import check_weights, restore_constants
+from .rows import Rows, check_weights, count_rows, restore_constants
 
 
 class DensityMethods(DensityMixin, FlowEstimator):  # type: ignore[misc]
@@ -33,7 +36,10 @@ class DensityMethods(DensityMixin, FlowEstimator):  # type: ignore[misc]
             In nats, in the units of the ``X`` that was fitted.
         """
         check_is_fitted(self)
-        rows = self._check_rows(X, reset=False)
+        return self._score_rows(self._check_rows(X, reset=False))
+
+    def _score_rows(self, rows: NDArray[Any]) -> NDArray[np.float64]:
+        """Compute the log-density of each row of numbers."""
         if isinstance(self._specification, TabularSpecification):
             rows = restore_constants(rows, self._specification.scaling)
         return finite_log_density(self._density, rows)
@@ -77,11 +83,73 @@ class DensityMethods(DensityMixin, FlowEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         rule.check("n_samples", n_samples, rule.integer(1))
-        return self._draw(int(n_samples), random_state)
+        return self._present(self._draw(int(n_samples), random_state))
+
+    def _present(self, rows: NDArray[Any]) -> Any:
+        """Return drawn rows in the form of those that were fitted."""
+        return rows
 
 
 class FlowDensity(DensityMethods, FlowFitter):
     """A density that is fitted to rows, at once or in a stream."""
+
+    discrete_features: Any = None  # for estimators that do not have this parameter: all columns are continuous
+
+    _columns: tuple[Column, ...]  # what the columns of X hold
+    _library: str | None  # of the DataFrame that was fitted
+    _cell_map: CellMap | None = None  # of the discrete columns, if there are any
+
+    def _check_rows(self, X: ArrayLike, *, reset: bool, n_least: int = 1) -> NDArray[Any]:
+        """Check X, and return it as numbers; a category becomes its place among the categories."""
+        if self.discrete_features is None:
+            return super()._check_rows(X, reset=reset, n_least=n_least)
+        library = library_of(X)
+        if library is None:
+            rows = super()._check_rows(X, reset=reset, n_least=n_least)
+            table = np.asarray(X) if reset else rows
+        else:
+            validate_data(self, X, skip_check_array=True, reset=reset)
+            table = X
+        if reset:
+            self._columns, self._library = columns_of(table, discrete_mask(self.discrete_features, table)), library
+        if library is None:
+            return rows
+        numbers = encoded(X, self._columns)
+        return check_array(numbers, dtype=FLOATS, ensure_min_samples=n_least, estimator=self, input_name="X")
+
+    def _score_rows(self, rows: NDArray[Any]) -> NDArray[np.float64]:
+        if self._cell_map is None:
+            return super()._score_rows(rows)
+        cells = self._cell_map.cells(rows)
+        total = np.full(len(rows), -np.inf)
+        for uniform in uniform_points(N_POINTS, len(cells.discrete)):
+            y = cells.points(rows, uniform)
+            total = np.logaddexp(total, super()._score_rows(y) + cells.log_measure(y))
+        return np.maximum(total - np.log(N_POINTS), LEAST_LOG_DENSITY)
+
+    def _present(self, rows: NDArray[Any]) -> Any:
+        if self._cell_map is not None:
+            rows = self._cell_map.values(rows)
+        if self.discrete_features is None or self._library is None:
+            return rows
+        return frame_like(self._library, rows, self._columns)
+
+    def _with_cells(self, rows: Rows, n_told: float, continues: bool) -> Rows:
+        """Put points of their cells in the place of the discrete columns of rows, if there are any."""
+        if self.discrete_features is None:
+            return rows
+        if not continues:
+            kinds = {
+                j: None if column.categories is None else len(column.categories)
+                for j, column in enumerate(self._columns)
+                if column.kind != "continuous"
+            }
+            self._cell_map = CellMap.of(rows.x, rows.weights, n_told, kinds) if kinds else None
+        if self._cell_map is None:
+            return rows
+        cells = self._cell_map.cells(rows.x)
+        uniform = np.random.default_rng(0).random(cells.low.shape)
+        return rows._replace(x=cells.points(rows.x, uniform), cells=cells, n_told=n_told)
 
     @with_callbacks
     def fit(
@@ -138,6 +206,7 @@ class FlowDensity(DensityMethods, FlowFitter):
             device = self._check_parameters()
             checked = self._check_rows(X, reset=not continues, n_least=2)
             rows = self._rows_to_fit(checked, check_weights(sample_weight, checked), groups)
+            rows = self._with_cells(rows, count_rows(sample_weight, checked), continues)
             self._fit_rows(rows, device, continues, task)
             self._complete_fit(X, sample_weight)
             task.end(X)
@@ -185,6 +254,7 @@ class FlowDensity(DensityMethods, FlowFitter):
             device = self._check_parameters()
             checked = self._check_rows(X, reset=not self._is_fitted, n_least=n_least)
             rows = self._merge(checked, check_weights(sample_weight, checked, n_least=n_least))
+            rows = self._with_cells(rows, count_rows(sample_weight, checked), self._is_fitted)
             self._advance_rows(rows, device)
             self._complete_fit(X, sample_weight)
         return self

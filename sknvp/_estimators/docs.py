@@ -35,6 +35,13 @@ PARAMETERS: dict[str, tuple[str, str]] = {  # the type and the description of ea
         "bool",
         "Whether the mean of each column is subtracted and the result is divided by its standard deviation first.",
     ),
+    "discrete_features": (
+        '"auto", None or array-like of bool, int or str',
+        """The columns that are discrete: a mask, their numbers or their names; None for none. "auto" finds them. In a
+        DataFrame strings, categories and booleans are categories, and integers are whole numbers. A column of floats
+        counts as whole numbers if all of its values are whole and some repeat. The log-density of a row is that of its
+        continuous columns plus the log-probability of its discrete ones given these.""",
+    ),
     "n_estimators": ("int", "Number of flows whose densities are averaged."),
     "stacking": (
         "bool",

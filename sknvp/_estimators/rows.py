@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array, check_consistent_length
 
+from .._columns.cells import Cells
 from ..flows.builders.specification import Scaling
 
 OUTLYING = 10.0  # a gross outlier lies farther out than this many distances between the outer twentieths
@@ -22,6 +23,8 @@ class Rows(NamedTuple):
     weights: NDArray[np.float64]  # shape (n_rows,), at most one; only their ratios matter
     given: NDArray[Any]  # shape (n_rows, n_given): the columns that the density is conditioned on, if there are any
     groups: NDArray[np.intp]  # shape (n_rows,): the numbers of the groups; the rows of a group are held out together
+    cells: Cells | None = None  # of the discrete columns of x, which holds points of these cells; None without any
+    n_told: float = 0.0  # how many rows the weights stand for, where there are cells
 
     @classmethod
     def merged(
@@ -72,6 +75,25 @@ def check_weights(sample_weight: ArrayLike | None, X: NDArray[Any], n_least: int
             f"{n_positive}. Pass None to count every row once."
         )
     return bounded(weights)
+
+
+def count_rows(sample_weight: ArrayLike | None, X: NDArray[Any]) -> float:
+    """Return how many rows the weights stand for: their sum, or Kish's effective number where that is larger."""
+    if sample_weight is None:
+        return float(len(X))
+    weights = np.asarray(sample_weight, dtype=np.float64)
+    return float(max(weights.sum(), weights.sum() ** 2 / (weights**2).sum()))
+
+
+def spread(rows: Rows, validation: NDArray[np.bool_], n_rows: int) -> tuple[Rows, NDArray[np.bool_]]:
+    """Repeat rows with cells in proportion to their weights, each time at another point, to about ``n_rows`` rows."""
+    assert rows.cells is not None
+    repeats = np.maximum(1, np.round(rows.weights / rows.weights.sum() * min(n_rows, rows.n_told))).astype(np.intp)
+    old = np.repeat(np.arange(len(repeats)), repeats)
+    cells = Cells(*(part[old] for part in rows.cells[:3]), rows.cells.discrete)
+    x = cells.points(rows.x[old], np.random.default_rng(1).random(cells.low.shape))
+    weights = (rows.weights / repeats)[old]
+    return Rows(x, weights, rows.given[old], rows.groups[old], cells, rows.n_told), validation[:, old]
 
 
 def check_groups(groups: ArrayLike | None, weights: NDArray[np.float64], n_least: int = 1) -> NDArray[Any] | None:

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..flows import Flow
-from ..flows.builders.specification import ImageSpecification, Specification, TabularSpecification
+from ..flows.builders.specification import ImageSpecification, Scaling, Specification, TabularSpecification
 from ..flows.builders.tabular import point_masses, without_standardization
 from ..flows.train import EVALUATION_STEPS, History, advance, train
-from ..flows.train.objectives import Dequantized, NegativeLogLikelihood, heavy_tail
+from ..flows.train.objectives import Dequantized, DequantizedColumns, NegativeLogLikelihood, heavy_tail
 from .evaluation import to_tensor
 from .rows import Rows, location_and_scale, validation_rows
 from .state import learned_tensors
@@ -163,18 +163,31 @@ def maximum_likelihood(
     dtype = torch.float32 if standardize else start.flow.reference.dtype
     part = copy.deepcopy(without_standardization(start.flow)).to(dtype)
     x, tail = standardized_rows(specification, rows, standardize, part.reference)
-    objective = NegativeLogLikelihood(
-        part,
-        x,
-        to_tensor(rows.weights, part.reference),
-        tail,
-        torch.tensor(validation, device=part.reference.device),
-        batch_size=int(batch_size),
-        generator=start.generator,
-        log_det=-float(np.log(specification.scaling.scale).sum()),
-    )
+    arguments = part, x, to_tensor(rows.weights, part.reference), tail, torch.tensor(validation, device=x.device)
+    log_det = -float(np.log(specification.scaling.scale).sum())
+    settings: dict[str, Any] = {"batch_size": int(batch_size), "generator": start.generator, "log_det": log_det}
+    if rows.cells is None:
+        objective = NegativeLogLikelihood(*arguments, **settings)
+    else:
+        objective = _dequantized(arguments, settings, rows, specification.scaling)
     objective.context = None if given is None else to_tensor(given, part.reference)
     return objective
+
+
+def _dequantized(
+    arguments: tuple[Any, ...], settings: dict[str, Any], rows: Rows, scaling: Scaling
+) -> DequantizedColumns:
+    """Make the objective of a flow of rows with discrete columns; its losses are those of probabilities on average."""
+    assert rows.cells is not None
+    cells, device = rows.cells, arguments[1].device
+    measure = np.average(cells.log_measure(rows.x), weights=rows.weights)
+    columns = torch.tensor(cells.discrete, device=device)
+    low, high, loc, scale = (
+        torch.tensor(array, dtype=torch.float64, device=device)
+        for array in (cells.low, cells.high, scaling.loc[cells.discrete], scaling.scale[cells.discrete])
+    )
+    settings = {**settings, "log_det": settings["log_det"] + float(measure)}
+    return DequantizedColumns(*arguments, columns=columns, low=low, high=high, loc=loc, scale=scale, **settings)
 
 
 def dequantization(

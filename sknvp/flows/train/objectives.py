@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from ..bases import StudentT
 from ..flow import Flow
 from ..layers import Standardize
 
+LARGEST = 1 - 2.0**-53  # the largest number below one in float64
 N_VALID = 1000  # A member is validated on this many rows at most.
 
 # In training, a t-distribution of this weight stands beside each flow. Only gross outliers are likelier under it.
@@ -161,6 +163,48 @@ class Dequantized(NegativeLogLikelihood):
             x = torch.where(turned.unsqueeze(-1), x[..., self.mirrored], x)
         source = self.generator if training else self.still
         return x + torch.rand(x.shape, generator=source, device=source.device, dtype=torch.float32).to(x)
+
+
+class DequantizedColumns(NegativeLogLikelihood):
+    """The mean of ``-log p(x)`` with discrete columns at normal quantiles of uniform numbers in given intervals.
+
+    Every batch gets new uniform numbers; validation rows always get the same ones.
+
+    Parameters
+    ----------
+    flow, x, weights, tail, validation, batch_size, generator, log_det
+        The arguments of `NegativeLogLikelihood`.
+    columns : Tensor of shape (n_discrete,), dtype int64
+        The numbers of the discrete columns.
+    low, high : Tensor of shape (n_rows, n_discrete), dtype float64
+        The ends of the intervals, between 0 and 1.
+    loc, scale : Tensor of shape (n_discrete,), dtype float64
+        The location and the scale by which the quantiles are standardised.
+    """
+
+    def __init__(
+        self, *arguments: Any, columns: Tensor, low: Tensor, high: Tensor, loc: Tensor, scale: Tensor, **settings: Any
+    ) -> None:
+        super().__init__(*arguments, **settings)
+        self.columns = columns
+        self.low = low
+        self.length = high - low
+        self.loc = loc
+        self.scale = scale
+        self.still = torch.Generator(self.generator.device)
+
+    def validate(self) -> Tensor | None:
+        self.still.manual_seed(self.generator.initial_seed())
+        return super().validate()
+
+    def _inputs(self, rows: Tensor, training: bool) -> Tensor:
+        source = self.generator if training else self.still
+        shape = *rows.shape, len(self.columns)
+        uniform = torch.rand(shape, generator=source, device=source.device, dtype=torch.float64).to(self.low.device)
+        inside = (self.low[rows] + self.length[rows] * uniform).clamp(torch.finfo(uniform.dtype).tiny, LARGEST)
+        x = self.x[rows]
+        x[..., self.columns] = ((torch.special.ndtri(inside) - self.loc) / self.scale).to(x)
+        return x
 
 
 def heavy_tail(x: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
