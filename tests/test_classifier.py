@@ -18,7 +18,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KernelDensity
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sknvp import DensityClassifier, RealNVPDensity
@@ -54,6 +54,7 @@ class Normal(BaseEstimator):
         DensityClassifier(full_batch(max_iter=5)),
         DensityClassifier(small(max_iter=5, random_state=None)),
         DensityClassifier(KernelDensity()),
+        DensityClassifier(make_pipeline(FunctionTransformer(), KernelDensity())),
     ]
 )
 @pytest.mark.filterwarnings("ignore")

@@ -90,11 +90,13 @@ def test_without_routing_a_pipeline_passes_weights_to_the_score():
     assert pipe.score(ROWS, sample_weight=WEIGHTS) == pytest.approx(pipe.score(X))
 
 
-@pytest.mark.parametrize("name", set(sknvp.__all__) - {"DensityDisplay", "flows"})
+@pytest.mark.usefixtures("routing")
+@pytest.mark.parametrize("name", sorted(set(sknvp.__all__) - {"DensityDisplay", "flows"}))
 def test_every_estimator_can_ask_for_weights_in_score(name):
-    requests = get_routing_for_object(getattr(sknvp, name)())
-    requests = getattr(requests, "_self_request", requests)
-    assert requests.score.requests == {"sample_weight": None}
+    estimator = getattr(sknvp, name)()
+    assert not get_routing_for_object(estimator).consumes("score", ["sample_weight"])
+    estimator.set_score_request(sample_weight=True)
+    assert get_routing_for_object(estimator).consumes("score", ["sample_weight"]) == {"sample_weight"}
 
 
 @pytest.mark.filterwarnings("ignore:The flows are far from log_density")
