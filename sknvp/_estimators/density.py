@@ -13,7 +13,7 @@ from .base import FlowEstimator
 from .callbacks import Task, with_callbacks
 from .evaluation import finite_log_density
 from .fitter import FlowFitter
-from .rows import check_weights, restore_constants
+from .rows import check_weights, restore_constants, weighted_total
 
 
 class DensityMethods(DensityMixin, FlowEstimator):  # type: ignore[misc]
@@ -38,7 +38,7 @@ class DensityMethods(DensityMixin, FlowEstimator):  # type: ignore[misc]
             rows = restore_constants(rows, self._specification.scaling)
         return finite_log_density(self._density, rows)
 
-    def score(self, X: ArrayLike, y: Any = None) -> float:
+    def score(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
         """Compute the total log-likelihood of the rows.
 
         Parameters
@@ -47,13 +47,20 @@ class DensityMethods(DensityMixin, FlowEstimator):  # type: ignore[misc]
             The rows.
         y : Ignored
             Not used, present for API consistency by convention.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How often each row counts, not negative. A row of weight zero adds nothing.
 
         Returns
         -------
         log_likelihood : float
-            The sum of `score_samples`, in nats.
+            The sum of `score_samples`, each times its weight, in nats.
+
+        Raises
+        ------
+        ValueError
+            If ``X`` or ``sample_weight`` breaks its rule.
         """
-        return float(self.score_samples(X).sum())
+        return weighted_total(self.score_samples(X), sample_weight)
 
     def sample(self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None) -> NDArray[Any]:
         """Draw new rows from the density.
