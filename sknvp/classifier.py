@@ -4,17 +4,27 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
-from sklearn.utils import check_random_state
+from sklearn import get_config
+from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin
+from sklearn.utils import Tags, _safe_indexing, get_tags, indexable
+from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, get_routing_for_object, process_routing
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import check_is_fitted, check_X_y, has_fit_parameter, validate_data
+from sklearn.utils.validation import check_is_fitted, check_X_y, validate_data
 
-from ._estimators.base import FLOATS
+from ._estimators.per_class import (
+    Seed,
+    entries_of,
+    fitted,
+    n_entries,
+    places_and_weights,
+    seeded,
+    seeds,
+    weight_parameter,
+)
+from ._estimators.point_masses import log_units
 from ._estimators.rows import check_weights
 from .density import RealNVPDensity
-
-Seed = int | np.random.RandomState | None
 
 
 class DensityClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
@@ -27,9 +37,10 @@ class DensityClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # 
     Parameters
     ----------
     estimator : estimator with `fit` and `score_samples`, default=None
-        The density of a class, of which each class gets a clone; None stands for ``RealNVPDensity()``. `score_samples`
-        must give log-densities in the units of ``X``: behind a scaler that each class fits for itself they are not, and
-        no two classes can be compared.
+        The density of a class, of which each class gets a clone; None stands for ``RealNVPDensity()``. It gets the rows
+        of its class as they are in ``X``, so that it may be a pipeline that fills missing cells, picks columns by name
+        or encodes strings. `score_samples` must give log-densities in the units of ``X``: behind a scaler that each
+        class fits for itself they are not, and no two classes can be compared.
     priors : array-like of shape (n_classes,), default=None
         The probabilities of the classes, in the order of ``classes_``; None takes their shares of the training rows,
         by weight.
@@ -48,7 +59,7 @@ class DensityClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # 
     estimators_ : list of estimators, one per class
         The fitted densities.
     n_features_in_ : int
-        Number of columns seen during `fit`.
+        Number of columns seen during `fit`, if ``X`` has columns.
     feature_names_in_ : ndarray of shape (n_features,)
         Names of the columns seen during `fit`, if all are strings.
 
@@ -60,6 +71,16 @@ class DensityClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # 
     Notes
     -----
     So far outside that the density of every class is zero the data say nothing, and the prior probabilities stay.
+
+    A column that is constant in one class and varies in another decides between them in whatever units: the probability
+    of the constant is spread over 3e-5 standard deviations of the column, as wide as in ``GaussianNB``.
+
+    The densities check the rows. Every step of a pipeline in ``estimator`` is fitted to each class by itself, so that
+    the categories of an encoder should be given; what all classes learn together belongs before the classifier. Whole
+    numbers stay whole numbers, which the ``GaussianMixture`` of scikit-learn 1.7 to 1.9 scores wrongly: give it floats.
+
+    With ``sklearn.set_config(enable_metadata_routing=True)`` the density gets the parameters of `fit` that it requests,
+    ``sample_weight`` too; the default density requests all that it takes. The prior probabilities always heed weights.
 
     The errors of the densities enter the probabilities whole. From few rows in many columns these become too sure;
     ``CalibratedClassifierCV(DensityClassifier(), cv=3)`` learns from rows held out how sure they may be.
@@ -80,6 +101,7 @@ class DensityClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # 
     classes_: NDArray[Any]
     class_prior_: NDArray[np.float64]
     estimators_: list[Any]
+    _log_units: NDArray[np.float64]  # shape (n_classes,): makes densities and probabilities comparable
 
     def __init__(
         self,
@@ -94,20 +116,30 @@ class DensityClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # 
         self.n_jobs = n_jobs
         self.random_state = random_state
 
-    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+    def __sklearn_tags__(self) -> Tags:
+        tags, density = super().__sklearn_tags__(), self._density()
+        if hasattr(density, "__sklearn_tags__"):
+            tags.input_tags = get_tags(density).input_tags  # the density checks the rows
+        return tags
+
+    def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, **fit_params: Any) -> Self:
         """Fit a density to the rows of each class.
 
         If anything raises, what was fitted before stays as it was.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            The rows; finite, without missing values, and as many of each class as its density needs.
+        X : array-like, sparse matrix or data frame of shape (n_samples, n_features)
+            The rows, of any kind that the density takes, and as many of each class as it needs.
         y : array-like of shape (n_samples,)
             The class of each row.
         sample_weight : array-like of shape (n_samples,), default=None
             How often each row counts, not negative, for the densities and the prior probabilities. A row of weight zero
-            is as if absent.
+            is as if absent. Without metadata routing the weights of a pipeline go to its last step alone, as
+            ``<step>__sample_weight``.
+        **fit_params : dict
+            Further parameters for `fit` of the densities. Of one with an entry for each row, each density gets those of
+            its rows.
 
         Returns
         -------
@@ -120,33 +152,81 @@ class DensityClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # 
             If an argument breaks its rule, or a density cannot be fitted to the rows of its class; the message names
             that.
         """
-        rows, labels = check_X_y(X, y, dtype=FLOATS, estimator=self)
-        check_classification_targets(labels)
+        X, labels = self._checked_rows(X, y)
         density = self._checked_estimator(weighted=sample_weight is not None)
-        counts = check_weights(sample_weight, rows) > 0
-        weights = np.ones(len(rows)) if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
+        bounded_weights = check_weights(sample_weight, labels)
+        counts = bounded_weights > 0
+        weights = None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
         classes, codes = np.unique(labels[counts], return_inverse=True)
-        prior = _priors(self.priors, np.bincount(codes, weights[counts]))
+        prior = _priors(self.priors, np.bincount(codes, None if weights is None else weights[counts]))
         members = [np.flatnonzero(counts)[codes == c] for c in range(len(classes))]
-        seeds = _seeds(self.random_state, len(classes))
-        fits = (
-            delayed(_fitted)(_seeded(density, seed), rows[own], None if sample_weight is None else weights[own], label)
-            for own, seed, label in zip(members, seeds, classes.tolist(), strict=True)
+        parts = [self._part(own, weights, fit_params, len(labels)) for own in members]
+        twins = [seeded(density, seed) for seed in seeds(self.random_state, len(classes))]
+        estimators = Parallel(n_jobs=self.n_jobs)(
+            delayed(fitted)(twin, _safe_indexing(X, places), arguments, label)
+            for twin, (places, arguments), label in zip(twins, parts, classes.tolist(), strict=True)
         )
-        estimators = Parallel(n_jobs=self.n_jobs)(fits)
+        log_units_of_classes = log_units(estimators, X, bounded_weights)
         validate_data(self, X, skip_check_array=True)  # remembers the columns, now that no fit can fail any more
         self.classes_, self.class_prior_, self.estimators_ = classes, prior, estimators
+        self._log_units = log_units_of_classes
         return self
+
+    def _density(self) -> Any:
+        """Return the estimator to clone; the default one requests all parameters that its `fit` takes."""
+        if self.estimator is not None:
+            return self.estimator
+        density = RealNVPDensity()
+        if _routing():
+            density.set_fit_request(**dict.fromkeys(density.get_metadata_routing().fit.requests, True))
+        return density
+
+    def _checked_rows(self, X: Any, y: ArrayLike) -> tuple[Any, NDArray[Any]]:
+        """Check the labels, and that each row has one; return rows that can be indexed, and the labels."""
+        (X,) = indexable(X)
+        n_rows = n_entries(X)
+        if not n_rows:
+            raise ValueError(f"X must be a table of at least one row, got {X!r}.")
+        _, labels = check_X_y(np.zeros((n_rows, 1)), y, estimator=self)  # the densities check X
+        check_classification_targets(labels)
+        return X, labels
 
     def _checked_estimator(self, weighted: bool) -> Any:
         """Return the estimator to clone, or raise a ValueError if it cannot be fitted as asked."""
-        density = RealNVPDensity() if self.estimator is None else self.estimator
+        density = self._density()
         name = type(density).__name__
         if not hasattr(density, "score_samples"):
             raise ValueError(f"estimator must have score_samples, got {name}, which has not. Give a density.")
-        if weighted and not has_fit_parameter(density, "sample_weight"):
-            raise ValueError(f"sample_weight must be None with {name}, whose fit takes none, got weights.")
+        routes = _routing() and isinstance(get_routing_for_object(density), MetadataRouter)
+        if weighted and not routes and weight_parameter(density) is None:
+            raise ValueError(
+                f"sample_weight must be None with {name}, whose fit takes none, got weights. Give a density that takes "
+                f"weights, or enable metadata routing if one inside of {name} does."
+            )
         return density
+
+    def _part(
+        self, own: NDArray[np.intp], weights: NDArray[np.float64] | None, params: dict[str, Any], n_rows: int
+    ) -> tuple[NDArray[np.intp], dict[str, Any]]:
+        """Return the places of the rows of one class, and what `fit` of its density gets beside these rows."""
+        places, own_weights = places_and_weights(own, weights)
+        own_params = {name: entries_of(value, places, n_rows) for name, value in params.items()}
+        if _routing():
+            return places, process_routing(self, "fit", sample_weight=own_weights, **own_params).estimator.fit
+        if own_weights is not None:
+            own_params[str(weight_parameter(self._density()))] = own_weights
+        return places, own_params
+
+    def get_metadata_routing(self) -> MetadataRouter:
+        """Return what this estimator and its density request of the parameters of `fit`, for metadata routing.
+
+        Returns
+        -------
+        routing : MetadataRouter
+            The requests.
+        """
+        router = MetadataRouter(owner=type(self).__name__).add_self_request(self)
+        return router.add(estimator=self._density(), method_mapping=MethodMapping().add(caller="fit", callee="fit"))
 
     def predict_joint_log_proba(self, X: ArrayLike) -> NDArray[np.float64]:
         """Compute the log of the density of each row and class together, ``log P(c) + log p(x | c)``.
@@ -162,9 +242,10 @@ class DensityClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # 
             In nats, the classes in the order of ``classes_``.
         """
         check_is_fitted(self)
-        rows = validate_data(self, X, dtype=FLOATS, reset=False)
-        log_density = [estimator.score_samples(rows) for estimator in self.estimators_]
-        return np.stack(log_density, 1).astype(np.float64) + _log(self.class_prior_)
+        if not hasattr(self.estimators_[0], "n_features_in_"):  # the densities compare no columns
+            validate_data(self, X, skip_check_array=True, reset=False)
+        log_density = [estimator.score_samples(X) for estimator in self.estimators_]
+        return np.stack(log_density, 1).astype(np.float64) + self._log_units + _log(self.class_prior_)
 
     def predict_log_proba(self, X: ArrayLike) -> NDArray[np.float64]:
         """Compute the log-probability of each class.
@@ -262,31 +343,9 @@ def _priors(given: ArrayLike | None, weights: NDArray[Any]) -> NDArray[np.float6
     return normalised
 
 
-def _seeds(random_state: Seed, n: int) -> list[int | None]:
-    """Draw a seed for each class; None for each class if the densities are to keep their own."""
-    if random_state is None:
-        return [None] * n
-    seeds: list[int | None] = check_random_state(random_state).randint(2**31 - 1, size=n).tolist()
-    return seeds
-
-
-def _seeded(estimator: Any, seed: int | None) -> Any:
-    """Clone an estimator and give the seed to every part of it that takes one."""
-    twin = clone(estimator)
-    if seed is None:
-        return twin
-    names = [name for name in twin.get_params() if name.split("__")[-1] == "random_state"]
-    return twin.set_params(**dict.fromkeys(names, seed))
-
-
-def _fitted(estimator: Any, X: NDArray[Any], weights: NDArray[np.float64] | None, label: Any) -> Any:
-    """Fit the estimator to the rows of one class."""
-    if weights is not None and len(X) == 1 and weights[0] >= 2:  # that is two rows, for a density that wants as many
-        X, weights = X.repeat(2, axis=0), weights.repeat(2) / 2
-    try:
-        return estimator.fit(X) if weights is None else estimator.fit(X, sample_weight=weights)
-    except ValueError as error:
-        raise ValueError(f"The density of class {label!r} does not fit its {len(X)} row(s): {error}") from error
+def _routing() -> bool:
+    """Return whether scikit-learn routes metadata."""
+    return bool(get_config()["enable_metadata_routing"])
 
 
 def _log(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:

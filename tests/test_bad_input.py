@@ -119,6 +119,13 @@ def test_weights(fitted, kind):
         fitted.fit(moons(), sample_weight=weights)
 
 
+@pytest.mark.parametrize("kind", [kind for kind in BAD_WEIGHTS if not kind.startswith("all zero")])
+def test_weights_of_score(fitted, kind):
+    weights, message = BAD_WEIGHTS[kind]
+    with pytest.raises(ValueError, match=message):
+        fitted.score(moons(), sample_weight=weights)
+
+
 def test_batch_norm_heeds_no_weights(fitted):
     fitted.set_params(batch_norm=True)
     with pytest.raises(ValueError, match="batch_norm must be False if sample_weight tells rows apart"):

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from sklearn.mixture import GaussianMixture
 
 from sknvp import (
     ConditionalRealNVPDensity,
+    DensityClassifier,
     DensityDisplay,
     RealNVPDensity,
     RealNVPImageDensity,
@@ -73,6 +75,10 @@ CASES = {
     "two columns of `y` after one": lambda: conditional().score_samples(X, X),
     "`predict_quantile(X, 1)`": lambda: conditional().predict_quantile(X, 1),
     "missing target": lambda: conditional(Y=np.r_[np.nan, Y[1:]]),
+    "`DensityClassifier` with a NaN": lambda: DensityClassifier(density()).fit(np.r_[[[np.nan, 0]], X[1:]], Y > 9),
+    "weights for densities that take none": lambda: (
+        DensityClassifier(GaussianMixture()).fit(X, Y > 0, sample_weight=np.ones(60))
+    ),
     "a log-density of the wrong shape": lambda: variational(lambda x: -(x**2)),
     "a log-density that is NaN everywhere": lambda: variational(lambda x: x.sum(1) * np.nan),
     "a log-density of NumPy without gradient": lambda: variational(lambda x: -np.sum(x.numpy() ** 2, 1)

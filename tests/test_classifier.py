@@ -18,7 +18,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KernelDensity
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sknvp import DensityClassifier, RealNVPDensity
@@ -54,6 +54,7 @@ class Normal(BaseEstimator):
         DensityClassifier(full_batch(max_iter=5)),
         DensityClassifier(small(max_iter=5, random_state=None)),
         DensityClassifier(KernelDensity()),
+        DensityClassifier(make_pipeline(FunctionTransformer(), KernelDensity())),
     ]
 )
 @pytest.mark.filterwarnings("ignore")
@@ -274,3 +275,46 @@ def test_a_failed_fit_changes_nothing():
     with pytest.raises(ValueError, match="class 7"):
         classifier.fit(moons(5), [7, 8, 8, 8, 8])
     assert pickle.dumps(classifier) == before
+
+
+def constant_in_one_class(n, unit, value=0.0, seed=0):
+    """Rows of two classes; the second column has one value in the first class, and is exponential in the other."""
+    rng, y = np.random.default_rng(seed), np.arange(n) % 2
+    return np.c_[rng.normal(size=n), unit * (value + y * rng.exponential(size=n))], y
+
+
+@pytest.mark.parametrize("value", [0.0, 3.0])
+@pytest.mark.parametrize("unit", [2.0**-10, 1.0, 2.0**10])
+@pytest.mark.parametrize(
+    "make",
+    [
+        small,
+        lambda: make_pipeline(FunctionTransformer(), small()),
+        lambda: GridSearchCV(small(max_iter=3), {"alpha": [0.1]}, cv=2),
+    ],
+    ids=["density", "pipeline", "search"],
+)
+def test_a_column_that_is_constant_in_one_class_decides_in_whatever_units(make, unit, value):
+    classifier = DensityClassifier(make()).fit(*constant_in_one_class(100, unit, value))
+    X, y = constant_in_one_class(400, unit, value, seed=1)
+    right = classifier.predict_proba(X)[np.arange(400), y]
+    assert right.min() > 0.99
+    in_units_of_one = DensityClassifier(make()).fit(*constant_in_one_class(100, 1.0, value))
+    ones = constant_in_one_class(400, 1.0, value, seed=1)[0]
+    np.testing.assert_allclose(
+        classifier.score_samples(X), in_units_of_one.score_samples(ones) - np.log(unit), rtol=1e-9, atol=1e-9
+    )
+
+
+def test_two_constants_tell_two_classes_apart():
+    X, y = normal_rows(60, 2), np.arange(60) % 2
+    X[:, 1] = np.where(y, 5.0, 3.0)
+    assert DensityClassifier(small(max_iter=3)).fit(X, y).score(X, y) == 1
+
+
+def test_weights_are_repetitions_where_a_column_is_constant():
+    X, y = constant_in_one_class(40, 1.0)
+    counts = np.arange(40) % 3
+    weighted = DensityClassifier(full_batch(max_iter=2)).fit(X, y, sample_weight=counts)
+    repeated = DensityClassifier(full_batch(max_iter=2)).fit(np.repeat(X, counts, axis=0), np.repeat(y, counts))
+    np.testing.assert_allclose(weighted.predict_log_proba(X), repeated.predict_log_proba(X), rtol=1e-6)

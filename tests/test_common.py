@@ -146,6 +146,20 @@ def test_pickles_open_in_a_fresh_interpreter(tmp_path):
     assert json.loads(done.stdout) == {name: pytest.approx(fits[name].score(*rows[name]), rel=1e-12) for name in fits}
 
 
+def test_a_weight_in_score_is_a_repetition(fitted_case):
+    """A row of weight zero adds nothing, however unlikely it is."""
+    case, fitted = fitted_case
+    rows = case.data if isinstance(case.data[0], np.ndarray) else (X,)
+    counts = np.arange(len(rows[0])) % 3
+    assert fitted.score(*rows, sample_weight=np.ones(len(counts))) == fitted.score(*rows)
+    repeated = fitted.score(*(np.repeat(part, counts, axis=0) for part in rows))
+    if rows[0] is not DIGITS:
+        rows = (*rows[:-1], np.where((counts == 0).reshape(-1, *[1] * (rows[-1].ndim - 1)), 1e200, rows[-1]))
+    assert fitted.score(*rows, sample_weight=counts) == pytest.approx(repeated, rel=1e-8)
+    assert fitted.score(*rows, sample_weight=2.0 * counts) == pytest.approx(2 * repeated, rel=1e-8)
+    assert fitted.score(*rows, sample_weight=0 * counts) == 0
+
+
 @every_estimator
 def test_a_seed_decides_every_bit(case):
     a, b, c = (case.make(random_state=seed).fit(*case.data) for seed in (0, 0, 1))

@@ -8,7 +8,13 @@ from sklearn import config_context
 from sklearn.datasets import load_iris
 from sklearn.model_selection import GridSearchCV, GroupKFold
 
-from sknvp import ConditionalRealNVPDensity, PlanarFlowDensity, RealNVPImageDensity, RealNVPOutlierDetector
+from sknvp import (
+    ConditionalRealNVPDensity,
+    DensityClassifier,
+    PlanarFlowDensity,
+    RealNVPImageDensity,
+    RealNVPOutlierDetector,
+)
 from sknvp._estimators.dependence import hold_out_together
 from sknvp._estimators.rows import Rows
 
@@ -164,3 +170,14 @@ def test_groups_are_routed_to_splits_and_to_fits():
         search = GridSearchCV(small().set_fit_request(groups=True), {"alpha": [0.1]}, cv=GroupKFold(3))
         routed = search.fit(X, groups=groups).best_estimator_
     assert routed.validation_scores_ == small().fit(X, groups=groups).validation_scores_
+
+
+@pytest.mark.parametrize("routing", [False, True])
+def test_the_classifier_passes_groups_to_the_density_of_each_class(routing):
+    X, y, groups = moons(120), np.arange(120) % 2, np.arange(120) // 6
+    with config_context(enable_metadata_routing=routing):
+        density = small().set_fit_request(groups=True) if routing else small()
+        classifier = DensityClassifier(density).fit(X, y, groups=groups)
+    for label, fitted in zip(classifier.classes_, classifier.estimators_, strict=True):
+        own = small().fit(X[y == label], groups=groups[y == label])
+        assert fitted.validation_scores_ == own.validation_scores_

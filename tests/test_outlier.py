@@ -194,3 +194,15 @@ def test_the_threshold_follows_a_stream():
             assert streamed.offset_ != before
         if contamination == 0.1:
             assert (streamed.predict(rows) == -1).sum() == 10
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1.0, 1e6])
+@pytest.mark.parametrize("value", [0.0, 3.0])
+@pytest.mark.parametrize("contamination", ["auto", 0.1])
+def test_another_value_than_a_constant_is_an_outlier_in_whatever_units(unit, value, contamination):
+    equal = detector(max_iter=2, contamination=contamination).fit(np.full((15, 2), value * unit))
+    rows = np.array([[value, value], [value + 2, value], [value, value - 1e-3]]) * unit
+    np.testing.assert_array_equal(equal.predict(rows), [1, -1, -1])
+    varying = np.c_[moons(200), np.full(200, value)] * unit
+    watching = detector(max_iter=5, contamination=contamination).fit(varying)
+    assert (watching.predict(varying + np.array([0, 0, unit])) == -1).all()

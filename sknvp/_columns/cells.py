@@ -1,4 +1,4 @@
-"""Cells: where the flow sees the values of a row, a point for a continuous column and an interval for a discrete one."""
+"""Cells: the places of the values of a row, points in continuous columns and intervals in discrete ones."""
 
 import math
 from dataclasses import dataclass
@@ -29,6 +29,10 @@ class Cells(NamedTuple):
     high: Array  # shape (n_rows, n_discrete)
     log_length: Array  # shape (n_rows,): the logarithm of the product of the lengths of the intervals
     discrete: Array  # shape (n_discrete,): the numbers of the discrete columns
+
+    def of_rows(self, rows: Array) -> Self:
+        """Return the cells of some rows, by their numbers."""
+        return self._replace(low=self.low[rows], high=self.high[rows], log_length=self.log_length[rows])
 
     def points(self, x: Array, uniform: Array) -> Array:
         """Return the rows ``x`` with points of their cells in the discrete columns; ``uniform`` is between 0 and 1."""

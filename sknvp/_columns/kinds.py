@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 MAX_SPAN = 100_000  # whole numbers that span more values than this count as continuous
+MAX_SHOWN = 5  # an error shows so many categories
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,20 +20,21 @@ class Column:
 
     name: str  # its name in the table, or its number
     kind: str  # "continuous", "whole" for whole numbers, or "category"
-    dtype: Any  # of the column in draws
+    dtype: Any  # of the column of the table that was fitted
     categories: Array | None = None  # the values of a category, in the order of their codes
 
     def codes(self, values: Array) -> Array:
-        """Return the values as numbers: a category becomes its place among the categories."""
+        """Return the values as numbers; the code of a category is its place among the categories."""
         if self.categories is None:
             return values.astype(np.float64)
         known = {value: code for code, value in enumerate(self.categories.tolist())}
         codes = np.array([known.get(value, -1) for value in values.tolist()], dtype=np.float64)
         if (codes < 0).any():
+            shown = ", ".join(map(repr, [*known][:MAX_SHOWN])) + ", ..." * (len(known) > MAX_SHOWN)
             raise ValueError(
-                f"Column {self.name} of X must hold categories that were there in fit, {self._known()}, got "
-                f"{values[codes < 0].tolist()[0]!r}. Leave out rows with new categories, or fit to a column of pandas' "
-                "dtype category that names them all."
+                f"Column {self.name} of X must hold categories that were there in fit, {shown}, got "
+                f"{values[codes < 0].tolist()[0]!r}. Leave such rows out, or fit to a column of dtype category that "
+                "names all categories."
             )
         return codes
 
@@ -41,13 +43,7 @@ class Column:
         return numbers if self.categories is None else self.categories[numbers.astype(np.intp)]
 
     def __str__(self) -> str:
-        of = "" if self.categories is None else f" of {len(self.categories)} values"
-        return f"{self.name}: {self.kind}{of}"
-
-    def _known(self) -> str:
-        assert self.categories is not None
-        first = ", ".join(repr(value) for value in self.categories.tolist()[:5])
-        return first + ", ..." if len(self.categories) > 5 else first
+        return f"{self.name}: {self.kind}" + ("" if self.categories is None else f" of {len(self.categories)} values")
 
 
 def library_of(X: Any) -> str | None:
@@ -58,81 +54,121 @@ def library_of(X: Any) -> str | None:
     return None
 
 
-def columns_of(X: Any, discrete: Array | None) -> tuple[Column, ...]:
+def columns_of(X: Any, discrete: Array | None = None) -> tuple[Column, ...]:
     """Describe the columns of a table.
 
     Parameters
     ----------
     X : ndarray or DataFrame
-    discrete : ndarray of shape (n_features,), dtype bool, or None
-        The columns that are discrete. None finds them: strings, categories and booleans are categories; integers, and
-        floats that are all whole and of which some repeat, are whole numbers.
+        The table.
+    discrete : ndarray of shape (n_features,), dtype bool, optional
+        The columns that are discrete. By default these are found: see `_is_whole`; a column that holds no numbers is
+        always a category.
     """
-    names = [str(name) for name in X.columns] if library_of(X) else [str(j) for j in range(X.shape[1])]
-    found = [None] * len(names) if discrete is None else discrete.tolist()
-    return tuple(_column(name, _series(X, j), found[j]) for j, name in enumerate(names))
+    found = [None] * X.shape[1] if discrete is None else discrete.tolist()
+    if library_of(X) is None:
+        return tuple(_column(str(j), X[:, j], X.dtype, found[j]) for j in range(X.shape[1]))
+    return tuple(_frame_column(name, _series(X, j), found[j]) for j, name in enumerate(map(str, X.columns)))
 
 
 def encoded(X: Any, columns: Sequence[Column]) -> Array:
     """Return a table as numbers, shape (n_samples, n_features), dtype float64."""
-    return np.stack([column.codes(np.asarray(_series(X, j))) for j, column in enumerate(columns)], 1)
+    arrays = X.T if library_of(X) is None else (_values(name, _series(X, j)) for j, name in enumerate(X.columns))
+    return np.stack([column.codes(values) for column, values in zip(columns, arrays, strict=True)], 1)
 
 
-def _series(X: Any, j: int) -> Any:
-    """Return a column of an array or of a DataFrame."""
-    return {"pandas": lambda: X.iloc[:, j], "polars": lambda: X.to_series(j), None: lambda: X[:, j]}[library_of(X)]()
-
-
-def _column(name: str, series: Any, discrete: bool | None) -> Column:
-    """Describe a column of an array or of a DataFrame."""
-    values = np.asarray(series)
-    if values.dtype.kind not in "fiu":
-        return Column(name, "category", series.dtype, _categories(series.dtype, values))
-    whole = discrete if discrete is not None else _is_whole(values)
-    return Column(name, "whole" if whole else "continuous", series.dtype)
-
-
-def _categories(dtype: Any, values: Array) -> Array:
-    """Return the categories that a dtype names, or else the different values."""
-    named = getattr(dtype, "categories", None)
-    return np.unique(values) if named is None else np.asarray(named)
-
-
-def _is_whole(values: Array) -> bool:
-    """Tell whether a column holds whole numbers of which some repeat and which do not span too many values."""
-    if np.ptp(values) > MAX_SPAN:
-        return False
-    return values.dtype.kind in "iu" or bool(
-        (values == np.floor(values)).all() and len(np.unique(values)) < len(values)
-    )
-
-
-def frame_like(template: Any, numbers: Array, columns: Sequence[Column]) -> Any:
-    """Return rows of numbers as a DataFrame of the library ``template``, "pandas" or "polars", with fitted dtypes."""
-    module = sys.modules[template]
+def frame(library: str, numbers: Array, columns: Sequence[Column]) -> Any:
+    """Return rows of numbers as a DataFrame of "pandas" or "polars" with the names and dtypes of the columns."""
+    module = sys.modules[library]
     values = {column.name: column.values(numbers[:, j]) for j, column in enumerate(columns)}
-    dtypes = {column.name: column.dtype for column in columns}
-    if template == "pandas":
-        return module.DataFrame(values).astype(dtypes)
-    return module.DataFrame({name: module.Series(v.tolist(), dtype=dtypes[name]) for name, v in values.items()})
+    if library == "pandas":
+        return module.DataFrame(values).astype({column.name: column.dtype for column in columns})
+    dtypes = [column.dtype for column in columns]
+    series = [module.Series(name, v.tolist()) for name, v in values.items()]
+    return module.DataFrame([s.cast(dtype) for s, dtype in zip(series, dtypes, strict=True)])
 
 
 def discrete_mask(discrete_features: Any, X: Any) -> Array | None:
     """Return which columns a user declared to be discrete, shape (n_features,), or None for "auto"."""
-    n_features = X.shape[1]
     if isinstance(discrete_features, str):
         return None
-    chosen = np.asarray(discrete_features)
-    if chosen.dtype.kind in "UO":
-        names = [str(name) for name in X.columns] if library_of(X) else []
-        unknown = [name for name in chosen.tolist() if name not in names]
-        if unknown:
-            raise ValueError(f"discrete_features must name columns of X, which are {names}, got {unknown[0]!r}.")
-        chosen = np.array([names.index(name) for name in chosen.tolist()])
+    n_features, chosen = X.shape[1], np.asarray(discrete_features)
     if chosen.dtype.kind == "b":
         if chosen.shape != (n_features,):
             raise ValueError(f"discrete_features must have shape (n_features,) = ({n_features},), got {chosen.shape}.")
         return chosen
-    if len(chosen) and not (chosen.dtype.kind in "iu" and (chosen >= 0).all() and (chosen < n_features).all()):
-        raise ValueError(f"discrete_features must be numbers of columns from 0 to {n_features - 1}, got {chosen}.")
-    return np.isin(np.arange(n_features), chosen)
+    names = [] if library_of(X) is None else [str(name) for name in X.columns]
+    known = names if chosen.dtype.kind in "UO" else range(n_features)
+    for column in chosen.tolist():
+        if column not in known:
+            raise ValueError(
+                f"discrete_features must name columns of X or hold their numbers, of {list(known)}, got {column!r}."
+            )
+    places: Array = np.isin(names if chosen.dtype.kind in "UO" else np.arange(n_features), chosen)
+    return places
+
+
+def _series(X: Any, j: int) -> Any:
+    """Return a column of a DataFrame."""
+    return X.iloc[:, j] if library_of(X) == "pandas" else X.to_series(j)
+
+
+def _values(name: str, series: Any) -> Array:
+    """Return the values of a column of a DataFrame, which must not be missing."""
+    missing = series.isna() if hasattr(series, "isna") else series.is_null()
+    if missing.any():
+        raise ValueError(
+            f"Input X contains NaN: column {name} has {int(missing.sum())} missing values. Leave these rows out, or put "
+            "an imputer before the density."
+        )
+    values = np.asarray(series)
+    number = getattr(series.dtype, "numpy_dtype", None)  # of pandas' nullable kinds
+    return values.astype(number) if values.dtype == object and number is not None else values
+
+
+def _frame_column(name: str, series: Any, discrete: bool | None) -> Column:
+    """Describe a column of a DataFrame."""
+    values, named = _values(name, series), getattr(series.dtype, "categories", None)
+    if named is None and values.dtype.kind in "fiu":
+        return _column(name, values, series.dtype, discrete)
+    categories = _different(name, values) if named is None else np.asarray(named)
+    return Column(name, "category", series.dtype, categories)
+
+
+def _column(name: str, values: Array, dtype: Any, discrete: bool | None) -> Column:
+    """Describe a column of numbers."""
+    if discrete and not (values == np.floor(values)).all():
+        return Column(name, "category", dtype, np.unique(values))
+    return Column(name, "whole" if (_is_whole(values) if discrete is None else discrete) else "continuous", dtype)
+
+
+def _different(name: str, values: Array) -> Array:
+    """Return the different values of a category, of which some must repeat."""
+    try:
+        categories = np.unique(values)
+    except TypeError as error:
+        kinds = sorted({type(value).__name__ for value in values.tolist()})
+        raise ValueError(
+            f"Column {name} of X must hold values of one type, got {' and '.join(kinds)}. Convert it, for instance by "
+            "astype(str)."
+        ) from error
+    if len(categories) == len(values) > MAX_SHOWN:
+        raise ValueError(
+            f"Column {name} of X must hold categories that repeat, got {len(values)} different values in as many rows. "
+            "Leave the column out."
+        )
+    return categories
+
+
+def _is_whole(values: Array) -> bool:
+    """Tell whether a column that varies holds whole numbers; among floats some must repeat.
+
+    Numbers that span more than `MAX_SPAN` values are as good as continuous.
+    """
+    if values.dtype.kind == "b":
+        return bool(np.ptp(values.astype(int)))
+    if not 0 < np.ptp(values) <= MAX_SPAN:
+        return False
+    if values.dtype.kind in "iu":
+        return True
+    return bool((values == np.floor(values)).all()) and len(np.unique(values)) < len(values)

@@ -1,9 +1,13 @@
 """Margins of discrete columns: the probability of each value, and the interval of (0, 1) that the value owns.
 
-The values of a column lie side by side in (0, 1), each on an interval as long as its probability. A uniform point of the
-interval in the place of the value makes the column uniform, and its normal quantile makes it normal: this is the
-distributional transform of copulas (L. Rüschendorf, "On the distributional transform, Sklar's theorem, and the empirical
-copula process", J. Stat. Plan. Inference 139, 2009). So a flow that is the identity has the observed margins.
+The values of a column lie side by side in (0, 1), each on an interval as long as its probability. A uniform point of
+that interval in the place of the value makes the column uniform, and its normal quantile makes it normal. This is the
+distributional transform of copulas. With it a flow that is the identity has the observed margins.
+
+References
+----------
+L. Rüschendorf, "On the distributional transform, Sklar's theorem, and the empirical copula process", J. Stat. Plan.
+Inference 139, 2009.
 """
 
 from dataclasses import dataclass
@@ -49,7 +53,7 @@ class Margin:
         widths = [deviation * h for h in BANDWIDTHS if deviation * h > LEAST_BANDWIDTH]
         estimates = [_frequencies(counts), *(_smoothed(counts, h) for h in widths), _even(counts)]
         probabilities = _mixture_of_estimates(counts, estimates)
-        return cls(first, _edges(probabilities, 0.5 / (n_rows + 1)), float(deviation / (1 + deviation)))
+        return cls(first, _edges(probabilities, 0.5 / (n_rows + 1)), float(1 - 1 / (1 + max(deviation, 1.0))))
 
     @property
     def last(self) -> int:
@@ -79,10 +83,8 @@ class Margin:
         if self.decay == 0:
             return values
         tail = self.edges[0]
-        with np.errstate(divide="ignore"):
-            low, high = (
-                np.floor(np.log(np.maximum(p, FARTHEST) / tail) / np.log(self.decay)) for p in (points, 1 - points)
-            )
+        steps = [np.log(np.maximum(p, FARTHEST) / tail) / np.log(self.decay) for p in (points, 1 - points)]
+        low, high = np.floor(steps)
         below, above = points < self.edges[0], points >= self.edges[-1]
         return np.where(below, self.first - 1 - low, np.where(above, self.last + 1 + high, values)).astype(np.int64)
 

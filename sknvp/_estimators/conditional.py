@@ -15,7 +15,7 @@ from ..flows.summaries import mean, noise_points, quantile
 from . import parameters as rule
 from .base import FLOATS, FlowEstimator
 from .evaluation import default_torch_modes, evaluate, finite_log_density
-from .rows import restore_constants
+from .rows import restore_constants, weighted_total
 
 MAX_CONTEXT = 1e18  # standard deviations; the square of it is finite in every dtype
 N_POINTS = 100  # the number of points of noise that `predict` averages over if there is one target, ...
@@ -74,7 +74,7 @@ class ConditionalDensityMethods(RegressorMixin, FlowEstimator):  # type: ignore[
         targets = restore_constants(targets, self._specification.scaling)
         return finite_log_density(self._density, targets, self._context(rows))
 
-    def score(self, X: ArrayLike, y: ArrayLike) -> float:
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Compute the total log-likelihood of the targets.
 
         Parameters
@@ -83,13 +83,20 @@ class ConditionalDensityMethods(RegressorMixin, FlowEstimator):  # type: ignore[
             The rows to condition on.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             The targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How often each row counts, not negative. A row of weight zero adds nothing.
 
         Returns
         -------
         log_likelihood : float
-            The sum of `score_samples`, in nats.
+            The sum of `score_samples`, each times its weight, in nats.
+
+        Raises
+        ------
+        ValueError
+            If ``X``, ``y`` or ``sample_weight`` breaks its rule.
         """
-        return float(self.score_samples(X, y).sum())
+        return weighted_total(self.score_samples(X, y), sample_weight)
 
     def sample(
         self, X: ArrayLike, n_samples: int = 1, random_state: int | np.random.RandomState | None = None

@@ -5,18 +5,16 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import DensityMixin
-from sklearn.utils import check_array
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from .._columns.cells import N_POINTS, CellMap, uniform_points
-from .._columns.kinds import Column, columns_of, discrete_mask, encoded, frame_like, library_of
 from ..flows.builders.specification import TabularSpecification
 from . import parameters as rule
-from .base import FLOATS, FlowEstimator
+from .base import FlowEstimator
 from .callbacks import Task, with_callbacks
-from .evaluation import LEAST_LOG_DENSITY, finite_log_density
+from .discrete import DiscreteColumns
+from .evaluation import finite_log_density
 from .fitter import FlowFitter
-from .rows import Rows, check_weights, count_rows, restore_constants
+from .rows import check_weights, count_rows, restore_constants, weighted_total
 
 
 class DensityMethods(DensityMixin, FlowEstimator):  # type: ignore[misc]
@@ -36,15 +34,20 @@ class DensityMethods(DensityMixin, FlowEstimator):  # type: ignore[misc]
             In nats, in the units of the ``X`` that was fitted.
         """
         check_is_fitted(self)
-        return self._score_rows(self._check_rows(X, reset=False))
+        rows = self._check_rows(X, reset=False)
+        if isinstance(self._specification, TabularSpecification):
+            rows = restore_constants(rows, self._specification.scaling)
+        return self._score_rows(rows)
 
     def _score_rows(self, rows: NDArray[Any]) -> NDArray[np.float64]:
         """Compute the log-density of each row of numbers."""
-        if isinstance(self._specification, TabularSpecification):
-            rows = restore_constants(rows, self._specification.scaling)
         return finite_log_density(self._density, rows)
 
-    def score(self, X: ArrayLike, y: Any = None) -> float:
+    def _presented(self, y: NDArray[Any]) -> Any:
+        """Return drawn rows in the form of those that were fitted."""
+        return y
+
+    def score(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
         """Compute the total log-likelihood of the rows.
 
         Parameters
@@ -53,13 +56,20 @@ class DensityMethods(DensityMixin, FlowEstimator):  # type: ignore[misc]
             The rows.
         y : Ignored
             Not used, present for API consistency by convention.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How often each row counts, not negative. A row of weight zero adds nothing.
 
         Returns
         -------
         log_likelihood : float
-            The sum of `score_samples`, in nats.
+            The sum of `score_samples`, each times its weight, in nats.
+
+        Raises
+        ------
+        ValueError
+            If ``X`` or ``sample_weight`` breaks its rule.
         """
-        return float(self.score_samples(X).sum())
+        return weighted_total(self.score_samples(X), sample_weight)
 
     def sample(self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None) -> NDArray[Any]:
         """Draw new rows from the density.
@@ -83,73 +93,12 @@ class DensityMethods(DensityMixin, FlowEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         rule.check("n_samples", n_samples, rule.integer(1))
-        return self._present(self._draw(int(n_samples), random_state))
-
-    def _present(self, rows: NDArray[Any]) -> Any:
-        """Return drawn rows in the form of those that were fitted."""
-        return rows
+        drawn: NDArray[Any] = self._presented(self._draw(int(n_samples), random_state))
+        return drawn
 
 
-class FlowDensity(DensityMethods, FlowFitter):
+class FlowDensity(DiscreteColumns, DensityMethods, FlowFitter):
     """A density that is fitted to rows, at once or in a stream."""
-
-    discrete_features: Any = None  # for estimators that do not have this parameter: all columns are continuous
-
-    _columns: tuple[Column, ...]  # what the columns of X hold
-    _library: str | None  # of the DataFrame that was fitted
-    _cell_map: CellMap | None = None  # of the discrete columns, if there are any
-
-    def _check_rows(self, X: ArrayLike, *, reset: bool, n_least: int = 1) -> NDArray[Any]:
-        """Check X, and return it as numbers; a category becomes its place among the categories."""
-        if self.discrete_features is None:
-            return super()._check_rows(X, reset=reset, n_least=n_least)
-        library = library_of(X)
-        if library is None:
-            rows = super()._check_rows(X, reset=reset, n_least=n_least)
-            table = np.asarray(X) if reset else rows
-        else:
-            validate_data(self, X, skip_check_array=True, reset=reset)
-            table = X
-        if reset:
-            self._columns, self._library = columns_of(table, discrete_mask(self.discrete_features, table)), library
-        if library is None:
-            return rows
-        numbers = encoded(X, self._columns)
-        return check_array(numbers, dtype=FLOATS, ensure_min_samples=n_least, estimator=self, input_name="X")
-
-    def _score_rows(self, rows: NDArray[Any]) -> NDArray[np.float64]:
-        if self._cell_map is None:
-            return super()._score_rows(rows)
-        cells = self._cell_map.cells(rows)
-        total = np.full(len(rows), -np.inf)
-        for uniform in uniform_points(N_POINTS, len(cells.discrete)):
-            y = cells.points(rows, uniform)
-            total = np.logaddexp(total, super()._score_rows(y) + cells.log_measure(y))
-        return np.maximum(total - np.log(N_POINTS), LEAST_LOG_DENSITY)
-
-    def _present(self, rows: NDArray[Any]) -> Any:
-        if self._cell_map is not None:
-            rows = self._cell_map.values(rows)
-        if self.discrete_features is None or self._library is None:
-            return rows
-        return frame_like(self._library, rows, self._columns)
-
-    def _with_cells(self, rows: Rows, n_told: float, continues: bool) -> Rows:
-        """Put points of their cells in the place of the discrete columns of rows, if there are any."""
-        if self.discrete_features is None:
-            return rows
-        if not continues:
-            kinds = {
-                j: None if column.categories is None else len(column.categories)
-                for j, column in enumerate(self._columns)
-                if column.kind != "continuous"
-            }
-            self._cell_map = CellMap.of(rows.x, rows.weights, n_told, kinds) if kinds else None
-        if self._cell_map is None:
-            return rows
-        cells = self._cell_map.cells(rows.x)
-        uniform = np.random.default_rng(0).random(cells.low.shape)
-        return rows._replace(x=cells.points(rows.x, uniform), cells=cells, n_told=n_told)
 
     @with_callbacks
     def fit(

@@ -59,6 +59,27 @@ def check_weights(sample_weight: ArrayLike | None, X: NDArray[Any], n_least: int
     """
     if sample_weight is None:
         return np.ones(len(X))
+    weights = _as_weights(sample_weight, X)
+    n_positive = int((weights > 0).sum())
+    if n_positive < n_least:
+        raise ValueError(
+            f"sample_weight must leave at least {n_least} row{'s' * (n_least > 1)} of weight above zero, got "
+            f"{n_positive}. Pass None to count every row once."
+        )
+    return bounded(weights)
+
+
+def weighted_total(log_density: NDArray[np.float64], sample_weight: ArrayLike | None) -> float:
+    """Sum the log-densities, each as often as its row counts; a row of weight zero adds nothing, not even infinity."""
+    if sample_weight is None:
+        return float(log_density.sum())
+    weights = _as_weights(sample_weight, log_density)
+    counts = weights > 0
+    return float((weights[counts] * log_density[counts]).sum())
+
+
+def _as_weights(sample_weight: ArrayLike, X: NDArray[Any]) -> NDArray[np.float64]:
+    """Check that there is a weight for each row and that none is negative; return them as float64."""
     given = np.asarray(sample_weight)
     if given.ndim != 1:
         raise ValueError(f"sample_weight must have shape (n_samples,), got {given.shape}.")
@@ -68,13 +89,7 @@ def check_weights(sample_weight: ArrayLike | None, X: NDArray[Any], n_least: int
         raise ValueError(
             f"sample_weight must not be negative, got {weights.min()}. A row that is not to count can have weight zero."
         )
-    n_positive = int((weights > 0).sum())
-    if n_positive < n_least:
-        raise ValueError(
-            f"sample_weight must leave at least {n_least} row{'s' * (n_least > 1)} of weight above zero, got "
-            f"{n_positive}. Pass None to count every row once."
-        )
-    return bounded(weights)
+    return weights
 
 
 def count_rows(sample_weight: ArrayLike | None, X: NDArray[Any]) -> float:
@@ -90,7 +105,7 @@ def spread(rows: Rows, validation: NDArray[np.bool_], n_rows: int) -> tuple[Rows
     assert rows.cells is not None
     repeats = np.maximum(1, np.round(rows.weights / rows.weights.sum() * min(n_rows, rows.n_told))).astype(np.intp)
     old = np.repeat(np.arange(len(repeats)), repeats)
-    cells = Cells(*(part[old] for part in rows.cells[:3]), rows.cells.discrete)
+    cells = rows.cells.of_rows(old)
     x = cells.points(rows.x[old], np.random.default_rng(1).random(cells.low.shape))
     weights = (rows.weights / repeats)[old]
     return Rows(x, weights, rows.given[old], rows.groups[old], cells, rows.n_told), validation[:, old]

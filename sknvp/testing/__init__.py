@@ -54,8 +54,8 @@ def check_density_estimator(
     Parameters
     ----------
     estimator : estimator object
-        An instance with ``fit(X, y=None, sample_weight=None)``, ``score_samples(X)``, ``score(X, y=None)`` and
-        ``sample(n_samples=1, random_state=None)``.
+        An instance with ``fit(X, y=None, sample_weight=None)``, ``score_samples(X)``, ``score(X, y=None)``,
+        which may take ``sample_weight`` too, and ``sample(n_samples=1, random_state=None)``.
     expected_failed_checks : dict of str to str, default=None
         The names of checks that may fail, each with the reason.
     on_fail : {"raise", "warn"} or None, default="raise"

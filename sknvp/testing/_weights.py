@@ -1,6 +1,7 @@
 """Weights of rows: a weight counts repetitions, and neither its unit nor the order of the rows says anything."""
 
 from functools import partial
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,17 @@ def check_weights_are_heeded(estimator: Any) -> None:
         float(np.mean(with_right.score_samples(right) - with_left.score_samples(right))),
     ]
     ensure(min(gains) > 0.5, f"a heavy cluster must gain more than 0.5 nats per row, the two gained {gains}.")
+
+
+def check_weights_in_score_equal_repetition(estimator: Any) -> None:
+    """A row of weight k counts as k rows in ``score``, and far rows of weight zero as none, if it takes weights."""
+    density, rows = fitted(estimator, table()), table(50, seed=1)
+    if "sample_weight" not in signature(density.score).parameters:
+        return
+    counts = np.arange(len(rows)) % 3
+    repeated = density.score(np.repeat(rows, counts, axis=0))
+    rows[counts == 0] *= 1e6
+    ensure_close(density.score(rows, sample_weight=counts), repeated, "score with weights, and of repeated rows", 1e-8)
 
 
 def check_only_ratios_of_weights_matter(estimator: Any) -> None:

@@ -126,6 +126,24 @@ class ZeroWeightSeen(Normal):
         super()._learn(X, np.maximum(weights, 1e-3))
 
 
+@found_by("check_weights_in_score_equal_repetition")
+class ScoreIgnoresWeights(Normal):
+    def score(self, X, y=None, sample_weight=None):
+        return super().score(X)
+
+
+@found_by("check_weights_in_score_equal_repetition")
+class ScoreOfTheMeanWeight(Normal):
+    def score(self, X, y=None, sample_weight=None):
+        return super().score(X, y, None if sample_weight is None else np.divide(sample_weight, np.mean(sample_weight)))
+
+
+@found_by("check_weights_in_score_equal_repetition")
+class ScoreSeesZeroWeights(Normal):
+    def score(self, X, y=None, sample_weight=None):
+        return super().score(X, y, None if sample_weight is None else np.maximum(sample_weight, 1e-3))
+
+
 @found_by("check_only_ratios_of_weights_matter")
 class WeightsAddedToOne(Normal):
     def _weights(self, X, sample_weight):

@@ -58,8 +58,9 @@ class Normal(DensityMixin, BaseEstimator):
         log_volume = np.log(np.diag(self.factor_)).sum() + np.log(self.scale_).sum()
         return -0.5 * (noise**2).sum(0) - log_volume - 0.5 * len(noise) * np.log(2 * np.pi)
 
-    def score(self, X, y=None):
-        return float(self.score_samples(X).sum())
+    def score(self, X, y=None, sample_weight=None):
+        log_density = self.score_samples(X)
+        return float(log_density.sum() if sample_weight is None else np.dot(log_density, sample_weight))
 
     def sample(self, n_samples=1, random_state=None):
         check_is_fitted(self)

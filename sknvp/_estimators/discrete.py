@@ -1,0 +1,87 @@
+"""Densities of tables with columns that are not continuous."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_array
+from sklearn.utils.validation import validate_data
+
+from .._columns.cells import N_POINTS, CellMap, Cells, uniform_points
+from .._columns.kinds import Column, columns_of, discrete_mask, encoded, frame, library_of
+from .base import FlowEstimator
+from .evaluation import LEAST_LOG_DENSITY, finite_log_density
+from .rows import Rows
+
+OWN_POINTS = 0, 1  # the seeds of the points at which rows are trained, and at which experts are
+
+
+class DiscreteColumns(FlowEstimator):
+    """An estimator whose flow sees a point of its cell in the place of each value of a discrete column."""
+
+    discrete_features: Any = None  # for estimators that do not have this parameter: all columns are continuous
+
+    _columns: tuple[Column, ...] = ()  # what the columns of X hold
+    _columns_of_all: tuple[Column, ...] = ()  # what they hold in a larger table of which X is a part
+    _library: str | None = None  # of the DataFrame that was fitted
+    _cell_map: CellMap | None = None  # of the discrete columns, if there are any
+
+    def _check_rows(self, X: ArrayLike, *, reset: bool, n_least: int = 1) -> NDArray[Any]:
+        """Check X, and return it as numbers; the number of a category is its place among the categories."""
+        if self.discrete_features is None:
+            return super()._check_rows(X, reset=reset, n_least=n_least)
+        library, table = library_of(X), X
+        if library is None:
+            table = super()._check_rows(X, reset=reset, n_least=n_least)
+        else:
+            validate_data(self, X, skip_check_array=True, reset=reset)
+        if reset:
+            self._library = library
+            self._columns = self._columns_of_all or self._describe(np.asarray(X) if library is None else X)
+        if library is None and all(column.categories is None for column in self._columns):
+            return np.asarray(table)
+        numbers = encoded(table, self._columns)
+        rows: NDArray[Any] = check_array(numbers, ensure_min_samples=n_least, estimator=self, input_name="X")
+        return rows
+
+    def _describe(self, X: Any) -> tuple[Column, ...]:
+        """Describe the columns of a table as the parameters ask."""
+        return columns_of(X, discrete_mask(self.discrete_features, X))
+
+    def _with_cells(self, rows: Rows, n_told: float, continues: bool) -> Rows:
+        """Put points of their cells in the place of the discrete columns of rows, if there are any."""
+        discrete = {j: column.categories for j, column in enumerate(self._columns) if column.kind != "continuous"}
+        if not continues:
+            sizes = {j: None if categories is None else len(categories) for j, categories in discrete.items()}
+            self._cell_map = CellMap.of(rows.x, rows.weights, n_told, sizes) if discrete else None
+        if self._cell_map is None:
+            return rows
+        cells = self._cell_map.cells(rows.x)
+        return rows._replace(x=own_points(rows.x, cells, OWN_POINTS[0]), cells=cells, n_told=n_told)
+
+    def _score_rows(self, rows: NDArray[Any]) -> NDArray[np.float64]:
+        """Compute the log-density of rows of numbers, averaged over points of their cells."""
+        if self._cell_map is None:
+            return finite_log_density(self._density, rows)
+        cells = self._cell_map.cells(rows)
+        total = np.full(len(rows), -np.inf)
+        for uniform in uniform_points(N_POINTS, len(cells.discrete)):
+            y = cells.points(rows, uniform)
+            total = np.logaddexp(total, finite_log_density(self._density, y) + cells.log_measure(y))
+        log_density: NDArray[np.float64] = np.maximum(total - np.log(N_POINTS), LEAST_LOG_DENSITY)
+        return log_density
+
+    def _presented(self, y: NDArray[Any]) -> Any:
+        """Return drawn points as rows of the kind that was fitted."""
+        numbers = y if self._cell_map is None else self._cell_map.values(y)
+        if self._library is not None:
+            return frame(self._library, numbers, self._columns)
+        for j, column in enumerate(self._columns):
+            if column.categories is not None:
+                numbers[:, j] = column.values(numbers[:, j])
+        return numbers
+
+
+def own_points(x: NDArray[Any], cells: Cells, seed: int) -> NDArray[np.float64]:
+    """Put an own random point of its cell in the place of each discrete value."""
+    return cells.points(x, np.random.default_rng(seed).random(cells.low.shape))

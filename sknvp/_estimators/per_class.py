@@ -1,0 +1,77 @@
+"""One density for each class: its rows, what its `fit` takes beside them, and its seed."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline
+from sklearn.utils import _safe_indexing, check_random_state
+from sklearn.utils.validation import has_fit_parameter
+
+Seed = int | np.random.RandomState | None
+
+
+def n_entries(value: Any) -> int | None:
+    """Count the rows of a table or the entries of an array or a sequence; anything else, as a string, has None."""
+    shape = getattr(value, "shape", None)
+    if shape is not None:
+        return int(shape[0]) if len(shape) else None
+    return len(value) if isinstance(value, Sequence) and not isinstance(value, (str, bytes)) else None
+
+
+def entries_of(value: Any, places: NDArray[np.intp], n_rows: int) -> Any:
+    """Take the entries at these places from a value that has one for each row; any other value stays whole."""
+    return _safe_indexing(value, places) if n_entries(value) == n_rows else value
+
+
+def places_and_weights(
+    own: NDArray[np.intp], weights: NDArray[np.float64] | None
+) -> tuple[NDArray[np.intp], NDArray[np.float64] | None]:
+    """Return the places of a class's rows, and their weights if there are any.
+
+    A single row of weight two or more becomes two rows of half the weight, for a density that wants two rows.
+    """
+    if weights is None:
+        return own, None
+    if len(own) == 1 and weights[own[0]] >= 2:
+        own = own.repeat(2)
+        return own, weights[own] / 2
+    return own, weights[own]
+
+
+def weight_parameter(estimator: Any) -> str | None:
+    """Name the parameter of `fit` that takes the weights of the rows; in a pipeline it is that of the last step."""
+    if has_fit_parameter(estimator, "sample_weight"):
+        return "sample_weight"
+    if isinstance(estimator, Pipeline):
+        name, last = estimator.steps[-1]
+        of_last = weight_parameter(last)
+        return of_last and f"{name}__{of_last}"
+    return None
+
+
+def seeds(random_state: Seed, n: int) -> list[int | None]:
+    """Draw a seed for each class; None for each class if the densities are to keep their own."""
+    if random_state is None:
+        return [None] * n
+    drawn: list[int | None] = check_random_state(random_state).randint(2**31 - 1, size=n).tolist()
+    return drawn
+
+
+def seeded(estimator: Any, seed: int | None) -> Any:
+    """Clone an estimator and give the seed to every part of it that takes one."""
+    twin = clone(estimator)
+    if seed is None:
+        return twin
+    names = [name for name in twin.get_params() if name.split("__")[-1] == "random_state"]
+    return twin.set_params(**dict.fromkeys(names, seed))
+
+
+def fitted(estimator: Any, X: Any, arguments: dict[str, Any], label: Any) -> Any:
+    """Fit the estimator to the rows of one class."""
+    try:
+        return estimator.fit(X, **arguments)
+    except ValueError as error:
+        raise ValueError(f"The density of class {label!r} does not fit its {n_entries(X)} row(s): {error}") from error

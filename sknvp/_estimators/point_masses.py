@@ -1,0 +1,65 @@
+"""Densities of which some have a probability where others have a density, made comparable."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.pipeline import Pipeline
+from sklearn.utils import _safe_indexing
+
+from ..flows.builders.specification import TabularSpecification
+from .base import FlowEstimator
+from .rows import location_and_scale
+
+WIDTH = 3e-5  # standard deviations; GaussianNB widens columns by as much (the root of 1e-9)
+
+
+def log_units(estimators: list[Any], X: Any, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what is to be added to the log-density of each estimator so that all are in the units of X.
+
+    A column that is constant in the rows of one estimator has a probability there instead of a density. It is spread
+    over `WIDTH` standard deviations that the column has in all rows, as wide as makes no difference.
+
+    Parameters
+    ----------
+    estimators : list of fitted estimators
+        The densities, each of other rows of the table. Those that are not ours have densities alone.
+    X : table
+        All rows.
+    weights : ndarray of shape (n_rows,)
+        The weights of the rows, zero for those that are to be left out.
+
+    Returns
+    -------
+    log_units : ndarray of shape (n_estimators,)
+        In nats.
+    """
+    return np.array([_of_one(estimator, X, weights) for estimator in estimators])
+
+
+def _of_one(estimator: Any, X: Any, weights: NDArray[np.float64]) -> float:
+    steps, density = _before_density(estimator)
+    constant = _constant_columns(density)
+    if not len(constant):
+        return 0.0
+    rows, weights = _safe_indexing(X, np.flatnonzero(weights)), weights[weights > 0]
+    table = np.asarray(rows if steps is None else steps.transform(rows), dtype=np.float64)[:, constant]
+    _, scale, varies = location_and_scale(table, weights)
+    return -float(np.log(WIDTH * scale[varies]).sum())
+
+
+def _before_density(estimator: Any) -> tuple[Pipeline | None, Any]:
+    """Return the steps before the density, if there are any, and the density; searches are replaced by their best."""
+    estimator = getattr(estimator, "best_estimator_", estimator)
+    if not isinstance(estimator, Pipeline):
+        return None, estimator
+    last = estimator[-1]
+    return (estimator[:-1] if len(estimator) > 1 else None), getattr(last, "best_estimator_", last)
+
+
+def _constant_columns(density: Any) -> NDArray[np.intp]:
+    """Return the columns that were constant in the rows of a density of ours."""
+    if not isinstance(density, FlowEstimator) or not isinstance(density._specification, TabularSpecification):
+        return np.array([], dtype=np.intp)
+    scaling = density._specification.scaling
+    return np.setdiff1d(np.arange(len(scaling.loc)), scaling.columns)
