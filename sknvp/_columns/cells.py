@@ -14,7 +14,7 @@ from .margins import Margin
 Array = NDArray[Any]
 
 LOG_SQRT_2_PI = 0.5 * math.log(2 * math.pi)
-N_POINTS = 16  # points in the cell of a row, over which its density is averaged
+N_POINTS = 8  # points in the cell of a row, over which its density is averaged
 
 
 class Cells(NamedTuple):

@@ -118,8 +118,8 @@ def _values(name: str, series: Any) -> Array:
     missing = series.isna() if hasattr(series, "isna") else series.is_null()
     if missing.any():
         raise ValueError(
-            f"Input X contains NaN: column {name} has {int(missing.sum())} missing values. Leave these rows out, or put "
-            "an imputer before the density."
+            f"Input X contains NaN: column {name} has {int(missing.sum())} missing values. Leave these rows out, or "
+            "put an imputer before the density."
         )
     values = np.asarray(series)
     number = getattr(series.dtype, "numpy_dtype", None)  # of pandas' nullable kinds

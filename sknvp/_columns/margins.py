@@ -22,18 +22,19 @@ BANDWIDTHS = (0.03, 0.1, 0.3, 1.0)  # of the smoothed frequencies, in standard d
 LEAST_BANDWIDTH = 0.4  # a narrower kernel leaves frequencies as they are
 LEAST_SHARE = 1e-4  # the least weight of each estimate in the mixture of estimates
 N_ITERATIONS = 200  # of expectation-maximization for these weights
+LOG_OTHER = float(np.log(1e-30))  # of a value that cannot be
 FARTHEST = 1e-12  # the probability beyond which values lie in one interval
 
 
 @dataclass(frozen=True, eq=False)
 class Margin:
-    """The distribution of the values of a discrete column.
+    """The distribution of the values of a discrete column, which are whole numbers.
 
-    The values are whole numbers from ``first`` on. If the column is not ``bounded``, they go on for ever on both sides,
-    with probabilities that fall geometrically.
+    Each value of a table has a probability of its own. If the first and the last edge leave room at the ends of (0, 1),
+    there are values beyond the table, whose probabilities fall geometrically.
     """
 
-    first: int  # the least value with a probability of its own in the table
+    first: int  # the least value in the table
     edges: Array  # shape (n_values + 1,): where the intervals of the values in the table begin and end
     decay: float  # the quotient of the probabilities of two values that follow each other beyond the table
 
@@ -41,58 +42,82 @@ class Margin:
     def of_categories(cls, codes: Array, weights: Array, n_rows: float, n_categories: int) -> Self:
         """Estimate the probabilities of the categories 0, 1, ..., ``n_categories`` - 1."""
         counts = np.bincount(codes.astype(np.intp), weights, n_categories) * (n_rows / weights.sum())
-        probabilities = _mixture_of_estimates(counts, [_frequencies(counts), _even(counts)])
-        return cls(0, _edges(probabilities, 0.0), 0.0)
+        return cls(0, _edges(_mixture(counts, [_frequencies(counts), _even(counts)]), 0.0, 0.0), 0.5)
 
     @classmethod
     def of_whole_numbers(cls, values: Array, weights: Array, n_rows: float) -> Self:
-        """Estimate the probabilities of all whole numbers."""
-        first = int(values.min())
+        """Estimate the probabilities of whole numbers.
+
+        A column that holds two values has no others, and one without negative numbers never gets any.
+        """
+        low, high = int(values.min()), int(values.max())
+        mean = np.average(values, weights=weights)
+        deviation = float(np.sqrt(np.average((values - mean) ** 2, weights=weights)))
+        binary = high - low == 1
+        first = low if binary else low - int(np.ceil(deviation))
+        first = max(first, 0) if low >= 0 else first
         counts = np.bincount((values - first).astype(np.intp), weights) * (n_rows / weights.sum())
-        deviation = np.sqrt(np.average((values - np.average(values, weights=weights)) ** 2, weights=weights))
         widths = [deviation * h for h in BANDWIDTHS if deviation * h > LEAST_BANDWIDTH]
         estimates = [_frequencies(counts), *(_smoothed(counts, h) for h in widths), _even(counts)]
-        probabilities = _mixture_of_estimates(counts, estimates)
-        return cls(first, _edges(probabilities, 0.5 / (n_rows + 1)), float(1 - 1 / (1 + max(deviation, 1.0))))
+        tail = 0.5 / (n_rows + 1)
+        edges = _edges(_mixture(counts, estimates), tail * (low < 0 and not binary), tail * (not binary))
+        return cls(first, edges, 1 - 1 / (1 + max(deviation, 1.0)))
+
+    @property
+    def tails(self) -> tuple[float, float]:
+        """The probabilities of all values below and of all values above the table."""
+        return float(self.edges[0]), float(1 - self.edges[-1])
 
     @property
     def last(self) -> int:
-        """The largest value with a probability of its own in the table."""
+        """The largest value in the table."""
         return self.first + len(self.edges) - 2
 
     def intervals(self, values: Array) -> tuple[Array, Array, Array]:
-        """Return where the interval of each value begins and ends, and the logarithm of its length."""
-        places = np.clip(values - self.first, 0, len(self.edges) - 2).astype(np.intp)
+        """Return where the interval of each value begins and ends, and the logarithm of its probability.
+
+        A value that cannot be has the interval of the nearest one that can, and the log-probability `LOG_OTHER`.
+        """
+        places = np.clip(np.floor(values) - self.first, 0, len(self.edges) - 2).astype(np.intp)
         low, high = self.edges[places], self.edges[places + 1]
         log_length = np.log(high - low)
-        if self.decay == 0:
-            return low, high, log_length
-        below, above = values < self.first, values > self.last
-        tail = self.edges[0]
-        steps = np.where(below, self.first - values, values - self.last).astype(np.float64)
-        far = np.minimum(steps, 1 + max(0.0, np.log(FARTHEST / tail) / np.log(self.decay)))
-        inner, outer = tail * self.decay ** (far - 1), tail * self.decay**far
-        low = np.where(below, outer, np.where(above, 1 - inner, low))
-        high = np.where(below, inner, np.where(above, 1 - outer, high))
-        beyond = np.log(tail) + (steps - 1) * np.log(self.decay) + np.log1p(-self.decay)
-        return low, high, np.where(below | above, beyond, log_length)
+        lower_tail, upper_tail = self.tails
+        for outside, steps, tail, lower in (
+            (values < self.first, self.first - values, lower_tail, True),
+            (values > self.last, values - self.last, upper_tail, False),
+        ):
+            if tail == 0:
+                log_length = np.where(outside, LOG_OTHER, log_length)
+                continue
+            near = np.minimum(np.maximum(steps, 1), 1 + max(0.0, np.log(FARTHEST / tail) / np.log(self.decay)))
+            inner, outer = tail * self.decay ** (near - 1), tail * self.decay**near
+            low = np.where(outside, outer if lower else 1 - inner, low)
+            high = np.where(outside, inner if lower else 1 - outer, high)
+            beyond = np.log(tail) + (steps - 1) * np.log(self.decay) + np.log1p(-self.decay)
+            log_length = np.where(outside, beyond, log_length)
+        return low, high, np.where(values == np.floor(values), log_length, LOG_OTHER)
 
     def values(self, points: Array) -> Array:
         """Return the value whose interval each point of (0, 1) lies in."""
         values = self.first + np.clip(np.searchsorted(self.edges, points, side="right") - 1, 0, len(self.edges) - 2)
-        if self.decay == 0:
-            return values
-        tail = self.edges[0]
-        steps = [np.log(np.maximum(p, FARTHEST) / tail) / np.log(self.decay) for p in (points, 1 - points)]
-        low, high = np.floor(steps)
-        below, above = points < self.edges[0], points >= self.edges[-1]
-        return np.where(below, self.first - 1 - low, np.where(above, self.last + 1 + high, values)).astype(np.int64)
+        lower_tail, upper_tail = self.tails
+        below, above = points < self.edges[0], points > self.edges[-1]
+        if lower_tail:
+            values = np.where(below, self.first - 1 - self._steps(points, lower_tail), values)
+        if upper_tail:
+            values = np.where(above, self.last + 1 + self._steps(1 - points, upper_tail), values)
+        return values
+
+    def _steps(self, distances: Array, tail: float) -> Array:
+        """Return how many intervals of a tail lie between the table and points at distances from the end of (0, 1)."""
+        steps: Array = np.floor(np.log(np.clip(distances, FARTHEST, tail) / tail) / np.log(self.decay))
+        return steps
 
 
-def _edges(probabilities: Array, tail: float) -> Array:
-    """Return the borders of intervals that leave a tail free at both ends of (0, 1)."""
+def _edges(probabilities: Array, lower_tail: float, upper_tail: float) -> Array:
+    """Return the ends of intervals that leave room for tails at both ends of (0, 1)."""
     inner = np.cumsum(probabilities)
-    edges: Array = tail + (1 - 2 * tail) * np.concatenate([[0], inner / inner[-1]])
+    edges: Array = lower_tail + (1 - lower_tail - upper_tail) * np.concatenate([[0], inner / inner[-1]])
     return edges
 
 
@@ -117,7 +142,7 @@ def _smoothed(counts: Array, bandwidth: float) -> tuple[Array, Array]:
     return smoothed / smoothed.sum(), np.maximum(smoothed - own, 0) / max(counts.sum() - 1, 1)
 
 
-def _mixture_of_estimates(counts: Array, estimates: list[tuple[Array, Array]]) -> Array:
+def _mixture(counts: Array, estimates: list[tuple[Array, Array]]) -> Array:
     """Mix estimates of probabilities such that each row is likeliest under the estimates that were made without it."""
     seen = counts > 0
     without = np.stack([left_out for _, left_out in estimates])[:, seen]

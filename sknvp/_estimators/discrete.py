@@ -28,24 +28,24 @@ class DiscreteColumns(FlowEstimator):
 
     def _check_rows(self, X: ArrayLike, *, reset: bool, n_least: int = 1) -> NDArray[Any]:
         """Check X, and return it as numbers; the number of a category is its place among the categories."""
-        if self.discrete_features is None:
-            return super()._check_rows(X, reset=reset, n_least=n_least)
-        library, table = library_of(X), X
-        if library is None:
-            table = super()._check_rows(X, reset=reset, n_least=n_least)
+        library = library_of(X)
+        if self.discrete_features is None or library is None:
+            rows = super()._check_rows(X, reset=reset, n_least=n_least)
         else:
             validate_data(self, X, skip_check_array=True, reset=reset)
+        if self.discrete_features is None:
+            return rows
         if reset:
             self._library = library
-            self._columns = self._columns_of_all or self._describe(np.asarray(X) if library is None else X)
+            self._columns = self._columns_of_all or self.describe(np.asarray(X) if library is None else X)
         if library is None and all(column.categories is None for column in self._columns):
-            return np.asarray(table)
-        numbers = encoded(table, self._columns)
-        rows: NDArray[Any] = check_array(numbers, ensure_min_samples=n_least, estimator=self, input_name="X")
-        return rows
+            return rows
+        numbers = encoded(rows if library is None else X, self._columns)
+        checked: NDArray[Any] = check_array(numbers, ensure_min_samples=n_least, estimator=self, input_name="X")
+        return checked
 
-    def _describe(self, X: Any) -> tuple[Column, ...]:
-        """Describe the columns of a table as the parameters ask."""
+    def describe(self, X: Any) -> tuple[Column, ...]:
+        """Describe the columns of an array or a DataFrame as the parameters ask."""
         return columns_of(X, discrete_mask(self.discrete_features, X))
 
     def _with_cells(self, rows: Rows, n_told: float, continues: bool) -> Rows:
