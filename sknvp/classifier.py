@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted, check_X_y, validate_data
 
 from ._estimators.per_class import (
     Seed,
+    describe_together,
     entries_of,
     fitted,
     n_entries,
@@ -162,6 +163,7 @@ class DensityClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # 
         members = [np.flatnonzero(counts)[codes == c] for c in range(len(classes))]
         parts = [self._part(own, weights, fit_params, len(labels)) for own in members]
         twins = [seeded(density, seed) for seed in seeds(self.random_state, len(classes))]
+        describe_together(twins, X, counts)
         estimators = Parallel(n_jobs=self.n_jobs)(
             delayed(fitted)(twin, _safe_indexing(X, places), arguments, label)
             for twin, (places, arguments), label in zip(twins, parts, classes.tolist(), strict=True)

@@ -128,11 +128,10 @@ def _values(name: str, series: Any) -> Array:
 
 def _frame_column(name: str, series: Any, discrete: bool | None) -> Column:
     """Describe a column of a DataFrame."""
-    values, named = _values(name, series), getattr(series.dtype, "categories", None)
-    if named is None and values.dtype.kind in "fiu":
+    values, named = _values(name, series), np.asarray(getattr(series.dtype, "categories", None))
+    if not named.ndim and values.dtype.kind in "fiu":
         return _column(name, values, series.dtype, discrete)
-    categories = _different(name, values) if named is None else np.asarray(named)
-    return Column(name, "category", series.dtype, categories)
+    return Column(name, "category", series.dtype, named if named.ndim else _different(name, values))
 
 
 def _column(name: str, values: Array, dtype: Any, discrete: bool | None) -> Column:

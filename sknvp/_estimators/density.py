@@ -154,7 +154,10 @@ class FlowDensity(DiscreteColumns, DensityMethods, FlowFitter):
             continues = self.warm_start and self._is_fitted
             device = self._check_parameters()
             checked = self._check_rows(X, reset=not continues, n_least=2)
-            rows = self._rows_to_fit(checked, check_weights(sample_weight, checked), groups)
+            weights = check_weights(sample_weight, checked)
+            if not continues:
+                checked = self._without_absent(X, checked, weights)
+            rows = self._rows_to_fit(checked, weights, groups)
             rows = self._with_cells(rows, count_rows(sample_weight, checked), continues)
             self._fit_rows(rows, device, continues, task)
             self._complete_fit(X, sample_weight)
@@ -202,7 +205,10 @@ class FlowDensity(DiscreteColumns, DensityMethods, FlowFitter):
             n_least = 1 if self._is_fitted else 2
             device = self._check_parameters()
             checked = self._check_rows(X, reset=not self._is_fitted, n_least=n_least)
-            rows = self._merge(checked, check_weights(sample_weight, checked, n_least=n_least))
+            weights = check_weights(sample_weight, checked, n_least=n_least)
+            if not self._is_fitted:
+                checked = self._without_absent(X, checked, weights)
+            rows = self._merge(checked, weights)
             rows = self._with_cells(rows, count_rows(sample_weight, checked), self._is_fitted)
             self._advance_rows(rows, device)
             self._complete_fit(X, sample_weight)

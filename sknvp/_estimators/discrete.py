@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_array
+from sklearn.utils import _safe_indexing, check_array
 from sklearn.utils.validation import validate_data
 
 from .._columns.cells import N_POINTS, CellMap, Cells, uniform_points
@@ -43,6 +43,17 @@ class DiscreteColumns(FlowEstimator):
         numbers = encoded(rows if library is None else X, self._columns)
         checked: NDArray[Any] = check_array(numbers, ensure_min_samples=n_least, estimator=self, input_name="X")
         return checked
+
+    def _without_absent(self, X: ArrayLike, checked: NDArray[Any], weights: NDArray[np.float64]) -> NDArray[Any]:
+        """Describe the columns anew if rows have weight zero, which are as if absent; return all rows as numbers."""
+        if self.discrete_features is None or self._columns_of_all or weights.all():
+            return checked
+        table = np.asarray(X) if self._library is None else X
+        counted = _safe_indexing(table, np.flatnonzero(weights))
+        self._columns = self.describe(counted)
+        numbers: NDArray[Any] = checked.copy()
+        numbers[weights > 0] = encoded(counted, self._columns)
+        return numbers
 
     def describe(self, X: Any) -> tuple[Column, ...]:
         """Describe the columns of an array or a DataFrame as the parameters ask."""

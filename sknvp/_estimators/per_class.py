@@ -10,6 +10,9 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils.validation import has_fit_parameter
 
+from .._columns.kinds import library_of
+from .discrete import DiscreteColumns
+
 Seed = int | np.random.RandomState | None
 
 
@@ -67,6 +70,16 @@ def seeded(estimator: Any, seed: int | None) -> Any:
         return twin
     names = [name for name in twin.get_params() if name.split("__")[-1] == "random_state"]
     return twin.set_params(**dict.fromkeys(names, seed))
+
+
+def describe_together(estimators: list[Any], X: Any, counts: NDArray[np.bool_]) -> None:
+    """Tell densities of ours what the columns hold in the rows of all classes, so that they agree on it."""
+    table = X if library_of(X) else np.asarray(X)
+    if library_of(X) is None and not (table.ndim == 2 and table.dtype.kind in "biuf" and np.isfinite(table).all()):
+        return  # the densities will say what is wrong
+    for estimator in estimators:
+        if isinstance(estimator, DiscreteColumns) and estimator.discrete_features is not None:
+            estimator._columns_of_all = estimator.describe(_safe_indexing(table, np.flatnonzero(counts)))
 
 
 def fitted(estimator: Any, X: Any, arguments: dict[str, Any], label: Any) -> Any:
