@@ -10,11 +10,11 @@ from numpy.typing import ArrayLike, NDArray
 from ._estimators.density import FlowDensity
 from ._estimators.docs import document
 from ._estimators.fitter import NO_EXPERTS, Experts
-from ._estimators.rows import Rows, scaling_in_columns, spread
+from ._estimators.rows import Rows, scaling_in_columns
 from ._estimators.specify import specify_real_nvp
 from ._estimators.training import FittedFlow, Start
 from ._experts.stacking import reweigh, stack, weights_by_name
-from ._experts.table import MAX_ROWS, Table
+from ._experts.table import Table
 from ._experts.unconditional import ExpertFitter
 from .flows import Flow
 from .flows.builders.specification import RealNVPSpecification, TabularSpecification
@@ -181,10 +181,8 @@ class RealNVPDensity(FlowDensity):
         if not self.stacking or not fitted.validation.any():
             return NO_EXPERTS
         assert isinstance(start.specification, TabularSpecification)
-        scaling, validation = scaling_in_columns(rows, start.specification.scaling), fitted.validation
-        if rows.cells is not None:
-            rows, validation = spread(rows, validation, MAX_ROWS)
-        table = Table.of(scaling, rows, validation, rng)
+        scaling = scaling_in_columns(rows, start.specification.scaling)
+        table = Table.of(scaling, rows, fitted.validation, rng)
         return stack(fitted.flow, table, lambda: ExpertFitter(table, rng).candidates())
 
     def _weigh_experts(self, rows: Rows) -> Experts:

@@ -5,6 +5,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 from sklearn.mixture import GaussianMixture
@@ -25,6 +26,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "bad_input.md"
 ROWS = [re.split(r" *\| *", line.strip("| \n")) for line in PAGE.read_text().splitlines() if line.startswith("| ")]
 TABLE = {what: (kind.strip("`"), message) for what, kind, message in ROWS[1:]}
 X, Y = normal_rows(60, 2), normal_rows(60, 1)[:, 0]
+FRAME = pd.DataFrame({"sex": ["f", "m"] * 30, "age": np.arange(60) % 7})
 WIDE = np.r_[[[0, 1.5e308], [1, -1.5e308]], X]
 
 
@@ -55,6 +57,12 @@ CASES = {
     "all weights zero": lambda: density().fit(X, sample_weight=np.zeros(60)),
     "one group alone": lambda: density().fit(X, groups=np.zeros(60)),
     "`groups` of two dimensions": lambda: density().fit(X, groups=np.zeros((60, 1))),
+    "a category that was not there in `fit`": lambda: density().fit(FRAME).score_samples(FRAME.assign(sex="x")),
+    "a missing category": lambda: density().fit(FRAME.assign(sex=None)),
+    "a column of names, all different": lambda: density().fit(FRAME.assign(sex=list(map(str, range(60))))),
+    "a column of strings and numbers": lambda: density().fit(FRAME.assign(sex=["f", 1] * 30)),
+    "`discrete_features` of another length": lambda: density(discrete_features=[True]).fit(X),
+    "`discrete_features` of an unknown name": lambda: density(discrete_features=["years"]).fit(FRAME),
     "`n_layers=0`": lambda: density(n_layers=0).fit(X),
     "`hidden_layer_sizes='wide'`": lambda: density(hidden_layer_sizes="wide").fit(X),
     "`learning_rate_init=-1`": lambda: density(learning_rate_init=-1).fit(X),

@@ -54,6 +54,11 @@ def log_density(x):
 
 CASES = {
     "density": case(sknvp.RealNVPDensity, (X,), lambda e: [e.score_samples(X), e.sample(5, 0), e.score(X)]),
+    "whole numbers": case(
+        sknvp.RealNVPDensity,
+        (np.round(4 * X),),
+        lambda e: [e.score_samples(np.round(4 * X)), e.sample(5, 0), e.score(np.round(4 * X))],
+    ),
     "flows alone": case(
         sknvp.RealNVPDensity,
         (X,),
@@ -270,4 +275,5 @@ def test_pickles_name_only_what_stays():
     text = b"".join(pickle.dumps(case.make().fit(*case.data)) for case in CASES.values())
     names = set(re.findall(rb"sknvp\.[a-z_.]*", text))
     classes = {b"density", b"outlier", b"transformer", b"planar", b"image", b"conditional", b"variational"}
-    assert names == {b"sknvp." + name for name in classes} | {b"sknvp.flows.builders.specification"}
+    columns = {b"sknvp._columns." + name for name in (b"kinds", b"cells", b"margins")}
+    assert names == {b"sknvp." + name for name in classes} | {b"sknvp.flows.builders.specification"} | columns

@@ -14,7 +14,7 @@ from .margins import Margin
 Array = NDArray[Any]
 
 LOG_SQRT_2_PI = 0.5 * math.log(2 * math.pi)
-N_POINTS = 8  # points in the cell of a row, over which its density is averaged
+N_POINTS = 16  # points in the cell of a row, over which its density is averaged
 
 
 class Cells(NamedTuple):
@@ -29,10 +29,6 @@ class Cells(NamedTuple):
     high: Array  # shape (n_rows, n_discrete)
     log_length: Array  # shape (n_rows,): the logarithm of the product of the lengths of the intervals
     discrete: Array  # shape (n_discrete,): the numbers of the discrete columns
-
-    def of_rows(self, rows: Array) -> Self:
-        """Return the cells of some rows, by their numbers."""
-        return self._replace(low=self.low[rows], high=self.high[rows], log_length=self.log_length[rows])
 
     def points(self, x: Array, uniform: Array) -> Array:
         """Return the rows ``x`` with points of their cells in the discrete columns; ``uniform`` is between 0 and 1."""
@@ -95,6 +91,23 @@ def normal_quantile(u: Array) -> Array:
     inside = np.clip(u, np.finfo(np.float64).tiny, 1 - np.finfo(np.float64).epsneg)
     quantile: Array = torch.special.ndtri(torch.from_numpy(inside)).numpy()
     return quantile
+
+
+def shifts(cells: Cells) -> Array:
+    """Return numbers between 0 and 1 that the cell of each row alone decides, shape (n_rows, n_discrete).
+
+    Points that are shifted by them, modulo one, are as even as before, but their errors differ from row to row, and so
+    cancel in sums over rows.
+
+    References
+    ----------
+    Cranley and Patterson, "Randomization of number theoretic methods for multiple integration", SIAM J. Numer. Anal. 13,
+    1976.
+    """
+    n_discrete = len(cells.discrete)
+    factors = np.random.default_rng(0).uniform(1e3, 1e4, (n_discrete, n_discrete))
+    shift: Array = np.modf(cells.low @ factors)[0]
+    return shift
 
 
 def uniform_points(n_points: int, n_columns: int) -> Array:

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-MAX_SPAN = 100_000  # whole numbers that span more values than this count as continuous
+MAX_SPAN = 20_000  # whole numbers that span more values count as continuous, unless one of them is frequent
+MAX_SPAN_OF_FREQUENT = 200_000  # ... and these count as continuous in any case
+FREQUENT = 0.01  # a value is frequent if it has this share of the rows
 MAX_SHOWN = 5  # an error shows so many categories
 
 
@@ -160,14 +162,14 @@ def _different(name: str, values: Array) -> Array:
 
 
 def _is_whole(values: Array) -> bool:
-    """Tell whether a column that varies holds whole numbers; among floats some must repeat.
-
-    Numbers that span more than `MAX_SPAN` values are as good as continuous.
-    """
+    """Tell whether a column that varies holds whole numbers, not too far apart; among floats some must repeat."""
     if values.dtype.kind == "b":
         return bool(np.ptp(values.astype(int)))
-    if not 0 < np.ptp(values) <= MAX_SPAN:
+    with np.errstate(over="ignore"):
+        span = np.ptp(values)
+    if not 0 < span <= MAX_SPAN_OF_FREQUENT or not (values == np.floor(values)).all():
         return False
-    if values.dtype.kind in "iu":
-        return True
-    return bool((values == np.floor(values)).all()) and len(np.unique(values)) < len(values)
+    counts = np.unique(values, return_counts=True)[1]
+    if span > MAX_SPAN:
+        return bool(counts.max() >= FREQUENT * len(values))
+    return values.dtype.kind in "iu" or len(counts) < len(values)

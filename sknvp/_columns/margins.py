@@ -20,21 +20,24 @@ Array = NDArray[Any]
 
 BANDWIDTHS = (0.03, 0.1, 0.3, 1.0)  # of the smoothed frequencies, in standard deviations
 LEAST_BANDWIDTH = 0.4  # a narrower kernel leaves frequencies as they are
+NEAR_ZERO = 10.0  # standard deviations
 LEAST_SHARE = 1e-4  # the least weight of each estimate in the mixture of estimates
 N_ITERATIONS = 200  # of expectation-maximization for these weights
 LOG_OTHER = float(np.log(1e-30))  # of a value that cannot be
+SHARE_BETWEEN = 1e-6  # of the probability of a value, for the whole numbers between it and the next one
 FARTHEST = 1e-12  # the probability beyond which values lie in one interval
 
 
 @dataclass(frozen=True, eq=False)
 class Margin:
-    """The distribution of the values of a discrete column, which are whole numbers.
+    """The distribution of the values of a discrete column, which are whole numbers at equal distances.
 
     Each value of a table has a probability of its own. If the first and the last edge leave room at the ends of (0, 1),
     there are values beyond the table, whose probabilities fall geometrically.
     """
 
     first: int  # the least value in the table
+    spacing: int  # the distance between two values that follow each other
     edges: Array  # shape (n_values + 1,): where the intervals of the values in the table begin and end
     decay: float  # the quotient of the probabilities of two values that follow each other beyond the table
 
@@ -42,71 +45,83 @@ class Margin:
     def of_categories(cls, codes: Array, weights: Array, n_rows: float, n_categories: int) -> Self:
         """Estimate the probabilities of the categories 0, 1, ..., ``n_categories`` - 1."""
         counts = np.bincount(codes.astype(np.intp), weights, n_categories) * (n_rows / weights.sum())
-        return cls(0, _edges(_mixture(counts, [_frequencies(counts), _even(counts)]), 0.0, 0.0), 0.5)
+        return cls(0, 1, _edges(_mixture(counts, [_frequencies(counts), _even(counts)]), 0.0, 0.0), 0.5)
 
     @classmethod
     def of_whole_numbers(cls, values: Array, weights: Array, n_rows: float) -> Self:
         """Estimate the probabilities of whole numbers.
 
-        A column that holds two values has no others, and one without negative numbers never gets any.
+        A column that holds two values that follow each other has no others, and one that begins near zero, in standard
+        deviations, has no negative ones.
         """
-        low, high = int(values.min()), int(values.max())
-        mean = np.average(values, weights=weights)
-        deviation = float(np.sqrt(np.average((values - mean) ** 2, weights=weights)))
-        binary = high - low == 1
-        first = low if binary else low - int(np.ceil(deviation))
-        first = max(first, 0) if low >= 0 else first
-        counts = np.bincount((values - first).astype(np.intp), weights) * (n_rows / weights.sum())
+        low = int(values.min())
+        spacing = max(1, int(np.gcd.reduce((values - low).astype(np.int64))))
+        steps = (values - low) / spacing
+        deviation = float(np.sqrt(np.average((steps - np.average(steps, weights=weights)) ** 2, weights=weights)))
+        binary = steps.max() == 1
+        n_below = 0 if binary else int(np.ceil(deviation))
+        ends_at_zero = 0 <= low // spacing <= NEAR_ZERO * (deviation + 1)
+        n_below = low // spacing if ends_at_zero and not binary else n_below
+        counts = np.bincount((steps + n_below).astype(np.intp), weights) * (n_rows / weights.sum())
         widths = [deviation * h for h in BANDWIDTHS if deviation * h > LEAST_BANDWIDTH]
         estimates = [_frequencies(counts), *(_smoothed(counts, h) for h in widths), _even(counts)]
         tail = 0.5 / (n_rows + 1)
-        edges = _edges(_mixture(counts, estimates), tail * (low < 0 and not binary), tail * (not binary))
-        return cls(first, edges, 1 - 1 / (1 + max(deviation, 1.0)))
+        edges = _edges(_mixture(counts, estimates), tail * (not (binary or ends_at_zero)), tail * (not binary))
+        return cls(low - n_below * spacing, spacing, edges, 1 - 1 / (1 + max(deviation, 1.0)))
+
+    @property
+    def n_values(self) -> int:
+        """The number of values in the table."""
+        return len(self.edges) - 1
 
     @property
     def tails(self) -> tuple[float, float]:
         """The probabilities of all values below and of all values above the table."""
         return float(self.edges[0]), float(1 - self.edges[-1])
 
-    @property
-    def last(self) -> int:
-        """The largest value in the table."""
-        return self.first + len(self.edges) - 2
-
     def intervals(self, values: Array) -> tuple[Array, Array, Array]:
         """Return where the interval of each value begins and ends, and the logarithm of its probability.
 
-        A value that cannot be has the interval of the nearest one that can, and the log-probability `LOG_OTHER`.
+        A number that cannot be has the interval of the nearest value below, and the log-probability `LOG_OTHER`. Whole
+        numbers between two values have a millionth of the probability of the one below them.
         """
-        places = np.clip(np.floor(values) - self.first, 0, len(self.edges) - 2).astype(np.intp)
+        steps = np.floor((values - self.first) / self.spacing)
+        places = np.clip(steps, 0, self.n_values - 1).astype(np.intp)
         low, high = self.edges[places], self.edges[places + 1]
-        log_length = np.log(high - low)
-        lower_tail, upper_tail = self.tails
-        for outside, steps, tail, lower in (
-            (values < self.first, self.first - values, lower_tail, True),
-            (values > self.last, values - self.last, upper_tail, False),
+        log_probability = np.log(high - low)
+        for outside, distance, tail, lower in (
+            (steps < 0, -steps, self.tails[0], True),
+            (steps >= self.n_values, steps - self.n_values + 1, self.tails[1], False),
         ):
             if tail == 0:
-                log_length = np.where(outside, LOG_OTHER, log_length)
+                log_probability = np.where(outside, LOG_OTHER, log_probability)
                 continue
-            near = np.minimum(np.maximum(steps, 1), 1 + max(0.0, np.log(FARTHEST / tail) / np.log(self.decay)))
+            near = np.clip(distance, 1, 1 + max(0.0, np.log(FARTHEST / tail) / np.log(self.decay)))
             inner, outer = tail * self.decay ** (near - 1), tail * self.decay**near
             low = np.where(outside, outer if lower else 1 - inner, low)
             high = np.where(outside, inner if lower else 1 - outer, high)
-            beyond = np.log(tail) + (steps - 1) * np.log(self.decay) + np.log1p(-self.decay)
-            log_length = np.where(outside, beyond, log_length)
-        return low, high, np.where(values == np.floor(values), log_length, LOG_OTHER)
+            beyond = np.log(tail) + (distance - 1) * np.log(self.decay) + np.log1p(-self.decay)
+            log_probability = np.where(outside, beyond, log_probability)
+        return low, high, self._less_between(values, log_probability)
+
+    def _less_between(self, values: Array, log_probability: Array) -> Array:
+        """Share the probability of each value with the whole numbers up to the next one, and give nothing to others."""
+        if self.spacing > 1:
+            between = (values - self.first) % self.spacing != 0
+            share = np.log(SHARE_BETWEEN / (self.spacing - 1))
+            log_probability = log_probability + np.where(between, share, np.log1p(-SHARE_BETWEEN))
+        return np.where(values == np.floor(values), log_probability, LOG_OTHER)
 
     def values(self, points: Array) -> Array:
         """Return the value whose interval each point of (0, 1) lies in."""
-        values = self.first + np.clip(np.searchsorted(self.edges, points, side="right") - 1, 0, len(self.edges) - 2)
+        steps = np.clip(np.searchsorted(self.edges, points, side="right") - 1, 0, self.n_values - 1)
         lower_tail, upper_tail = self.tails
-        below, above = points < self.edges[0], points > self.edges[-1]
         if lower_tail:
-            values = np.where(below, self.first - 1 - self._steps(points, lower_tail), values)
+            steps = np.where(points < self.edges[0], -1 - self._steps(points, lower_tail), steps)
         if upper_tail:
-            values = np.where(above, self.last + 1 + self._steps(1 - points, upper_tail), values)
-        return values
+            above = self.n_values + self._steps(1 - points, upper_tail)
+            steps = np.where(points > self.edges[-1], above, steps)
+        return self.first + self.spacing * steps
 
     def _steps(self, distances: Array, tail: float) -> Array:
         """Return how many intervals of a tail lie between the table and points at distances from the end of (0, 1)."""

@@ -7,13 +7,14 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import _safe_indexing, check_array
 from sklearn.utils.validation import validate_data
 
-from .._columns.cells import N_POINTS, CellMap, Cells, uniform_points
+from .._columns.cells import N_POINTS, CellMap, shifts, uniform_points
 from .._columns.kinds import Column, columns_of, discrete_mask, encoded, frame, library_of
 from .base import FlowEstimator
 from .evaluation import LEAST_LOG_DENSITY, finite_log_density
-from .rows import Rows
+from .rows import Rows, repeated
 
-OWN_POINTS = 0, 1  # the seeds of the points at which rows are trained, and at which experts are
+MAX_REPEATED = 10_000  # rows of weights that stand for more are not repeated to more rows than this, ...
+MAX_REPEATS = 100  # ... or each this many times
 
 
 class DiscreteColumns(FlowEstimator):
@@ -59,16 +60,18 @@ class DiscreteColumns(FlowEstimator):
         """Describe the columns of an array or a DataFrame as the parameters ask."""
         return columns_of(X, discrete_mask(self.discrete_features, X))
 
-    def _with_cells(self, rows: Rows, n_told: float, continues: bool) -> Rows:
-        """Put points of their cells in the place of the discrete columns of rows, if there are any."""
+    def _with_cells(self, rows: Rows, n_rows: float, continues: bool) -> Rows:
+        """Put points of their cells in the place of discrete columns, if there are any, in each of ``n_rows`` rows."""
         discrete = {j: column.categories for j, column in enumerate(self._columns) if column.kind != "continuous"}
         if not continues:
             sizes = {j: None if categories is None else len(categories) for j, categories in discrete.items()}
-            self._cell_map = CellMap.of(rows.x, rows.weights, n_told, sizes) if discrete else None
+            self._cell_map = CellMap.of(rows.x, rows.weights, n_rows, sizes) if discrete else None
         if self._cell_map is None:
             return rows
+        rows = repeated(rows, min(n_rows, max(MAX_REPEATED, MAX_REPEATS * len(rows.x))))
         cells = self._cell_map.cells(rows.x)
-        return rows._replace(x=own_points(rows.x, cells, OWN_POINTS[0]), cells=cells, n_told=n_told)
+        uniform = np.random.default_rng(0).random(cells.low.shape)
+        return rows._replace(x=cells.points(rows.x, uniform), cells=cells)
 
     def _score_rows(self, rows: NDArray[Any]) -> NDArray[np.float64]:
         """Compute the log-density of rows of numbers, averaged over points of their cells."""
@@ -76,8 +79,9 @@ class DiscreteColumns(FlowEstimator):
             return finite_log_density(self._density, rows)
         cells = self._cell_map.cells(rows)
         total = np.full(len(rows), -np.inf)
+        shift = shifts(cells)
         for uniform in uniform_points(N_POINTS, len(cells.discrete)):
-            y = cells.points(rows, uniform)
+            y = cells.points(rows, (uniform + shift) % 1)
             total = np.logaddexp(total, finite_log_density(self._density, y) + cells.log_measure(y))
         log_density: NDArray[np.float64] = np.maximum(total - np.log(N_POINTS), LEAST_LOG_DENSITY)
         return log_density
@@ -91,8 +95,3 @@ class DiscreteColumns(FlowEstimator):
             if column.categories is not None:
                 numbers[:, j] = column.values(numbers[:, j])
         return numbers
-
-
-def own_points(x: NDArray[Any], cells: Cells, seed: int) -> NDArray[np.float64]:
-    """Put an own random point of its cell in the place of each discrete value."""
-    return cells.points(x, np.random.default_rng(seed).random(cells.low.shape))

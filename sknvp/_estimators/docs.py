@@ -37,10 +37,10 @@ PARAMETERS: dict[str, tuple[str, str]] = {  # the type and the description of ea
     ),
     "discrete_features": (
         '"auto", None or array-like of bool, int or str',
-        """The columns that are discrete: a mask, their numbers or their names; None for none. "auto" finds them. In a
-        DataFrame strings, categories and booleans are categories, and integers are whole numbers. A column of floats
-        counts as whole numbers if all of its values are whole and some repeat. The log-density of a row is that of its
-        continuous columns plus the log-probability of its discrete ones given these.""",
+        """The columns that are discrete: a mask, their numbers or their names; None for none. "auto" finds them:
+        strings, booleans and categories of a DataFrame, integers, and floats that are all whole and of which some
+        repeat. `score_samples` then gives the log-probability of the discrete columns together with the log-density of
+        the others, and draws have values that can be. The page "Columns that are not continuous" says more.""",
     ),
     "n_estimators": ("int", "Number of flows whose densities are averaged."),
     "stacking": (

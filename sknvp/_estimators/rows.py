@@ -24,7 +24,6 @@ class Rows(NamedTuple):
     given: NDArray[Any]  # shape (n_rows, n_given): the columns that the density is conditioned on, if there are any
     groups: NDArray[np.intp]  # shape (n_rows,): the numbers of the groups; the rows of a group are held out together
     cells: Cells | None = None  # of the discrete columns of x, which holds points of these cells; None without any
-    n_told: float = 0.0  # how many rows the weights stand for, where there are cells
 
     @classmethod
     def merged(
@@ -100,15 +99,16 @@ def count_rows(sample_weight: ArrayLike | None, X: NDArray[Any]) -> float:
     return float(max(weights.sum(), weights.sum() ** 2 / (weights**2).sum()))
 
 
-def spread(rows: Rows, validation: NDArray[np.bool_], n_rows: int) -> tuple[Rows, NDArray[np.bool_]]:
-    """Repeat rows with cells in proportion to their weights, each time at another point, to about ``n_rows`` rows."""
-    assert rows.cells is not None
-    repeats = np.maximum(1, np.round(rows.weights / rows.weights.sum() * min(n_rows, rows.n_told))).astype(np.intp)
+def repeated(rows: Rows, n_rows: float) -> Rows:
+    """Repeat rows in proportion to their weights, to about ``n_rows`` rows in all.
+
+    Rows of discrete values are often equal without being copies. So those in no larger group are held out apart.
+    """
+    repeats = np.maximum(1, np.round(rows.weights / rows.weights.sum() * n_rows)).astype(np.intp)
     old = np.repeat(np.arange(len(repeats)), repeats)
-    cells = rows.cells.of_rows(old)
-    x = cells.points(rows.x[old], np.random.default_rng(1).random(cells.low.shape))
-    weights = (rows.weights / repeats)[old]
-    return Rows(x, weights, rows.given[old], rows.groups[old], cells, rows.n_told), validation[:, old]
+    alone = len(np.unique(rows.groups)) == len(rows.groups)
+    groups = np.arange(len(old)) if alone else rows.groups[old]
+    return Rows(rows.x[old], (rows.weights / repeats)[old], rows.given[old], groups)
 
 
 def check_groups(groups: ArrayLike | None, weights: NDArray[np.float64], n_least: int = 1) -> NDArray[Any] | None:

@@ -1,0 +1,240 @@
+"""Tables with columns that are not continuous: what their scores mean, and what is drawn."""
+
+import itertools
+import pickle
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from scipy import integrate, stats
+from sklearn.model_selection import cross_val_score
+
+from sknvp import DensityClassifier, RealNVPOutlierDetector
+from sknvp._columns.kinds import columns_of
+
+from .small import full_batch, moons, small, stacked
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+def survey(n=300, seed=0):
+    """A table as people have them."""
+    rng = np.random.default_rng(seed)
+    sex = rng.choice(["f", "m"], n)
+    grade = rng.choice(list("abc"), n, p=[0.6, 0.3, 0.1])
+    return pd.DataFrame(
+        {
+            "sex": sex,
+            "age": rng.integers(18, 90, n),
+            "grade": pd.Categorical(grade, categories=list("abcd"), ordered=True),
+            "smokes": rng.uniform(size=n) < 0.3,
+            "children": pd.array(rng.poisson(1 + (sex == "f")), dtype="Int64"),
+            "income": rng.normal(np.where(grade == "a", 0.0, 3.0), 1.0),
+        }
+    )
+
+
+def few_values(n=400, seed=0):
+    """Dependent columns of few whole numbers."""
+    rng = np.random.default_rng(seed)
+    first = rng.integers(0, 2, n)
+    return np.c_[first, rng.binomial(3, 0.2 + 0.6 * first), rng.integers(1, 4, n)].astype(float)
+
+
+@pytest.mark.parametrize("make", [small, stacked])
+def test_the_probabilities_of_all_rows_add_up_to_one(make):
+    density = make(coupling="spline").fit(few_values())
+    rows = np.array(list(itertools.product([0, 1], range(-1, 12), range(-1, 12))), dtype=float)
+    assert np.exp(density.score_samples(rows)).sum() == pytest.approx(1, abs=0.02)
+
+
+@pytest.mark.parametrize("make", [small, stacked])
+def test_probability_and_density_together_add_up_to_one(make):
+    X = np.c_[few_values()[:, :2], np.random.default_rng(0).normal(few_values()[:, 0], 1)]
+    density, grid = make(coupling="spline").fit(X), np.linspace(-30, 30, 601)
+    total = 0.0
+    for first, second in itertools.product([0, 1], range(12)):
+        rows = np.c_[np.full(601, first), np.full(601, second), grid]
+        total += integrate.simpson(np.exp(density.score_samples(rows)), x=grid)
+    assert total == pytest.approx(1, abs=0.02)
+
+
+def test_scores_are_near_the_probabilities_that_rows_were_drawn_with():
+    rows = few_values(4000, 1)
+    truth = np.log(0.5 / 3) + stats.binom(3, 0.2 + 0.6 * rows[:, 0]).logpmf(rows[:, 1])
+    scores = stacked(coupling="spline", max_iter=100).fit(few_values(1000)).score_samples(rows)
+    assert truth.mean() - 0.06 < scores.mean() < truth.mean()
+    assert stats.spearmanr(scores, truth).statistic > 0.85
+
+
+def test_draws_are_values_that_can_be_and_depend_on_each_other_as_the_rows_do():
+    X = few_values(1000)
+    drawn = stacked(coupling="spline", max_iter=60).fit(X).sample(4000, random_state=0)
+    assert set(np.unique(drawn[:, 0])) == {0, 1}
+    assert np.isin(drawn[:, 2], [1, 2, 3]).mean() > 0.95
+    np.testing.assert_array_equal(drawn, np.floor(drawn))
+    drawn_and_true = (stats.spearmanr(rows[:, 0], rows[:, 1]).statistic for rows in (drawn, X))
+    assert next(drawn_and_true) == pytest.approx(next(drawn_and_true), abs=0.15)
+    np.testing.assert_allclose(np.median(drawn, axis=0), np.median(X, axis=0), atol=1)
+
+
+def test_other_labels_and_ten_times_the_numbers_change_nothing():
+    table = survey()
+    other = table.assign(
+        sex=table["sex"].map({"f": "A", "m": "B"}), age=10 * table["age"], smokes=table["smokes"].map(str)
+    )
+    one, two = (small(max_iter=5).fit(frame).score_samples(frame) for frame in (table, other))
+    np.testing.assert_allclose(one, two, atol=1e-4)
+
+
+def test_continuous_tables_keep_every_bit():
+    X = moons()
+    found, none = small(stacking=True).fit(X), small(stacking=True, discrete_features=None).fit(X)
+    np.testing.assert_array_equal(found.score_samples(X), none.score_samples(X))
+    np.testing.assert_array_equal(found.sample(9, random_state=0), none.sample(9, random_state=0))
+    declared = small(discrete_features=[]).fit(np.round(X)).score_samples(X)
+    np.testing.assert_array_equal(declared, small(discrete_features=None).fit(np.round(X)).score_samples(X))
+
+
+def test_frames_come_back_as_they_were():
+    table = survey()
+    density = small(max_iter=3).fit(table)
+    drawn = density.sample(200, random_state=0)
+    assert (drawn.dtypes == table.dtypes).all()
+    assert drawn["grade"].cat.ordered
+    assert list(drawn.columns) == list(table.columns)
+    assert set(drawn["sex"]) == {"f", "m"}
+    assert np.isfinite(density.score_samples(drawn)).all()
+    again = pickle.loads(pickle.dumps(density))
+    pd.testing.assert_frame_equal(again.sample(20, random_state=1), density.sample(20, random_state=1))
+    assert isinstance(small(max_iter=3).fit(moons()).sample(2), np.ndarray)
+
+
+def test_frames_of_polars_too():
+    table = survey().astype({"grade": str, "children": int})
+    frame = pl.DataFrame({name: table[name].tolist() for name in table})
+    frame = frame.with_columns(pl.col("grade").cast(pl.Enum(list("abcd"))), pl.col("sex").cast(pl.Categorical))
+    drawn = small(max_iter=3).fit(frame).sample(50, random_state=0)
+    assert drawn.schema == frame.schema
+    scores = small(max_iter=3).fit(frame).score_samples(frame)
+    table = survey().assign(sex=pd.Categorical(survey()["sex"]), children=survey()["children"].astype(int))
+    np.testing.assert_array_equal(scores, small(max_iter=3).fit(table).score_samples(table))
+
+
+def test_every_row_counts_on_its_own():
+    density = stacked().fit(survey())
+    rows = survey(20, 1)
+    together = density.score_samples(rows)
+    apart = [density.score_samples(rows.iloc[[i]])[0] for i in range(20)]
+    np.testing.assert_allclose(apart, together, rtol=1e-9)
+
+
+def test_weights_are_repetitions_and_zero_is_absence():
+    X, counts = few_values(60), np.arange(60) % 3
+    weighted = full_batch(max_iter=3).fit(X, sample_weight=counts).score_samples(X)
+    np.testing.assert_allclose(weighted, full_batch(max_iter=3).fit(np.repeat(X, counts, axis=0)).score_samples(X))
+    table = survey(100)
+    odd = pd.concat([table, table[:1].assign(sex="x", age=10**7)], ignore_index=True)
+    absent = small(max_iter=3).fit(odd, sample_weight=np.r_[np.ones(100), 0]).score_samples(table)
+    np.testing.assert_array_equal(absent, small(max_iter=3).fit(table).score_samples(table))
+
+
+def test_a_stream_keeps_the_values_it_has_learned():
+    density = small().partial_fit(few_values())
+    before = density.score_samples(few_values()).mean()
+    for seed in range(20):
+        density.partial_fit(few_values(200, seed))
+    assert density.score_samples(few_values()).mean() > before
+    assert np.isfinite(density.score_samples([[0, 50, 2], [1, 3, 99]])).all()
+
+
+def test_the_family_takes_such_tables():
+    table, labels = survey(), survey()["income"].to_numpy() > 1
+    detector = RealNVPOutlierDetector(contamination=0.1, **small(max_iter=10).get_params()).fit(table)
+    assert (detector.predict(table) == -1).mean() == pytest.approx(0.1, abs=0.01)
+    auto = RealNVPOutlierDetector(**small(max_iter=10).get_params()).fit(table)
+    assert (auto.predict(auto.sample(2000, random_state=1)) == -1).mean() == pytest.approx(0.05, abs=0.02)
+    odd = table.assign(children=pd.array([60] * 300, dtype="Int64"))
+    assert (auto.predict(odd) == -1).all()
+    classifier = DensityClassifier(small(max_iter=10)).fit(table, labels)
+    assert classifier.score(table, labels) > 0.8
+    assert np.isfinite(cross_val_score(small(max_iter=3), table, cv=3)).all()
+
+
+def test_classes_agree_on_what_the_columns_hold():
+    """A category, or a repetition, that one class alone has is known in the other too."""
+    table, labels = survey(), np.arange(300) % 2
+    table["sex"] = np.where((labels == 1) & (np.arange(300) % 3 == 0), "x", table["sex"])
+    classifier = DensityClassifier(small(max_iter=3)).fit(table, labels)
+    assert classifier.predict_proba(table[table["sex"] == "x"])[:, 1].min() > 0.5
+
+
+@pytest.mark.parametrize(
+    ("X", "kinds"),
+    [
+        (np.c_[moons(40), np.arange(40) % 5], ["continuous", "continuous", "whole"]),
+        (np.arange(20.0).reshape(10, 2), ["continuous", "continuous"]),
+        (np.arange(20).reshape(10, 2), ["whole", "whole"]),
+        (np.ones((10, 2)), ["continuous", "continuous"]),
+        (np.array([[0, 1e6], [0, 1], [1, 1]]), ["whole", "continuous"]),
+        (np.array([[0.5, True], [0.5, False]]), ["continuous", "continuous"]),
+        (survey(), ["category", "whole", "category", "category", "whole", "continuous"]),
+    ],
+)
+def test_kinds_of_columns_are_found(X, kinds):
+    assert [column.kind for column in columns_of(X)] == kinds
+
+
+@pytest.mark.parametrize("chosen", [["age"], [1], np.arange(6) == 1])
+def test_discrete_columns_can_be_declared(chosen):
+    density = small(max_iter=3, discrete_features=chosen).fit(survey())
+    kinds = ["category", "whole", "category", "category", "continuous", "continuous"]
+    assert [column.kind for column in density._columns] == kinds
+
+
+def test_declared_values_that_are_not_whole_are_categories():
+    ratings = np.c_[moons(100), np.arange(100) % 5 / 2]
+    density = small(max_iter=3, discrete_features=[2]).fit(ratings)
+    assert set(density.sample(200, random_state=0)[:, 2]) == {0.0, 0.5, 1.0, 1.5, 2.0}
+    with pytest.raises(ValueError, match="Column 2 of X must hold categories that were there in fit"):
+        density.score_samples([[0.0, 0.0, 0.7]])
+
+
+TABLE = survey(60)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (TABLE.assign(sex="x"), "Column sex of X must hold categories that were there in fit, 'f', 'm', got 'x'"),
+        (TABLE.assign(income=np.nan), "Input X contains NaN: column income has 60 missing values"),
+        (TABLE.assign(sex=None), "Input X contains NaN: column sex has 60 missing values"),
+        (TABLE.drop(columns="age"), "feature names should match"),
+        (TABLE[TABLE.columns[::-1]], "Feature names must be in the same order"),
+    ],
+)
+def test_bad_rows_are_refused_and_nothing_is_lost(table, message):
+    density = small(max_iter=3).fit(TABLE)
+    before = density.score_samples(TABLE)
+    with pytest.raises(ValueError, match=message):
+        density.score_samples(table)
+    with pytest.raises(ValueError, match=message):
+        density.partial_fit(table)
+    np.testing.assert_array_equal(density.score_samples(TABLE), before)
+
+
+@pytest.mark.parametrize(
+    ("settings", "table", "message"),
+    [
+        ({}, TABLE.assign(sex=[str(i) for i in range(60)]), "Column sex of X must hold categories that repeat"),
+        ({}, TABLE.assign(sex=["a", 1] * 30), "Column sex of X must hold values of one type, got int and str"),
+        ({"discrete_features": [True]}, TABLE, r"discrete_features must have shape \(n_features,\) = \(6,\)"),
+        ({"discrete_features": ["years"]}, TABLE, "discrete_features must name columns of X"),
+        ({"discrete_features": [9]}, TABLE, "discrete_features must name columns of X"),
+        ({"discrete_features": "all"}, TABLE, "discrete_features must be one of 'auto' or None"),
+    ],
+)
+def test_bad_declarations_are_refused(settings, table, message):
+    with pytest.raises(ValueError, match=message):
+        small(max_iter=3, **settings).fit(table)
