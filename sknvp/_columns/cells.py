@@ -82,7 +82,7 @@ class CellMap:
         """Return the rows of numbers in whose cells points lie."""
         x = y.copy()
         for j, margin in self.margins.items():
-            x[:, j] = margin.values(torch.special.ndtr(torch.tensor(y[:, j], dtype=torch.float64)).numpy())
+            x[:, j] = margin.values(torch.special.ndtr(torch.from_numpy(y[:, j].astype(np.float64))).numpy())
         return x
 
 
@@ -101,8 +101,8 @@ def shifts(cells: Cells) -> Array:
 
     References
     ----------
-    Cranley and Patterson, "Randomization of number theoretic methods for multiple integration", SIAM J. Numer. Anal. 13,
-    1976.
+    Cranley and Patterson, "Randomization of number theoretic methods for multiple integration", SIAM J. Numer. Anal.
+    13, 1976.
     """
     n_discrete = len(cells.discrete)
     factors = np.random.default_rng(0).uniform(1e3, 1e4, (n_discrete, n_discrete))
@@ -112,6 +112,7 @@ def shifts(cells: Cells) -> Array:
 
 def uniform_points(n_points: int, n_columns: int) -> Array:
     """Return quasi-random points of the unit cube, always the same ones, shape (n_points, n_columns)."""
-    engine = SobolEngine(n_columns, scramble=True, seed=0)  # type: ignore[no-untyped-call]
-    points: Array = engine.draw(n_points, dtype=torch.float64).numpy()
+    with torch.device("cpu"):
+        engine = SobolEngine(n_columns, scramble=True, seed=0)  # type: ignore[no-untyped-call]
+        points: Array = engine.draw(n_points, dtype=torch.float64).numpy()
     return points
