@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-MAX_SPAN = 20_000  # whole numbers that span more values count as continuous, unless one of them is frequent
-MAX_SPAN_OF_FREQUENT = 200_000  # ... and these count as continuous in any case
-FREQUENT = 0.01  # a value is frequent if it has this share of the rows
+MAX_SPAN = 200_000  # whole numbers that span more values than this count as continuous, ...
+MAX_DEVIATION = 50.0  # ... and so do those that deviate by more than so many values, as densities are smooth there, ...
+FREQUENT = 0.2  # ... unless one value has this share of the rows
 MAX_SHOWN = 5  # an error shows so many categories
 
 
@@ -167,9 +167,10 @@ def _is_whole(values: Array) -> bool:
         return bool(np.ptp(values.astype(int)))
     with np.errstate(over="ignore"):
         span = np.ptp(values)
-    if not 0 < span <= MAX_SPAN_OF_FREQUENT or not (values == np.floor(values)).all():
+    if not 0 < span <= MAX_SPAN or not (values == np.floor(values)).all():
         return False
-    counts = np.unique(values, return_counts=True)[1]
-    if span > MAX_SPAN:
-        return bool(counts.max() >= FREQUENT * len(values))
-    return values.dtype.kind in "iu" or len(counts) < len(values)
+    steps = np.asarray(values - values.min(), dtype=np.int64)
+    counts = np.unique(steps, return_counts=True)[1]
+    if values.dtype.kind == "f" and len(counts) == len(values):
+        return False
+    return bool(np.std(steps / np.gcd.reduce(steps)) <= MAX_DEVIATION or counts.max() >= FREQUENT * len(values))
