@@ -177,6 +177,8 @@ def test_classes_agree_on_what_the_columns_hold():
         (np.arange(20.0).reshape(10, 2), ["continuous", "continuous"]),
         (np.arange(20).reshape(10, 2), ["whole", "whole"]),
         (np.ones((10, 2)), ["continuous", "continuous"]),
+        (np.arange(400)[:, None], ["continuous"]),
+        (np.maximum(np.arange(400) - 90, 0)[:, None], ["whole"]),
         (np.array([[0, 1e6], [0, 1], [1, 1]]), ["whole", "continuous"]),
         (
             np.c_[np.arange(400), 40 * np.arange(400), np.arange(400) * (np.arange(400) > 90)],
