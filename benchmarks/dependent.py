@@ -107,6 +107,7 @@ INDEPENDENT = {
     "whole numbers": lambda n, d, rng: rng.poisson(4, size=(n, d)).astype(float),
     "rounded": lambda n, d, rng: rng.normal(size=(n, d)).round(1),
     "near a curve": lambda n, d, rng: np.sin(np.arange(d) + rng.uniform(0, 3, (n, 1))) + 1e-3 * rng.normal(size=(n, d)),
+    "on a line": lambda n, d, rng: rng.normal(size=(n, 1)) * np.arange(1.0, d + 1),
     "sorted by class": lambda n, d, rng: np.sort(rng.integers(3, size=n))[:, None] * 4 + rng.normal(size=(n, d)),
     "sorted by a column": lambda n, d, rng: (X := rng.normal(size=(n, d)))[np.argsort(X[:, 0])],
 }

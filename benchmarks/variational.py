@@ -1,11 +1,14 @@
 """VariationalRealNVP on targets whose answer is known: log-evidence, effective sample size, modes, posterior moments.
 
     python benchmarks/variational.py [--only banana ...] [--seeds 3] [--params JSON] [--reference]
+    python benchmarks/variational.py --bounded
 
-Evidence is known in closed form but for the double moon, where it comes by quadrature, and the logistic regression,
-where it comes by importance sampling from a t-distribution around the mode. The posterior moments of the logistic
-regression are those of a Metropolis-adjusted Langevin chain, with the covariance at the mode as preconditioner, of 20
-chains of 20,000 steps after 2,000. Both are kept in logistic_reference.json; --reference computes them anew.
+With --bounded the targets are two independent columns with bounds, and a ridge that ends in a corner of the square.
+Evidence is known in closed form but for the double moon and that ridge, where it comes by quadrature, and the logistic
+regression, where it comes by importance sampling from a t-distribution around the mode. The posterior moments of the
+logistic regression are those of a Metropolis-adjusted Langevin chain, with the covariance at the mode as
+preconditioner, of 20 chains of 20,000 steps after 2,000. Both are kept in logistic_reference.json; --reference computes
+them anew.
 """
 
 import argparse
@@ -61,8 +64,13 @@ def logistic(x):
     return torch.nn.functional.logsigmoid(x @ COLUMNS.T * SIGNS).sum(-1) - 0.5 * x.square().sum(-1)
 
 
-def quadrature(log_density):
-    grid = np.linspace(-6, 6, 2401)
+def corner(x):
+    """A ridge of width 0.05 along the diagonal, which ends in the corner where it is highest."""
+    return -3 * x.sum(-1) - 0.5 * ((x[:, 0] - x[:, 1]) / 0.05) ** 2
+
+
+def quadrature(log_density, low=-6, high=6):
+    grid = np.linspace(low, high, 2401)
     x = torch.tensor(np.stack(np.meshgrid(grid, grid, indexing="ij"), -1).reshape(-1, 2))
     p = torch.exp(log_density(x)).numpy().reshape(len(grid), -1)
     return math.log(integrate.simpson(integrate.simpson(p, x=grid), x=grid))
@@ -133,6 +141,41 @@ TARGETS = {  # log-density, columns, log-evidence (a number, or a function that 
     "eight Gaussians": (eight_gaussians, 2, math.log(16 * math.pi * 0.15**2), {"scale": 2.0, "coupling": "spline"}),
     "logistic regression": (logistic, 31, lambda: json.loads(REFERENCE.read_text())["log_evidence"], {}),
 }
+
+
+def two_columns(log_density, log_integral, low, high=math.inf):
+    """Two independent columns between bounds, from the log-density of one of them."""
+    return lambda x: log_density(x).sum(-1), 2, 2 * log_integral, {"bounds": (low, high)}
+
+
+def beta(a, b):
+    log_integral = math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
+    return two_columns(lambda x: (a - 1) * x.log() + (b - 1) * (-x).log1p(), log_integral, 0, 1)
+
+
+def gamma(a):
+    return two_columns(lambda x: (a - 1) * x.log() - x, math.lgamma(a), 0)
+
+
+def truncated_normal(low, high):
+    log_integral = math.log(math.sqrt(2 * math.pi) * (stats.norm.cdf(high) - stats.norm.cdf(low)))
+    return two_columns(lambda x: -x.square() / 2, log_integral, low, high)
+
+
+BOUNDED = {
+    "flat": two_columns(lambda x: 0 * x, math.log(2), -1, 1),
+    "beta(2, 5)": beta(2, 5),
+    "beta(0.5, 0.5)": beta(0.5, 0.5),
+    "truncated normal": truncated_normal(-1, 2),
+    "corner": (corner, 2, lambda: quadrature(corner, 0, 1), {"bounds": (0, 1)}),
+    "exponential": gamma(1),
+    "gamma(3)": gamma(3),
+    "gamma(0.5)": gamma(0.5),
+    "half-normal": truncated_normal(0, math.inf),
+    "log-normal": two_columns(lambda x: -x.log().square() / 2 - x.log(), math.log(2 * math.pi) / 2, 0),
+    "half-Cauchy": two_columns(lambda x: -x.square().log1p(), math.log(math.pi / 2), 0),
+}
+ALL = TARGETS | BOUNDED
 N_MODES = {"double moon": 2, "eight Gaussians": 8}  # equal ones, around the origin, the first to the right
 
 
@@ -145,7 +188,7 @@ def shares(fit, n_modes):
 
 def run(name, seed, params):
     """The row of a fit: log-evidence, its standard error, its error in those, sample size, k, modes, seconds."""
-    log_density, n_features, truth, settings = TARGETS[name]
+    log_density, n_features, truth, settings = ALL[name]
     truth, start = truth() if callable(truth) else truth, time.perf_counter()
     fit = VariationalRealNVP(**{"random_state": seed, **settings, **params}).fit(log_density, n_features)
     seconds = time.perf_counter() - start
@@ -171,7 +214,8 @@ def show(label, row):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="*", default=list(TARGETS), choices=TARGETS)
+    parser.add_argument("--only", nargs="*", choices=ALL)
+    parser.add_argument("--bounded", action="store_true", help="the targets with bounds instead of the others")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--params", type=json.loads, default={}, help="JSON of constructor parameters")
     parser.add_argument("--reference", action="store_true", help="compute the logistic regression's reference anew")
@@ -180,7 +224,7 @@ def main():
     if arguments.reference:
         REFERENCE.write_text(json.dumps(reference(), indent=1) + "\n")
     print(f"{'target, seed':27s}", *(f"{heading:>8s}" for heading in HEADINGS))
-    for name in arguments.only:
+    for name in arguments.only or (BOUNDED if arguments.bounded else TARGETS):
         rows = []
         for seed in range(arguments.seeds):
             rows.append(run(name, seed, arguments.params))

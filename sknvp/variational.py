@@ -55,15 +55,21 @@ class VariationalRealNVP(DensityMethods):
     {mask}
     {n_estimators}
     loc : float or array-like of shape (n_features,), default=0.0
-        Mean of the normal distribution that flows start as. For a column with bounds it is in the units of ``z``, see
-        ``bounds``.
+        Mean of the normal distribution that flows start as. For a column with bounds it is the mean of ``z``, which
+        ``bounds`` defines.
     scale : float or array-like of shape (n_features,), default=1.0
         Standard deviation of the normal distribution that flows start as, in the units of ``loc``. It matters: a mode
-        far outside will not be found.
+        far outside will not be found. With two bounds the defaults cover the whole column; with one bound they cover
+        distances from it between a hundredth and a hundred.
     bounds : None or tuple (low, high) of floats or array-likes of shape (n_features,), default=None
-        The support of each column, -inf and inf where there is no end to it, as in :class:`scipy.optimize.Bounds`. The
-        flows then model ``z = log(x - low)``, ``z = -log(high - x)`` or ``z = log((x - low) / (high - x))``; the
-        Jacobian is part of every log-density. None: all columns are unbounded.
+        The support of each column, -inf and inf where there is no end to it, as in :class:`scipy.optimize.Bounds`.
+        Between two bounds, the flows model ``z = Phi^-1((x - low) / (high - low))``, where ``Phi`` is the distribution
+        function of the standard normal distribution. With a lower bound alone they model ``z = Phi^-1(d / (1 + d))`` of
+        the distance ``d = x - low``, and with an upper bound alone ``z = -Phi^-1(d / (1 + d))`` of ``d = high - x``.
+        So, at the default ``loc`` and ``scale``, a column starts as uniform between two bounds, and with the density
+        ``1 / (1 + d)^2`` beyond a single one. A trained spline bends each bounded column before the couplings mix them.
+        The Jacobian is part of every log-density. Draws lie strictly between the bounds. None: all columns are
+        unbounded.
     annealing : float, default=0.8
         Share of ``max_iter`` in which the target rises from the normal distribution at the start to what it is, along
         ``t log p + (1 - t) log q_0``. Zero: it is itself from the first step, which suits targets with a single mode.
@@ -103,7 +109,7 @@ class VariationalRealNVP(DensityMethods):
         Kish's effective sample size of those draws as a share of their number, above zero and at most one.
     pareto_k_ : float
         Shape of the tail of the importance weights, as in Pareto smoothed importance sampling. Above 0.7 nothing that
-        rests on them can be trusted.
+        rests on them can be trusted. Minus infinity if the largest weights are equal to a tenth.
 
     See Also
     --------
@@ -292,8 +298,13 @@ class VariationalRealNVP(DensityMethods):
         if not (isinstance(self.bounds, (tuple, list)) and len(self.bounds) == 2):
             raise ValueError(f"bounds must be None or a tuple (low, high), got {self.bounds!r}.")
         low, high = (_per_column("bounds", edge, n_features) for edge in self.bounds)
-        if not (low < high).all():
-            raise ValueError(f"bounds must have low below high in every column, got {self.bounds!r}.")
+        with np.errstate(over="ignore", invalid="ignore"):
+            overflows = np.isfinite(low) & np.isfinite(high) & np.isinf(high - low)
+            if overflows.any() or not (np.nextafter(low, high) < high).all():
+                raise ValueError(
+                    "bounds must have low below high in every column, with numbers between them and a difference below "
+                    f"{np.finfo(np.float64).max:.1e}, got {self.bounds!r}. Infinity stands for no bound."
+                )
         return low, high
 
     def _weigh(self, target: Target, rng: np.random.RandomState) -> None:
@@ -306,7 +317,7 @@ class VariationalRealNVP(DensityMethods):
         if not np.isfinite(log_weights).any():
             raise ValueError(
                 f"log_density must be finite at some of {N_DRAWS} draws from the fitted flows, got none, such as "
-                f"{log_p[0].item()} at {self._draws[0].tolist()}. Choose other loc and scale, or bounds if it has any."
+                f"{log_p[0].item()} at {self._draws[0].tolist()}. Choose other loc, scale or bounds."
             )
         share = effective_share(self._draw_log_weights)
         self.log_evidence_ = log_mean(self._draw_log_weights)
@@ -317,23 +328,33 @@ class VariationalRealNVP(DensityMethods):
     def _warn(self, target: Target) -> None:
         """Warn of what is wrong with the target, or else with the fit."""
         n_outside = int(np.isneginf(self._draw_log_weights).sum())
+        lacking = self._lacking_bounds()
+        cure = f"pass {lacking}" if lacking else "narrow bounds to it"
         if target.n_bad:
             warn_caller(
                 f"log_density was NaN or plus infinity at {target.n_bad} of {target.n_rows} draws, such as "
-                f"{target.bad}; they were left out. If that is outside of its support, pass bounds."
+                f"{target.bad}; they were left out. If that is outside of its support, {cure}."
             )
         elif n_outside > MAX_SHARE_OUTSIDE * N_DRAWS:
             warn_caller(
                 f"log_density was minus infinity at {n_outside} of {N_DRAWS} draws from the fitted flows. If its "
-                "support is bounded, pass bounds."
+                f"support is bounded, {cure}."
             )
         if self.pareto_k_ > MAX_TRUSTED_PARETO_K:
             warn_caller(
                 "The flows are far from log_density somewhere: the importance weights have Pareto k = "
                 f"{self.pareto_k_:.2f}, above {MAX_TRUSTED_PARETO_K}. Trust neither log_evidence_ nor "
                 "effective_sample_size_ nor resample. Raise max_iter or n_layers, choose loc and scale such that the "
-                "first draws cover the target, pass bounds if it has any, and see that its integral is finite."
+                f"first draws cover the target, {f'{cure} if there are any, ' if lacking else ''}and see that its "
+                "integral is finite."
             )
+
+    def _lacking_bounds(self) -> str:
+        """Name the bounds that could be passed besides those that were; nothing if every column has two."""
+        if self.bounds is None:
+            return "bounds"
+        lacking = np.flatnonzero(np.isinf(self._checked_bounds(self.n_features_in_)).any(0)).tolist()
+        return f"the bounds that columns {lacking} lack" if lacking else ""
 
     def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
         """Compute the log-density of each row under the fitted flows.

@@ -93,6 +93,7 @@ CASES = {
         if hasattr(x, "numpy") else -np.sum(x**2, 1)),
     "pixels from 0 to 1": lambda: RealNVPImageDensity().fit(np.random.default_rng(0).random((4, 16))),
     "`image_shape` that is not X's": lambda: RealNVPImageDensity(image_shape=(3, 4, 4)).fit(np.ones((4, 16))),
+    "a picture of a conditional density": lambda: DensityDisplay.from_estimator(conditional(), X),
     "a picture of three columns": lambda: DensityDisplay.from_estimator(density().fit(X), normal_rows(9, 3)),
 }  # fmt: skip
 

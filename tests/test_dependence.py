@@ -91,6 +91,8 @@ INDEPENDENT = {
         np.sin(np.arange(1, d + 1) * rng.uniform(0, 3, (n, 1))) + 1e-3 * rng.normal(size=(n, d))
     ),
     "rounded": lambda n, d, rng: rng.normal(size=(n, d)).round(1),
+    "on a line": lambda n, d, rng: rng.normal(size=(n, 1)) * np.arange(1.0, d + 1),
+    "on two lines": lambda n, d, rng: np.abs(rng.normal(size=(n, 1)) - np.arange(d) % 2),
     "sorted by class": lambda n, d, rng: np.sort(rng.integers(3, size=n))[:, None] * 4 + rng.normal(size=(n, d)),
     "sorted by a column": lambda n, d, rng: (X := rng.normal(size=(n, d)))[np.argsort(X[:, 0])],
 }

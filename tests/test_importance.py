@@ -50,6 +50,9 @@ def test_few_weights_draw_pareto_k_towards_a_half():
 
 def test_pareto_k_at_its_extremes():
     assert pareto_k(np.zeros(1000)) == -np.inf
+    nearly_equal = stats.genpareto(1.5, scale=1e-8).rvs(1000, random_state=0)
+    assert pareto_k(nearly_equal) == -np.inf
+    assert pareto_k(1e4 * nearly_equal) > 0.7
     assert pareto_k(np.full(1000, -np.inf)) == np.inf
     assert pareto_k(np.r_[np.full(995, -np.inf), np.arange(5.0)]) == np.inf
     assert pareto_k(np.zeros(10)) == np.inf

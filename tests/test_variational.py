@@ -131,8 +131,8 @@ def test_halving_the_units_adds_its_jacobian_for_each_column():
     def log_density(x, unit=1.0):
         return -(x[:, 0] / unit) + normal(x[:, 1:] / unit)
 
-    fit = brief(bounds=([0, -np.inf], np.inf)).fit(log_density, 2)
-    half = brief(bounds=([0, -np.inf], np.inf), loc=[-math.log(2), 0], scale=[1, 0.5])
+    fit = brief(bounds=([0, -np.inf], [8, np.inf])).fit(log_density, 2)
+    half = brief(bounds=([0, -np.inf], [4, np.inf]), scale=[1, 0.5])
     half.fit(lambda x: log_density(x, 0.5), 2)
     x = fit.sample(50, random_state=0)
     np.testing.assert_allclose(half.score_samples(x / 2), fit.score_samples(x) + 2 * math.log(2), atol=1e-6)
@@ -215,8 +215,76 @@ def test_holes_in_the_target_are_told():
     truth = math.log(2 * math.pi) + stats.norm.logcdf(1)
     assert fit.log_evidence_ == pytest.approx(truth, abs=5 * fit.log_evidence_std_err_)
     assert (fit.resample(1000, random_state=0)[:, 0] <= 1).all()
-    with pytest.warns(UserWarning, match="minus infinity at .* pass bounds"):
-        brief().fit(lambda x: torch.where(x[:, 0] > 1, -torch.inf, normal(x)), 2)
+
+
+@pytest.mark.filterwarnings("ignore:The flows are far from log_density")
+@pytest.mark.parametrize("hole", [torch.nan, -torch.inf])
+@pytest.mark.parametrize(
+    ("bounds", "cure"),
+    [
+        (None, "pass bounds"),
+        ((-4, [np.inf, 4]), r"pass the bounds that columns \[0\] lack"),
+        ((-4, 4), "narrow bounds to it"),
+    ],
+)
+def test_bounds_are_advised_only_where_there_are_none(hole, bounds, cure):
+    with pytest.warns(UserWarning, match=f"(If that is outside of its support|If its support is bounded), {cure}."):
+        brief(bounds=bounds, learning_rate_init=1e-300).fit(lambda x: torch.where(x[:, 0] > 1, hole, normal(x)), 2)
+
+
+@pytest.mark.parametrize(("bounds", "advised"), [(None, True), ((0, np.inf), True), ((0, 1), False)])
+def test_an_untrusted_fit_is_not_told_to_pass_bounds_that_it_has(bounds, advised):
+    """A power so near the edge that a flow without training finds too little there."""
+    with pytest.warns(UserWarning, match="Pareto k = ") as caught:
+        brief(bounds=bounds, learning_rate_init=1e-300).fit(lambda x: -0.9 * x.abs().log().sum(1), 2)
+    assert ("pass " in str(caught[-1].message)) == advised
+
+
+def test_a_uniform_density_between_bounds_is_met_from_the_start():
+    """It is met up to the numbers next to the bounds, and training does not lose it."""
+    bounds = ([-1.0, 2.0], [1.0, 5.0])
+    fit = small(bounds=bounds).fit(lambda x: 0 * x.sum(1), 2)
+    assert fit.log_evidence_ == pytest.approx(math.log(6), abs=1e-3)
+    assert fit.effective_sample_size_ > 0.999
+    assert fit.pareto_k_ < 0.7
+    start = brief(bounds=bounds, learning_rate_init=1e-300).fit(lambda x: 0 * x.sum(1), 2)
+    low, high = np.array(bounds)
+    x = np.concatenate([start.sample(100, random_state=0), [np.nextafter(low, high), np.nextafter(high, low)]])
+    np.testing.assert_allclose(start.score_samples(x), -math.log(6), rtol=1e-12)
+
+
+HALF_LINES = {
+    "exponential": (lambda x: -x, 0),
+    "gamma(0.5)": (lambda x: -x.log() / 2 - x, math.lgamma(0.5)),
+    "log-normal": (lambda x: -x.log().square() / 2 - x.log(), math.log(2 * math.pi) / 2),
+    "half-Cauchy": (lambda x: -x.square().log1p(), math.log(math.pi / 2)),
+}
+
+
+@pytest.mark.parametrize("name", HALF_LINES)
+def test_neither_the_edge_nor_the_tail_of_a_half_line_is_lost(name):
+    log_p, evidence = HALF_LINES[name]
+    fit = small(bounds=(0, np.inf), n_estimators=1, learning_rate_init=0.005).fit(lambda x: log_p(x).sum(1), 2)
+    assert fit.log_evidence_ == pytest.approx(2 * evidence, abs=4 * fit.log_evidence_std_err_ + 1e-3)
+    assert fit.effective_sample_size_ > 0.98
+    assert fit.pareto_k_ < 0.7
+
+
+@pytest.mark.filterwarnings("ignore:The flows are far from log_density")
+def test_draws_that_rounding_would_put_on_a_bound_count():
+    """A tenth of this density lies nearer to the bounds than float64 tells numbers of their size apart."""
+    low, high = 1e6, 1e6 + 1
+
+    def log_density(x):
+        return -0.9 * ((x - low).log() + (high - x).log()).sum(1)
+
+    fit = brief(bounds=(low, high), scale=3.0).fit(log_density, 2)
+    x = fit.sample(2000, random_state=0)
+    assert ((low < x) & (x < high)).all()
+    assert (x == np.nextafter(low, high)).any()
+    assert np.isfinite(fit.score_samples(x)).all()
+    assert np.isfinite(fit.elbo_curve_).all()
+    assert ((low < fit.resample(2000, random_state=0)) & (x < high)).all()
 
 
 @pytest.mark.parametrize(
@@ -241,6 +309,8 @@ BAD_PARAMETERS = [
     ("bounds", 3.0, r"bounds must be None or a tuple \(low, high\), got 3.0"),
     ("bounds", (0, 0), "bounds must have low below high in every column"),
     ("bounds", (0, np.nan), "bounds must have low below high"),
+    ("bounds", (1, np.nextafter(1, 2)), "with numbers between them"),
+    ("bounds", (-1e308, 1e308), r"a difference below 1.8e\+308"),
     ("mask", [[1, 0]], r"mask must have shape \(n_layers, n_features\) = \(2, 2\)"),
     ("device", "gpu9", "device must name a torch device"),
 ]
@@ -264,6 +334,14 @@ def test_pickles_hold_no_torch_nor_the_function_and_give_the_same_bits(fitted):
     np.testing.assert_array_equal(twin.score_samples(x), fitted.score_samples(x))
     np.testing.assert_array_equal(twin.resample(50, random_state=1), fitted.resample(50, random_state=1))
     assert twin.score(x) == pytest.approx(fitted.score_samples(x).sum())
+
+
+@pytest.mark.filterwarnings("ignore:The flows are far from log_density")
+def test_pickles_keep_bounds_and_the_splines_behind_them():
+    fit = brief(bounds=([0, -np.inf], [1, np.inf])).fit(normal, 2)
+    twin, x = pickle.loads(pickle.dumps(fit)), fit.sample(50, random_state=1)
+    np.testing.assert_array_equal(twin.score_samples(x), fit.score_samples(x))
+    np.testing.assert_array_equal(twin.sample(50, random_state=1), x)
 
 
 def test_it_is_cloned_and_set_as_any_estimator():

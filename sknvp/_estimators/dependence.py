@@ -109,7 +109,10 @@ def near_copies(z: NDArray[np.float64], jump: Jump) -> NDArray[np.intp]:
 
 
 def share_on_lines(z: NDArray[np.float64], dtype: np.dtype[Any]) -> float:
-    """Return the share of the rows that lie on the line between two of their neighbours, but for rounding errors."""
+    """Return the share of the rows that lie on the line between two of their neighbours, but for rounding errors.
+
+    Rows whose lines have but few directions do not count: there, columns determine each other.
+    """
     if z.shape[1] < 2:
         return 0.0
     z = _run(z)
@@ -118,7 +121,10 @@ def share_on_lines(z: NDArray[np.float64], dtype: np.dtype[Any]) -> float:
     directions = (z[neighbours] - queries[:, None])[:, 1:] / np.maximum(distances[:, 1:, None], 1e-300)
     cosines = directions @ directions.transpose(0, 2, 1)
     tolerance = 1e-12 if dtype == np.float64 else 1e-6
-    return float((cosines.min((1, 2)) < -1 + tolerance).mean())
+    on_line = cosines.min((1, 2)) < -1 + tolerance
+    ends = cosines.min(2).argmin(1)
+    along = np.abs(directions[np.arange(len(queries)), ends])[on_line].round(6)
+    return float(on_line.mean()) if 4 * len(np.unique(along, axis=0)) > len(along) else 0.0
 
 
 def _standardized(rows: Rows) -> NDArray[np.float64]:

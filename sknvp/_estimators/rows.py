@@ -138,8 +138,8 @@ def location_and_scale(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
     """Compute the weighted mean and standard deviation of each column, and which columns vary.
 
-    A constant column has scale one. Gross outliers are moved to `_limits` first, since otherwise a single one would
-    make all other rows nearly equal.
+    A constant column has scale one. Gross outliers are moved to `outlier_limits` first, since otherwise a single one
+    would make all other rows nearly equal.
 
     Differences to the first row are taken before anything is summed, so that neither a large offset nor large or
     small units cost digits. A column that varies by no more than rounding errors counts as constant. The mean is
@@ -156,7 +156,7 @@ def location_and_scale(
             f"{np.flatnonzero(~np.isfinite(span))[0]}. Divide that column by a constant."
         )
     varies = span > 4 * np.finfo(X.dtype).eps * np.abs(first)
-    differences = np.clip(differences, *_limits(differences, weights))
+    differences = np.clip(differences, *outlier_limits(differences, weights))
     span = np.where(varies, np.abs(differences).max(0), 1.0)
     differences /= span
     mean = np.average(differences, axis=0, weights=weights)
@@ -212,7 +212,7 @@ def restore_constants(X: NDArray[Any], scaling: Scaling) -> NDArray[Any]:
     return restored
 
 
-def _limits(X: NDArray[Any], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+def outlier_limits(X: NDArray[Any], weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """Compute bounds of each column that only gross outliers pass, shape (2, n_features).
 
     They lie `OUTLYING` times the distance between the outer twentieths of the rows beyond these, and are infinite where

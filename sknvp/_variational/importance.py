@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_TRUSTED_PARETO_K = 0.7  # above it, estimates from the weights cannot be trusted
+EQUAL = 0.1  # weights that differ by at most this share of the largest count as equal
 
 
 def log_mean(log_weights: NDArray[np.float64]) -> float:
@@ -23,8 +24,8 @@ def pareto_k(log_weights: NDArray[np.float64]) -> float:
 
     Weights of shape k have 1 / k moments: beyond 0.5 their variance, beyond 1 their mean is infinite. The shape of the
     ``min(n / 5, 3 sqrt(n))`` largest is estimated as Zhang and Stephens do and then drawn towards 0.5, as by ten more
-    of them, as Vehtari et al. do. Minus infinity if the largest weights are equal, infinity if too few are positive to
-    tell.
+    of them, as Vehtari et al. do. It is minus infinity if the largest weights are equal to a tenth, and infinity
+    if too few are positive to tell.
 
     References
     ----------
@@ -39,7 +40,7 @@ def pareto_k(log_weights: NDArray[np.float64]) -> float:
         return math.inf
     weights = np.exp(largest - largest[-1])
     excess = weights[1:] - weights[0]
-    if excess[-1] <= 1e-10:
+    if excess[-1] <= EQUAL:
         return -math.inf
     return (n_tail * _pareto_shape(excess[excess > 0]) + 10 * 0.5) / (n_tail + 10)
 

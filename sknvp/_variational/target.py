@@ -45,7 +45,7 @@ class Target:
         if not (log_p.isfinite() & gradient.isfinite().all(-1)).any():
             raise ValueError(
                 f"log_density and its gradient must be finite somewhere, got none of {len(x)} first draws, such as "
-                f"{log_p[0].item()} at {x[0].tolist()}. Choose loc and scale such that it is, and bounds if it has any."
+                f"{log_p[0].item()} at {x[0].tolist()}. Choose loc, scale and bounds such that it is."
             )
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:

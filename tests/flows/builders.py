@@ -13,6 +13,7 @@ from sknvp.flows import (
     GaussianMixture,
     Inverse,
     Kernels,
+    LogisticToNormal,
     LULinear,
     Permute,
     Planar,
@@ -22,6 +23,7 @@ from sknvp.flows import (
     Transform,
     Unconstrain,
     Whiten,
+    bounded_real_nvp,
     planar_flow,
     real_nvp,
 )
@@ -128,11 +130,19 @@ def whitening(n_members, n_features):
     return Whiten(randn(n_members, n_features), upper + torch.diag_embed(randn(n_members, n_features, seed=1).exp()))
 
 
-def unconstrain(n_features):
+def some_bounds(n_features):
     """Return bounds on both sides, below, above and on no side, column by column, near enough to matter."""
     low, high = torch.tensor([[-20, -15, -math.inf, -math.inf], [25, math.inf, 20, math.inf]], dtype=DTYPE)
     turn = torch.arange(n_features) % 4
-    return Unconstrain(low[turn], high[turn])
+    return low[turn], high[turn]
+
+
+def bounded_flow(n_members, n_features, bounds=None, n_layers=3):
+    loc, scale, columns = torch.zeros(n_features).to(DTYPE), torch.ones(n_features).to(DTYPE), torch.arange(n_features)
+    keep = masks.random(n_members, 3, n_features, generator())[:, :n_layers]
+    settings = {"hidden_layer_sizes": (8,), "coupling": "affine", "generator": generator()}
+    bounds = some_bounds(n_features) if bounds is None else bounds
+    return bounded_real_nvp(*bounds, loc=loc, scale=scale, columns=columns, masks=keep, **settings)
 
 
 def batch_norm(n_members, n_features):
@@ -174,7 +184,8 @@ def random_kernels(n_members, n_features):
 # Each function takes n_members and n_features, and returns a transform whose contract the tests check.
 TRANSFORMS = {
     "standardize": lambda m, d: Standardize(randn(d), randn(d).exp()),
-    "unconstrain": lambda m, d: unconstrain(d),
+    "unconstrain": lambda m, d: Unconstrain(*some_bounds(d)),
+    "logistic to normal": lambda m, d: LogisticToNormal(),
     "permute": permutation,
     "LU linear": LULinear,
     "whiten, one a member": whitening,

@@ -14,6 +14,7 @@ from ..layers import (
     AffineCoupling,
     BatchNorm,
     Coupling,
+    LogisticToNormal,
     LULinear,
     Permute,
     Planar,
@@ -27,6 +28,7 @@ from ..transform import Transform
 CONSTANT_TOLERANCE = 8.0  # a number this many units of rounding away from a constant counts as the constant
 
 COUPLINGS: dict[str, type[Coupling]] = {"affine": AffineCoupling, "spline": SplineCoupling}
+BEND_SCALE = 4.0  # The splines that bend bounded columns act in a box that is larger by this than the box of couplings.
 
 
 def real_nvp(
@@ -105,17 +107,34 @@ def real_nvp(
 
 
 def bounded_real_nvp(low: Tensor, high: Tensor, **settings: Any) -> Flow:
-    """Build a Real NVP flow of bounded columns: an `Unconstrain` layer, followed by a flow of unconstrained columns.
+    """Build a Real NVP flow of bounded columns, which makes them unbounded, then bends each of them, then couples all.
+
+    `Unconstrain` and `LogisticToNormal` give a column with bounds the tails of a normal distribution. A trained spline
+    bends it in between, since couplings do not bend a column that depends on no other. Columns without a bound meet
+    none of these.
 
     Parameters
     ----------
     low, high : Tensor of shape (n_features,)
         The bounds, which may be infinite.
     **settings
-        The settings of `real_nvp`. Location and scale are those of the unconstrained columns.
+        The settings of `real_nvp`. Location and scale are those of the unbounded columns.
     """
     flow = real_nvp(**settings)
-    return Flow(Chain(Unconstrain(low, high), flow.transform), flow.base, flow.n_members)
+    columns = (low.isfinite() | high.isfinite()).nonzero().flatten()
+    to_normal = Chain(Unconstrain(low, high), Select(LogisticToNormal(), columns))
+    standardize, body = flow.transform.get_submodule("transforms").children()
+    bend = Select(_bend(flow.n_members, len(columns)), columns)
+    transform = Chain(to_normal, standardize, bend, body)  # type: ignore[arg-type]
+    return Flow(transform, flow.base, flow.n_members).to(low.dtype)
+
+
+def _bend(n_members: int, n_features: int) -> Chain:
+    """Build a spline for each column, which starts as the identity and acts between -20 and 20."""
+    n_outputs = SplineCoupling.N_PARAMETERS * n_features
+    spline = SplineCoupling(Conditioner(0, n_outputs, (), "silu", n_members, None), n_first=0)
+    loc, scale = torch.zeros(n_features), torch.full((n_features,), BEND_SCALE)
+    return Chain(Standardize(loc, scale), spline, Standardize(loc, 1 / scale))
 
 
 def planar_flow(

@@ -1,7 +1,7 @@
 """Transforms: the layers that flows are made of."""
 
 from .coupling import AffineCoupling, Coupling, SplineCoupling
-from .elementwise import Standardize, Unconstrain
+from .elementwise import LogisticToNormal, Standardize, Unconstrain
 from .image import ImageCoupling
 from .linear import AdditiveConditioning, LULinear, Permute, Whiten
 from .normalization import BatchNorm
@@ -14,6 +14,7 @@ __all__ = [
     "Coupling",
     "ImageCoupling",
     "LULinear",
+    "LogisticToNormal",
     "Permute",
     "Planar",
     "SplineCoupling",

@@ -1,10 +1,13 @@
 """Transforms that treat every column by itself."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
+from torch.special import log_ndtr, ndtri
 
 from ..transform import AnalyticTransform
 
@@ -46,25 +49,36 @@ class Standardize(AnalyticTransform):
         return f"n_features={len(self.loc)}"
 
 
-class UnconstrainResiduals(NamedTuple):
-    """The residuals of `Unconstrain`."""
+class ColumnwiseResiduals(NamedTuple):
+    """The residuals of a `ColumnwiseTransform`."""
 
     inverse: bool  # the direction
-    to_low: Tensor  # 1 / (x - low), which is zero if the bound is infinite
-    to_high: Tensor  # 1 / (high - x), which is zero if the bound is infinite
     slope: Tensor  # dz/dx
+    bend: Tensor  # the derivative of log(dz/dx) in x
 
 
-class Unconstrain(AnalyticTransform):
+class ColumnwiseTransform(AnalyticTransform):
+    """A transform of single columns without parameters, whose gradients follow from its slope."""
+
+    def vjp(
+        self, residuals: ColumnwiseResiduals, grad_image: Tensor, grad_log_det: Tensor, out: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor | None]:
+        inverse, slope, bend = residuals
+        bend = grad_log_det.unsqueeze(1) * bend
+        return ((grad_image - bend) / slope if inverse else grad_image * slope + bend), None
+
+
+class Unconstrain(ColumnwiseTransform):
     """Map an interval, a half-line or the line to the line, column by column.
 
     The map is ``z = log(x - low) - log(high - x)``, without the term of a bound that is infinite, and ``z = x`` if both
-    are. Its slope is ``dz/dx = 1 / (x - low) + 1 / (high - x)``. Outside the bounds z is NaN.
+    are. Its slope is ``dz/dx = 1 / (x - low) + 1 / (high - x)``. Outside the bounds z is NaN. The inverse stays between
+    the bounds: where rounding or overflow would take x to a bound, x is the number next to it.
 
     Parameters
     ----------
     low, high : Tensor of shape (n_features,)
-        The bounds, which may be infinite; every lower bound is less than the upper one. They are buffers.
+        The bounds, which may be infinite; at least one number lies between them in every column. They are buffers.
     """
 
     low: Tensor
@@ -82,30 +96,57 @@ class Unconstrain(AnalyticTransform):
             # The distances to the bounds come from z itself: near a bound, differences to x would lose all digits.
             p, q = _distances(x, high - low, above, below)
             image = torch.where(above & ((p < q) | ~below), low + p, torch.where(below, high - q, x))
+            inside = image.clamp(low.nextafter(high), high.nextafter(low))
+            image = torch.where(above | below, inside, image)
         else:
             p, q = x - low, high - x
             image = torch.where(above, p.log(), 0) - torch.where(below, q.log(), 0)
             image = torch.where(above | below, image, x)
-        to_low, to_high = p.reciprocal(), q.reciprocal()
+        to_low, to_high = _reciprocal(p), _reciprocal(q)
         slope = torch.where(above | below, to_low + to_high, 1)
         log_det = slope.log().sum(1)
-        return image, -log_det if inverse else log_det, UnconstrainResiduals(inverse, to_low, to_high, slope)
-
-    def vjp(
-        self, residuals: UnconstrainResiduals, grad_image: Tensor, grad_log_det: Tensor, out: Sequence[Tensor]
-    ) -> tuple[Tensor, Tensor | None]:
-        inverse, to_low, to_high, slope = residuals
-        bend = grad_log_det.unsqueeze(1) * (to_high - to_low)  # This difference is the derivative of log(dz/dx) in x.
-        return ((grad_image - bend) / slope if inverse else grad_image * slope + bend), None
+        return image, -log_det if inverse else log_det, ColumnwiseResiduals(inverse, slope, to_high - to_low)
 
     def extra_repr(self) -> str:
         n_bounds = int(self.low.isfinite().sum()), int(self.high.isfinite().sum())
         return f"n_features={len(self.low)}, n_lower_bounds={n_bounds[0]}, n_upper_bounds={n_bounds[1]}"
 
 
+class LogisticToNormal(ColumnwiseTransform):
+    """Map ``z = Phi^-1(1 / (1 + exp(-x)))``, which carries the logistic distribution to the standard normal one.
+
+    Here ``Phi`` is the distribution function of the standard normal distribution. After `Unconstrain`, a column between
+    two bounds becomes ``z = Phi^-1((x - low) / (high - low))``, so that a uniform distribution becomes normal. A column
+    with a lower bound alone becomes ``z = Phi^-1(d / (1 + d))`` of the distance ``d = x - low``, so that a density that
+    is finite and positive at the bound gets the tail of a normal density.
+
+    All is computed from x, so that no digits are lost at the bounds. Where ``exp(-|x|)`` underflows, ``|z|`` stays
+    37.5, its largest value in double precision.
+    """
+
+    def evaluate_with_residuals(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor, Any]:
+        x, z = (log_ndtr(x) - log_ndtr(-x), x) if inverse else (x, _normal_score(x))
+        log_slope = logsigmoid(x) + logsigmoid(-x) + (z.square() + math.log(2 * math.pi)) / 2
+        slope, log_det = log_slope.exp(), log_slope.sum(1)
+        residuals = ColumnwiseResiduals(inverse, slope, z * slope - (x / 2).tanh())
+        return (x, -log_det, residuals) if inverse else (z, log_det, residuals)
+
+
 def _distances(z: Tensor, width: Tensor, above: Tensor, below: Tensor) -> tuple[Tensor, Tensor]:
     """Return the distances of the image of z from the lower and from the upper bound."""
-    both = above & below
-    p = torch.where(both, width * z.sigmoid(), torch.where(above, z.exp(), torch.inf))
-    q = torch.where(both, width * (-z).sigmoid(), torch.where(below, (-z).exp(), torch.inf))
+    both, most = above & below, torch.finfo(z.dtype).max
+    p = torch.where(both, width * z.sigmoid(), torch.where(above, z.exp().clamp(max=most), torch.inf))
+    q = torch.where(both, width * (-z).sigmoid(), torch.where(below, (-z).exp().clamp(max=most), torch.inf))
     return p, q
+
+
+def _reciprocal(distance: Tensor) -> Tensor:
+    """Return the reciprocal of a distance, which is finite even if the distance is zero."""
+    return distance.clamp(min=torch.finfo(distance.dtype).tiny).reciprocal()
+
+
+def _normal_score(x: Tensor) -> Tensor:
+    """Return the number that is exceeded with the same probability by a normal variable as x by a logistic one."""
+    tail = (-x.abs()).sigmoid().clamp(min=torch.finfo(x.dtype).tiny)
+    score: Tensor = ndtri(tail).copysign(x)
+    return score
