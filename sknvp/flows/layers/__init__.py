@@ -3,9 +3,10 @@
 from .coupling import AffineCoupling, Coupling, SplineCoupling
 from .elementwise import LogisticToNormal, Standardize, Unconstrain
 from .image import ImageCoupling
-from .linear import AdditiveConditioning, LULinear, Permute, Whiten
+from .linear import AdditiveConditioning, LULinear, Permute
 from .normalization import BatchNorm
 from .planar import Planar
+from .whitening import LowRankWhiten, Whiten
 
 __all__ = [
     "AdditiveConditioning",
@@ -15,6 +16,7 @@ __all__ = [
     "ImageCoupling",
     "LULinear",
     "LogisticToNormal",
+    "LowRankWhiten",
     "Permute",
     "Planar",
     "SplineCoupling",
