@@ -235,9 +235,9 @@ def test_the_regression_is_ridges_for_each_members_weights():
     for member, w in enumerate(weights):
         theirs = Ridge(regression.SHRINKAGE * w.sum()).fit(X, z, sample_weight=w)
         np.testing.assert_allclose(fitted.coefficients[member], theirs.coef_)
-        np.testing.assert_allclose(fitted.mean[member], theirs.intercept_)
+        np.testing.assert_allclose(fitted.whiten.mean[member], theirs.intercept_)
         covariance = np.cov((z - theirs.predict(X)).T, aweights=w, bias=True)
-        precision = fitted.precision_cholesky[member] @ fitted.precision_cholesky[member].T
+        precision = fitted.whiten.precision_cholesky[member] @ fitted.whiten.precision_cholesky[member].T
         np.testing.assert_allclose(np.linalg.inv(precision) * 10 / 8, covariance, rtol=1e-4, atol=1e-4)
 
 

@@ -10,6 +10,7 @@ from sklearn.neighbors import KernelDensity
 from sknvp._estimators.rows import Rows, scaling_of, validation_rows
 from sknvp._experts import stacking, unconditional
 from sknvp._experts import table as tables
+from sknvp._experts.covariance import covariance
 from sknvp._experts.stacking import stacking_weights
 from sknvp._experts.table import Table, systematic_resampling
 from sknvp._experts.unconditional import ExpertFitter
@@ -35,18 +36,26 @@ def cross_fitted(X, validation, fit):
     return scores
 
 
+def whitening_of(rows, weights):
+    return covariance(rows.z, weights).whitening(tables.RIDGE)
+
+
+def kernels_on(rows, weights, whitened, bandwidth):
+    return unconditional.kernels(rows, weights, whitening_of(rows, weights), whitened, bandwidth)
+
+
 def test_held_out_kernels_are_cross_fitted():
     X = normal_rows(103, 2)
     rows = table(X)
     expected = cross_fitted(X, rows.validation, lambda train: KernelDensity(bandwidth=0.3).fit(train).score_samples)
-    kernels = unconditional.kernels(rows, rows.training_weights, whiten=False, bandwidth=0.3).build()
+    kernels = kernels_on(rows, rows.training_weights, False, 0.3).build()
     np.testing.assert_allclose(rows.cross_fitted_log_density(kernels), expected)
 
 
 def test_whitened_kernels_have_the_shape_of_the_data():
     X = normal_rows(200, 2) @ [[3.0, 2.9], [0.0, 0.2]]
     rows = table(X)
-    whitened = unconditional.kernels(rows, rows.all_weights, whiten=True, bandwidth=0.5).build()
+    whitened = kernels_on(rows, rows.all_weights, True, 0.5).build()
     theirs = stats.gaussian_kde(X.T, bw_method=0.5 * np.sqrt(199 / 200))  # which divides by n - 1
     np.testing.assert_allclose(whitened.log_prob(rows.x)[0], theirs.logpdf(X.T), atol=1e-3)
 
@@ -54,7 +63,7 @@ def test_whitened_kernels_have_the_shape_of_the_data():
 def test_the_t_distribution_has_the_datas_mean_and_shape():
     X, weights = normal_rows(50, 3) @ np.triu(np.ones((3, 3))) + 1, np.arange(50) % 3
     rows = table(X, weights.astype(float))
-    ours = unconditional.student_t(rows, rows.all_weights).build().log_prob(rows.x)[0]
+    ours = unconditional.student_t(rows, whitening_of(rows, rows.all_weights)).build().log_prob(rows.x)[0]
     repeated = np.repeat(X, weights, axis=0)
     theirs = stats.multivariate_t(repeated.mean(0), np.cov(repeated.T, bias=True), df=unconditional.DEGREES_OF_FREEDOM)
     np.testing.assert_allclose(ours, theirs.logpdf(X), rtol=1e-4)
@@ -63,7 +72,9 @@ def test_the_t_distribution_has_the_datas_mean_and_shape():
 def test_rows_held_out_by_none_are_left_aside():
     X = normal_rows(100, 2)
     rows = table(X, n_members=2, validation_fraction=0.2)
-    scores = rows.cross_fitted_log_density(unconditional.student_t(rows, rows.training_weights).build())
+    scores = rows.cross_fitted_log_density(
+        unconditional.student_t(rows, whitening_of(rows, rows.training_weights)).build()
+    )
     np.testing.assert_array_equal(scores.isnan(), ~rows.validation.any(0))
     weights = stacking_weights(torch.stack([scores, scores - 1]), rows.weights)
     assert weights[0] == pytest.approx(1, abs=1e-3)
@@ -101,7 +112,7 @@ def test_the_bandwidth_is_near_the_best_of_a_fine_grid():
     X = moons(300)
     rows = table(X)
     chosen = ExpertFitter(rows, np.random.RandomState(0)).best_kernels()
-    kernels = unconditional.kernels(rows, rows.training_weights, *chosen)
+    kernels = kernels_on(rows, rows.training_weights, *chosen)
 
     def score(bandwidth):
         return cross_fitted(
@@ -157,12 +168,12 @@ def test_an_outlier_does_not_choose_the_bandwidth():
     X = np.r_[moons(300), [[60.0, -60.0]]]
     weights, validation = np.ones(301), table(X).validation.numpy()
     rows = Table.of(scaling_of(X, weights), Rows.split(X, weights), validation, np.random.RandomState(0))
-    specifications = [unconditional.kernels(rows, rows.training_weights, False, h) for h in (0.05, 0.5)]
+    flows = [kernels_on(rows, rows.training_weights, False, h).build() for h in (0.05, 0.5)]
     tail = ExpertFitter(rows, np.random.RandomState(0)).tail
-    narrow, wide = (unconditional.held_out_score(each, rows, tail) for each in specifications)
+    narrow, wide = (unconditional.held_out_score(each, rows, tail) for each in flows)
     assert narrow > wide
     none = torch.full_like(tail, -torch.inf)
-    narrow, wide = (unconditional.held_out_score(each, rows, none) for each in specifications)
+    narrow, wide = (unconditional.held_out_score(each, rows, none) for each in flows)
     assert narrow < wide
 
 

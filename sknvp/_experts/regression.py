@@ -5,7 +5,7 @@ from torch import Tensor
 
 from ..flows import AdditiveConditioning
 from ..flows.bases.expectation_maximization import precision_cholesky
-from ..flows.builders.specification import LinearRegressionSpecification
+from ..flows.builders.specification import DenseWhitening, LinearRegressionSpecification
 from .stacking import Candidate
 from .table import RIDGE, Table
 
@@ -31,11 +31,11 @@ def linear_regression(table: Table, weights: Tensor) -> LinearRegressionSpecific
     coefficients = torch.linalg.solve(gram, (c * weights).mT @ z).mT
     residuals = z - c @ coefficients.mT
     precision = precision_cholesky((residuals * weights).mT @ residuals, RIDGE)
+    precision = precision * (DEGREES_OF_FREEDOM / (DEGREES_OF_FREEDOM - 2)) ** 0.5
     return LinearRegressionSpecification(
         scaling=table.scaling,
         coefficients=coefficients.numpy(),
-        mean=(mean_z - mean_c @ coefficients.mT)[:, 0].numpy(),
-        precision_cholesky=(precision * (DEGREES_OF_FREEDOM / (DEGREES_OF_FREEDOM - 2)) ** 0.5).numpy(),
+        whiten=DenseWhitening((mean_z - mean_c @ coefficients.mT)[:, 0].numpy(), precision.numpy()),
         degrees_of_freedom=DEGREES_OF_FREEDOM,
     )
 

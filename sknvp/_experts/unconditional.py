@@ -2,31 +2,41 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import replace
 from itertools import product
+from typing import TypeVar
 
 import numpy as np
 import torch
 from sklearn.cluster import kmeans_plusplus
 from torch import Tensor
 
-from ..flows.bases.expectation_maximization import expectation_maximization, precision_cholesky
+from ..flows import Flow
+from ..flows.bases import GaussianMixture, Kernels
+from ..flows.bases.expectation_maximization import expectation_maximization, narrow_components
 from ..flows.builders.specification import (
     GaussianMixtureSpecification,
     KernelsSpecification,
+    NormalSpecification,
     StudentTSpecification,
-    TabularSpecification,
+    Whitening,
 )
+from .covariance import covariance, without_whitening
 from .stacking import Candidate
 from .table import RIDGE, Table
 
 N_COMPONENTS = (1, 2, 4, 8, 16, 32, 64)  # the numbers of components that are tried
 MAX_PARAMETERS_PER_ROW = 4  # of the mixture, all components together
 MIXTURE_RIDGES = (1e-4, 1e-3, 1e-2, 1e-1)  # tried in turn, added to the variances of the mixture's components
+FINER_RIDGES = tuple(10.0**-k for k in range(5, 14))  # tried in turn thereafter, each from the mixture before it
+LEAST_GAIN = 0.01  # nats a row that a finer ridge must gain
 BANDWIDTHS = np.geomspace(0.03, 2.0, 12)  # tried for the kernels, in standard deviations
+ROUNDING = 1e-6  # of a number, as a share of it: squares lose half of the digits
+LEAST_BANDWIDTH = 1e-6  # below it rounding errors of distances matter
 N_QUERIES = 1_000  # the largest number of held-out rows that choose the bandwidth
 DEGREES_OF_FREEDOM = 4  # of the t-distribution
 TAIL_SHARE = 0.01  # the share of the t-distribution when mixtures or kernels are compared
+
+M = TypeVar("M", GaussianMixtureSpecification, NormalSpecification)
 
 
 class ExpertFitter:
@@ -42,65 +52,94 @@ class ExpertFitter:
     def __init__(self, table: Table, rng: np.random.RandomState) -> None:
         self.table = table
         self.rng = rng
-        self.tail = table.cross_fitted_log_density(student_t(table, table.training_weights).build())
+        self.covariance = covariance(table.z, table.training_weights)
+        self.whiten = self.covariance.whitening(RIDGE)
+        self.tail = table.cross_fitted_log_density(student_t(table, self.whiten).build())
 
     def candidates(self) -> list[Candidate]:
         """Return the experts; the mixture stays that of the members, the others are fitted to all rows in the end."""
         table = self.table
-        mixture, chosen = self.best_mixture(), self.best_kernels()
+        mixture, (whitened, bandwidth) = self.best_mixture(), self.best_kernels()
+        whiten_all = covariance(table.z, table.all_weights).whitening(RIDGE)
+        both = (self.whiten, table.training_weights), (whiten_all, table.all_weights)
         return [
             Candidate(mixture, mixture),
-            Candidate(*(kernels(table, w, *chosen) for w in (table.training_weights, table.all_weights))),
-            Candidate(*(student_t(table, w) for w in (table.training_weights, table.all_weights))),
+            Candidate(*(kernels(table, weights, whiten, whitened, bandwidth) for whiten, weights in both)),
+            Candidate(*(student_t(table, whiten) for whiten, _ in both)),
         ]
 
-    def best_mixture(self) -> GaussianMixtureSpecification:
+    def best_mixture(self) -> GaussianMixtureSpecification | NormalSpecification:
         """Find the number of components and the ridge under which the rows held out are likeliest."""
         table = self.table
         n_features, n_rows = table.z.shape[1], int((table.training_weights > 0).sum(1).min())
         n_parameters = (n_features + 1) * (n_features + 2) // 2  # of one component
         most = MAX_PARAMETERS_PER_ROW * n_rows
-        sizes = [n for n in N_COMPONENTS if n * n_parameters <= most and 2 * n <= n_rows] or [1]
+        sizes = [n for n in N_COMPONENTS if n * n_parameters <= most and 2 * n <= n_rows]
+        if max(sizes, default=1) == 1:
+            return self._best_normal()
         best = -np.inf, gaussian_mixture(table, 1, MIXTURE_RIDGES[0], self.rng)
         for ridge in MIXTURE_RIDGES:
             fewest = best[1].means.shape[1]
             best = self._climb((gaussian_mixture(table, n, ridge, self.rng) for n in sizes if n >= fewest), best)
-        return best[1]
+        return self._narrowed(*best)
 
     def best_kernels(self) -> tuple[bool, float]:
         """Find the shape, whitened or not, and the bandwidth under which the rows held out are likeliest."""
         few, rows = self.table.held_out_sample(N_QUERIES, self.rng)
         tail, weights = self.tail[rows], self.table.training_weights
-        shapes = {whiten: kernels(self.table, weights, whiten, 1.0) for whiten in (False, True)}
+        flows = {shape: kernels(self.table, weights, self.whiten, shape, 1.0).build() for shape in (False, True)}
 
-        def score(candidate: tuple[bool, float]) -> float:
-            whiten, bandwidth = candidate
-            return held_out_score(replace(shapes[whiten], bandwidth=bandwidth), few, tail)
+        def score(whitened: bool, bandwidth: float) -> float:
+            (base,) = (part for part in flows[whitened].modules() if isinstance(part, Kernels))
+            base.bandwidth = bandwidth
+            return held_out_score(flows[whitened], few, tail)
 
-        whiten, rough = max(product(shapes, BANDWIDTHS), key=score)
-        finer = rough * np.geomspace(BANDWIDTHS[0] / BANDWIDTHS[1], BANDWIDTHS[1] / BANDWIDTHS[0], 5)[1:-1]
-        return whiten, float(max(finer, key=lambda bandwidth: score((whiten, bandwidth))))
+        whitened, rough = max(product(flows, BANDWIDTHS), key=lambda shape: score(*shape))
+        step = BANDWIDTHS[1] / BANDWIDTHS[0]
+        while LEAST_BANDWIDTH < rough <= BANDWIDTHS[0] and score(whitened, rough / step) > score(whitened, rough):
+            rough /= step
+        finer = rough * np.geomspace(1 / step, step, 5)[1:-1]
+        return whitened, float(max(finer, key=lambda bandwidth: score(whitened, bandwidth)))
 
-    def _climb(
-        self,
-        specifications: Iterable[GaussianMixtureSpecification],
-        best: tuple[float, GaussianMixtureSpecification],
-    ) -> tuple[float, GaussianMixtureSpecification]:
+    def _best_normal(self) -> NormalSpecification:
+        """Find the ridge of a single component under which the rows held out are likeliest."""
+        whitenings = [self.covariance.whitening(ridge) for ridge in MIXTURE_RIDGES]
+        normals = [NormalSpecification(scaling=self.table.scaling, whiten=whiten) for whiten in whitenings]
+        best = -np.inf, normals[0]
+        for normal in normals:
+            best = self._climb([normal], best)
+        return best[1]
+
+    def _narrowed(self, score: float, mixture: GaussianMixtureSpecification) -> GaussianMixtureSpecification:
+        """Let components become as narrow as the rows held out ask for, down to the resolution of the data."""
+        table, noise = self.table, resolution(self.table.z).square() / 12  # the variance of a uniform distribution
+        for ridge in FINER_RIDGES:
+            parts = mixture.log_weights, mixture.means, mixture.precisions_cholesky
+            start = GaussianMixture(*map(torch.tensor, parts))
+            fitted = expectation_maximization(start, table.z, table.training_weights, ridge, noise)
+            narrower = mixture_specification(table, fitted)
+            before, score = score, held_out_score(narrower.build(), table, self.tail)
+            if not score > before + LEAST_GAIN:  # the score may be NaN
+                break
+            mixture = narrower
+        return mixture
+
+    def _climb(self, specifications: Iterable[M], best: tuple[float, M]) -> tuple[float, M]:
         """Go through the specifications until one scores below the best so far; return the best and its score."""
         for specification in specifications:
-            score = held_out_score(specification, self.table, self.tail)
+            score = held_out_score(specification.build(), self.table, self.tail)
             if not score > best[0]:  # the score may be NaN
                 break
             best = score, specification
         return best
 
 
-def held_out_score(specification: TabularSpecification, table: Table, tail: Tensor) -> float:
+def held_out_score(flow: Flow, table: Table, tail: Tensor) -> float:
     """Compute the weighted mean of the held-out log-densities, with a little of the t-distribution mixed in.
 
     Without that a few outliers would decide. ``tail`` holds the held-out log-density of each row under it.
     """
-    log_density = table.cross_fitted_log_density(specification.build())
+    log_density = table.cross_fitted_log_density(flow)
     log_density = torch.logaddexp(log_density + math.log1p(-TAIL_SHARE), tail + math.log(TAIL_SHARE))
     known = ~log_density.isnan()
     return float(np.average(log_density[known], weights=table.weights[known]))
@@ -115,44 +154,44 @@ def gaussian_mixture(
         kmeans_plusplus(z[w > 0].numpy(), n_components, sample_weight=w[w > 0].numpy(), random_state=rng)[0]
         for w in training
     ]
-    fitted = expectation_maximization(z, training, torch.tensor(np.stack(centres)), ridge)
+    start = narrow_components(torch.tensor(np.stack(centres)))
+    return mixture_specification(table, expectation_maximization(start, z, training, ridge))
+
+
+def mixture_specification(table: Table, mixture: GaussianMixture) -> GaussianMixtureSpecification:
+    """Describe a mixture of the standardised rows by arrays."""
     return GaussianMixtureSpecification(
         scaling=table.scaling,
-        log_weights=fitted.log_weights.numpy(),
-        means=fitted.means.numpy(),
-        precisions_cholesky=fitted.precisions_cholesky.numpy(),
+        log_weights=mixture.log_weights.numpy(),
+        means=mixture.means.numpy(),
+        precisions_cholesky=mixture.precisions_cholesky.numpy(),
     )
 
 
-def kernels(table: Table, weights: Tensor, whiten: bool, bandwidth: float) -> KernelsSpecification:
-    """Put kernels on the rows, with the shape of the data (``whiten``) or as wide in every column."""
-    mean, precision = mean_and_precision(table.z, weights)
-    if not whiten:
-        precision = torch.eye(table.z.shape[1], dtype=torch.float64).repeat(len(weights), 1, 1)
+def resolution(z: Tensor) -> Tensor:
+    """Measure how exactly the numbers of a table are known, in the shape of the table.
+
+    That is the distance of each number to the nearest other value in its column, but never less than rounding errors.
+    """
+    columns = []
+    for column in z.numpy().T:
+        values, places = np.unique(column, return_inverse=True)
+        gaps = np.r_[1.0, np.diff(values), 1.0]  # at most a standard deviation at the ends
+        columns.append(np.hypot(np.minimum(gaps[:-1], gaps[1:])[places], ROUNDING * column))
+    return torch.tensor(np.stack(columns, 1))
+
+
+def kernels(table: Table, weights: Tensor, whiten: Whitening, whitened: bool, bandwidth: float) -> KernelsSpecification:
+    """Put kernels on the rows, with the shape of the data (``whitened``) or as wide in every column."""
     return KernelsSpecification(
         scaling=table.scaling,
-        mean=mean.numpy(),
-        precision_cholesky=precision.numpy(),
+        whiten=whiten if whitened else without_whitening(torch.tensor(whiten.mean)),
         points=table.z.numpy(),
         log_weights=(weights / weights.sum(1, keepdim=True)).log().numpy(),
         bandwidth=bandwidth,
     )
 
 
-def student_t(table: Table, weights: Tensor) -> StudentTSpecification:
+def student_t(table: Table, whiten: Whitening) -> StudentTSpecification:
     """Give a t-distribution the mean and the shape of the data."""
-    mean, precision = mean_and_precision(table.z, weights)
-    return StudentTSpecification(
-        scaling=table.scaling,
-        mean=mean.numpy(),
-        precision_cholesky=precision.numpy(),
-        degrees_of_freedom=DEGREES_OF_FREEDOM,
-    )
-
-
-def mean_and_precision(z: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute the mean, and the Cholesky factor of the inverse covariance, for each member's weights of the rows."""
-    weights = weights / weights.sum(1, keepdim=True)
-    mean = weights @ z
-    around = (z - mean.unsqueeze(1)) * weights.sqrt().unsqueeze(-1)
-    return mean, precision_cholesky(around.mT @ around, RIDGE)
+    return StudentTSpecification(scaling=table.scaling, whiten=whiten, degrees_of_freedom=DEGREES_OF_FREEDOM)

@@ -27,6 +27,7 @@ from sknvp.flows import (
 )
 from sknvp.flows.bases.expectation_maximization import precision_cholesky
 from sknvp.flows.builders import masks
+from sknvp.flows.layers import LowRankWhiten
 
 DTYPE = torch.float64
 
@@ -128,6 +129,13 @@ def whitening(n_members, n_features):
     return Whiten(randn(n_members, n_features), upper + torch.diag_embed(randn(n_members, n_features, seed=1).exp()))
 
 
+def low_rank_whitening(n_members, n_features):
+    """Return a map of less than full rank; with a single column, of rank zero."""
+    rank = n_features // 2
+    directions = torch.linalg.qr(randn(n_members, n_features, n_features))[0][..., :rank]
+    return LowRankWhiten(randn(n_members, n_features), directions, randn(n_members, rank, seed=1).exp(), 3.0)
+
+
 def unconstrain(n_features):
     """Return bounds on both sides, below, above and on no side, column by column, near enough to matter."""
     low, high = torch.tensor([[-20, -15, -math.inf, -math.inf], [25, math.inf, 20, math.inf]], dtype=DTYPE)
@@ -179,6 +187,8 @@ TRANSFORMS = {
     "LU linear": LULinear,
     "whiten, one a member": whitening,
     "whiten, one for all": lambda m, d: whitening(1, d),
+    "low-rank whiten, one a member": low_rank_whitening,
+    "low-rank whiten, one for all": lambda m, d: low_rank_whitening(1, d),
     "batch norm": batch_norm,
     "affine coupling": lambda m, d: coupling(AffineCoupling, m, d),
     "affine coupling, flipped": lambda m, d: coupling(AffineCoupling, m, d, flip=True),

@@ -6,9 +6,13 @@ import torch
 from sklearn.mixture import GaussianMixture as SklearnMixture
 
 from sknvp.flows.bases import expectation_maximization as mixture
-from sknvp.flows.bases.expectation_maximization import expectation_maximization
+from sknvp.flows.bases.expectation_maximization import expectation_maximization, narrow_components
 
 from .builders import DTYPE, randn
+
+
+def fitted_from(centres, x, weights, ridge=1e-3):
+    return expectation_maximization(narrow_components(centres), x, weights, ridge)
 
 
 def clusters(n):
@@ -21,7 +25,7 @@ def test_expectation_maximization_is_scikit_learns(monkeypatch):
     monkeypatch.setattr(mixture, "MAX_ITER", 5000)
     x = clusters(100)
     centres = x[[0, 120, 170]]
-    ours = expectation_maximization(x, torch.ones(1, len(x), dtype=DTYPE), centres[None], 1e-3)
+    ours = fitted_from(centres[None], x, torch.ones(1, len(x), dtype=DTYPE))
     theirs = SklearnMixture(
         3,
         tol=1e-12,
@@ -42,10 +46,10 @@ def test_weights_are_repetitions_and_members_see_their_own_rows_only(monkeypatch
     x, counts = clusters(30), torch.arange(60) % 3
     weights = torch.stack([counts, counts.flip(0)]).to(x)
     centres = x[[0, 40]].expand(2, -1, -1)
-    together = expectation_maximization(x, weights, centres, 1e-3)
+    together = fitted_from(centres, x, weights)
     for m in range(2):
         rows = x.repeat_interleave(weights[m].long(), 0)
-        alone = expectation_maximization(rows, torch.ones(1, len(rows), dtype=DTYPE), centres[:1], 1e-3)
+        alone = fitted_from(centres[:1], rows, torch.ones(1, len(rows), dtype=DTYPE))
         torch.testing.assert_close(together.log_prob(x.expand(2, -1, -1))[m], alone.log_prob(x[None])[0])
 
 
@@ -54,19 +58,42 @@ def test_no_component_rests_on_fewer_rows_than_determine_it(monkeypatch, max_ite
     """No component stays on one or two outliers, converged or not. But one component always remains."""
     monkeypatch.setattr(mixture, "MAX_ITER", max_iter)
     x = torch.cat([clusters(100), torch.tensor([[40.0, 40.0], [-40.0, 0.0], [-40.0, 0.1]]).to(DTYPE)])
-    fitted = expectation_maximization(x, torch.ones(1, len(x), dtype=DTYPE), x[None, [0, 120, 170, 200, 202]], 1e-3)
+    fitted = fitted_from(x[None, [0, 120, 170, 200, 202]], x, torch.ones(1, len(x), dtype=DTYPE))
     assert fitted.log_weights.exp()[0, 3:].tolist() == [0, 0]
     torch.testing.assert_close(fitted.log_weights.exp().sum(), torch.tensor(1.0, dtype=DTYPE))
     log_density = fitted.log_prob(x[None])[0]
     assert log_density[200:].max() < log_density[:200].min()
-    few = expectation_maximization(x[:2], torch.ones(1, 2, dtype=DTYPE), x[None, :2], 1e-3)
+    few = fitted_from(x[None, :2], x[:2], torch.ones(1, 2, dtype=DTYPE))
     assert few.log_prob(x[None]).isfinite().all()
 
 
 def test_memory_does_not_grow_with_rows_or_columns(monkeypatch):
     """The largest matrix of monomials stays within bounds."""
     seen, original = [], mixture._monomials
-    monkeypatch.setattr(mixture, "_monomials", lambda x: seen.append(original(x)) or seen[-1])
+    monkeypatch.setattr(mixture, "_monomials", lambda *parts: seen.append(original(*parts)) or seen[-1])
     x = randn(3000, 40)
-    expectation_maximization(x, torch.ones(1, 3000, dtype=DTYPE), x[None, :1], 1e-3)
+    fitted_from(x[None, :1], x, torch.ones(1, 3000, dtype=DTYPE))
     assert max(part.numel() for part in seen) <= mixture.MAX_CHUNK_NUMBERS
+
+
+def test_noise_widens_the_component_of_its_rows(monkeypatch):
+    """Two clusters far apart: the covariance of each is that of its rows, plus the weighted mean of their noise."""
+    monkeypatch.setattr(mixture, "MAX_CHUNK_NUMBERS", 64)  # The rows pass in several chunks.
+    x = torch.cat([randn(20, 3), randn(30, 3, seed=1) * 0.1 + 50])
+    noise, weights = randn(50, 3, seed=2).square(), randn(1, 50, seed=3).exp()
+    start = narrow_components(x[None, [0, 20]])
+    fitted = expectation_maximization(start, x, weights, 1e-3, noise)
+    for component, rows in enumerate((slice(0, 20), slice(20, 50))):
+        w = weights[0, rows].numpy()
+        extra = np.diag(np.average(noise[rows], axis=0, weights=w) + 1e-3)
+        precision = fitted.precisions_cholesky[0, component] @ fitted.precisions_cholesky[0, component].T
+        expected = np.cov(x[rows].T, aweights=w, bias=True) + extra
+        np.testing.assert_allclose(np.linalg.inv(precision), expected, rtol=1e-6, atol=1e-9)
+
+
+def test_a_converged_mixture_stays():
+    x, weights = clusters(50), torch.ones(1, 100, dtype=DTYPE)
+    first = fitted_from(x[None, [0, 60, 80]], x, weights)
+    again = expectation_maximization(first, x, weights, 1e-3)
+    before, after = (float(each.log_prob(x[None]).mean()) for each in (first, again))
+    assert after == pytest.approx(before, abs=5 * mixture.TOL)

@@ -18,22 +18,37 @@ TOL = 1e-3  # The algorithm stops when an iteration gains less than this many na
 MAX_CHUNK_NUMBERS = 2**20  # A chunk of rows may become this many numbers.
 
 
-def expectation_maximization(x: Tensor, weights: Tensor, centres: Tensor, ridge: float) -> GaussianMixture:
-    """Fit one mixture per member, starting from narrow components of equal weight.
+def narrow_components(centres: Tensor) -> GaussianMixture:
+    """Return mixtures of narrow components of equal weight around the centres.
+
+    The centres have shape (n_members, n_components, n_features).
+    """
+    n_members, n_components, n_features = centres.shape
+    narrow = torch.eye(n_features).to(centres).expand(n_members, n_components, -1, -1) / START_WIDTH
+    return GaussianMixture(centres.new_full((n_members, n_components), -math.log(n_components)), centres, narrow)
+
+
+def expectation_maximization(
+    mixture: GaussianMixture, x: Tensor, weights: Tensor, ridge: float, noise: Tensor | None = None
+) -> GaussianMixture:
+    """Fit one mixture per member, starting from a given one.
 
     A covariance of d features needs at least d + 1 rows. A component with fewer rows makes an outlier look likely; it
     is removed, and the iterations go on with the other components.
 
     Parameters
     ----------
+    mixture : GaussianMixture
+        The start, which stays as it is.
     x : Tensor of shape (n_rows, n_features), dtype float64
         The rows, standardised.
     weights : Tensor of shape (n_members, n_rows)
         The weight of each row for each member; zero if the member must not use the row.
-    centres : Tensor of shape (n_members, n_components, n_features)
-        The means at the start.
     ridge : float
         A number that is added to the variances, so that no component collapses onto a row.
+    noise : Tensor of shape (n_rows, n_features), optional
+        The variance of the error in each number of ``x``. Its mean over the rows of a component is added to the
+        variances of that component.
 
     Returns
     -------
@@ -44,20 +59,18 @@ def expectation_maximization(x: Tensor, weights: Tensor, centres: Tensor, ridge:
     Dempster, Laird and Rubin, "Maximum likelihood from incomplete data via the EM algorithm", J. R. Stat. Soc. B 39,
     1977.
     """
-    n_members, n_components, n_features = centres.shape
-    narrow = torch.eye(n_features).to(x).expand(n_members, n_components, -1, -1) / START_WIDTH
-    mixture = GaussianMixture(x.new_full((n_members, n_components), -math.log(n_components)), centres, narrow)
-    least = (n_features + 1) / (weights > 0).sum(1, keepdim=True)
+    least = (x.shape[1] + 1) / (weights > 0).sum(1, keepdim=True)
     weights = weights / weights.sum(1, keepdim=True)
+    noise = x[:, :0] if noise is None else noise
     before = -math.inf
     for left in reversed(range(MAX_ITER)):
-        moments, after = _expected(mixture, x, weights)
+        moments, after = _expected(mixture, x, weights, noise)
         if after - before < TOL or not left:
             if not (too_small := _too_small(moments[..., 0], least)).any():
                 break
             moments[too_small] = 0
             after = -math.inf
-        mixture, before = _maximized(moments, ridge), after
+        mixture, before = _maximized(moments, x.shape[1], ridge), after
     return mixture
 
 
@@ -66,40 +79,41 @@ def _too_small(shares: Tensor, least: Tensor) -> Tensor:
     return (shares > 0) & (shares < torch.minimum(least, shares.max(1, keepdim=True).values))
 
 
-def _expected(mixture: GaussianMixture, x: Tensor, weights: Tensor) -> tuple[Tensor, float]:
+def _expected(mixture: GaussianMixture, x: Tensor, weights: Tensor, noise: Tensor) -> tuple[Tensor, float]:
     """Take the expectation step.
 
     Returns
     -------
-    moments : Tensor of shape (n_members, n_components, n_monomials)
-        The sum of the monomials over the rows of each component.
+    moments : Tensor of shape (n_members, n_components, n_monomials + n_noise)
+        The sum of the monomials, and of the columns of the noise, over the rows of each component.
     log_likelihood : float
         The mean log-likelihood of a row, in nats, averaged over the members.
     """
     coefficients = _coefficients(mixture)
-    moments, log_likelihood = torch.zeros_like(coefficients), 0.0
-    chunk_size = max(1, MAX_CHUNK_NUMBERS // max(coefficients.shape[:2].numel(), coefficients.shape[2]))
-    chunks = (torch.split(part, chunk_size, 1) for part in (x.T.contiguous(), weights))
-    for columns, w in zip(*chunks, strict=True):
-        monomials = _monomials(columns)
-        joint = torch.unflatten(coefficients.flatten(0, 1) @ monomials, 0, coefficients.shape[:2])
+    shape, n_monomials = coefficients.shape[:2], coefficients.shape[2]
+    moments, log_likelihood = coefficients.new_zeros(*shape, n_monomials + noise.shape[1]), 0.0
+    chunk_size = max(1, MAX_CHUNK_NUMBERS // max(shape.numel(), moments.shape[2]))
+    chunks = (torch.split(part, chunk_size, 1) for part in (x.T.contiguous(), weights, noise.T.contiguous()))
+    for columns, w, errors in zip(*chunks, strict=True):
+        summed = _monomials(columns, errors)
+        joint = torch.unflatten(coefficients.flatten(0, 1) @ summed[:n_monomials], 0, shape)
         largest = joint.amax(1)
         densities = exp_(joint.sub_(largest.unsqueeze(1)))
         total = densities.sum(1)
         shares = densities.mul_((w / total).unsqueeze(1))
-        moments += torch.unflatten(shares.flatten(0, 1) @ monomials.T, 0, coefficients.shape[:2])
+        moments += torch.unflatten(shares.flatten(0, 1) @ summed.T, 0, shape)
         log_likelihood += float((w * (total.log_() + largest)).sum(1).mean())
     return moments, log_likelihood
 
 
-def _monomials(columns: Tensor) -> Tensor:
-    """Compute ``1``, every ``x_i``, and ``x_i x_j`` for i <= j.
+def _monomials(columns: Tensor, errors: Tensor) -> Tensor:
+    """Compute ``1``, every ``x_i``, and ``x_i x_j`` for i <= j, and put the errors below.
 
-    The shape changes from (n_features, n_rows) to (n_monomials, n_rows).
+    The shape changes from (n_features, n_rows) to (n_monomials + n_errors, n_rows).
     """
     i, j = torch.triu_indices(len(columns), len(columns), device=columns.device)
     products = columns.index_select(0, i).mul_(columns.index_select(0, j))
-    return torch.cat([torch.ones_like(columns[:1]), columns, products])
+    return torch.cat([torch.ones_like(columns[:1]), columns, products, errors])
 
 
 def _coefficients(mixture: GaussianMixture) -> Tensor:
@@ -114,15 +128,16 @@ def _coefficients(mixture: GaussianMixture) -> Tensor:
     return torch.cat([constant.unsqueeze(-1), linear, quadratic], -1)
 
 
-def _maximized(moments: Tensor, ridge: float) -> GaussianMixture:
-    """Take the maximization step: return the mixtures with the given sums of the monomials in each component."""
-    n_features = (math.isqrt(8 * moments.shape[-1] + 1) - 3) // 2
+def _maximized(moments: Tensor, n_features: int, ridge: float) -> GaussianMixture:
+    """Take the maximization step: return the mixtures with the given sums over the rows of each component."""
     counts = moments[..., 0]
-    means, products = (moments[..., 1:] / counts.clamp(min=1e-10).unsqueeze(-1)).tensor_split([n_features], -1)
+    parts = [n_features, n_features * (n_features + 3) // 2]
+    means, products, noise = (moments[..., 1:] / counts.clamp(min=1e-10).unsqueeze(-1)).tensor_split(parts, -1)
     i, j = torch.triu_indices(n_features, n_features, device=moments.device)
     second = moments.new_empty(*products.shape[:-1], n_features, n_features)
     second[..., i, j] = second[..., j, i] = products
     covariances = second - means.unsqueeze(-1) * means.unsqueeze(-2)
+    covariances.diagonal(0, -2, -1).add_(noise if noise.shape[-1] else 0)
     log_weights = (counts / counts.sum(1, keepdim=True)).log()
     return GaussianMixture(log_weights, means, precision_cholesky(covariances, ridge))
 

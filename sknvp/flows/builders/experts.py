@@ -2,11 +2,13 @@
 
 from torch import Tensor
 
-from ..bases import GaussianMixture, Kernels, StudentT
+from ..bases import GaussianMixture, Kernels, StandardNormal, StudentT
 from ..combine import Chain
 from ..flow import Flow
-from ..layers import AdditiveConditioning, Whiten
+from ..layers import AdditiveConditioning, LowRankWhiten, Whiten
 from .tabular import standardized
+
+Whitening = Whiten | LowRankWhiten
 
 
 def gaussian_mixture(
@@ -25,12 +27,24 @@ def gaussian_mixture(
     return standardized(loc, scale, columns, Chain(), base, n_members=len(means))
 
 
+def normal(loc: Tensor, scale: Tensor, columns: Tensor, whiten: Whitening) -> Flow:
+    """Build a normal distribution per member.
+
+    Parameters
+    ----------
+    loc, scale, columns : Tensor
+        Location, scale and varying columns; see `tabular.real_nvp`.
+    whiten : Whiten or LowRankWhiten
+        The map from standardised units to standard normal noise.
+    """
+    return standardized(loc, scale, columns, whiten, StandardNormal(len(columns)), n_members=len(whiten.mean))
+
+
 def kernels(
     loc: Tensor,
     scale: Tensor,
     columns: Tensor,
-    mean: Tensor,
-    precision_cholesky: Tensor,
+    whiten: Whitening,
     points: Tensor,
     log_weights: Tensor,
     bandwidth: float,
@@ -41,34 +55,31 @@ def kernels(
     ----------
     loc, scale, columns : Tensor
         Location, scale and varying columns; see `tabular.real_nvp`.
-    mean, precision_cholesky : Tensor
-        The coordinates in which all kernels have the same width; see `layers.Whiten`.
+    whiten : Whiten or LowRankWhiten
+        The map from standardised units to the coordinates in which all kernels have the same width.
     points : Tensor of shape (n_points, n_varying)
         The centres of the kernels in standardised units, the same for all members.
     log_weights, bandwidth
         The weights of the points and the width of the kernels; see `bases.Kernels`.
     """
-    whiten = Whiten(mean, precision_cholesky)
-    base = Kernels(whiten(points.expand(len(mean), -1, -1))[0], log_weights, bandwidth)
-    return standardized(loc, scale, columns, whiten, base, n_members=len(mean))
+    base = Kernels(whiten(points.expand(len(whiten.mean), -1, -1))[0], log_weights, bandwidth)
+    return standardized(loc, scale, columns, whiten, base, n_members=len(whiten.mean))
 
 
-def student_t(
-    loc: Tensor, scale: Tensor, columns: Tensor, mean: Tensor, precision_cholesky: Tensor, degrees_of_freedom: int
-) -> Flow:
+def student_t(loc: Tensor, scale: Tensor, columns: Tensor, whiten: Whitening, degrees_of_freedom: int) -> Flow:
     """Build a multivariate t-distribution per member.
 
     Parameters
     ----------
     loc, scale, columns : Tensor
         Location, scale and varying columns; see `tabular.real_nvp`.
-    mean, precision_cholesky : Tensor
-        The location and the shape of the distribution in standardised units; see `layers.Whiten`.
+    whiten : Whiten or LowRankWhiten
+        The map from standardised units to the noise, which holds location and shape of the distribution.
     degrees_of_freedom : int
         The degrees of freedom; see `bases.StudentT`.
     """
     base = StudentT(len(columns), degrees_of_freedom)
-    return standardized(loc, scale, columns, Whiten(mean, precision_cholesky), base, n_members=len(mean))
+    return standardized(loc, scale, columns, whiten, base, n_members=len(whiten.mean))
 
 
 def linear_regression(
@@ -76,8 +87,7 @@ def linear_regression(
     scale: Tensor,
     columns: Tensor,
     coefficients: Tensor,
-    mean: Tensor,
-    precision_cholesky: Tensor,
+    whiten: Whitening,
     degrees_of_freedom: int,
 ) -> Flow:
     """Build a multivariate t-distribution per member around a linear map of the context.
@@ -88,9 +98,9 @@ def linear_regression(
         Location, scale and varying columns; see `tabular.real_nvp`.
     coefficients : Tensor of shape (n_members, n_varying, n_context)
         The linear map in standardised units; see `layers.AdditiveConditioning`.
-    mean, precision_cholesky, degrees_of_freedom
+    whiten, degrees_of_freedom
         The distribution of the residuals of the regression; see `student_t`.
     """
     base = StudentT(len(columns), degrees_of_freedom)
-    body = Chain(AdditiveConditioning(coefficients), Whiten(mean, precision_cholesky))
-    return standardized(loc, scale, columns, body, base, n_members=len(mean))
+    body = Chain(AdditiveConditioning(coefficients), whiten)
+    return standardized(loc, scale, columns, body, base, n_members=len(whiten.mean))

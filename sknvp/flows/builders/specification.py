@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..flow import Flow
+from ..layers import LowRankWhiten, Whiten
 from . import experts
 from .images import image_real_nvp
 from .tabular import bounded_real_nvp, planar_flow, real_nvp
@@ -126,6 +127,36 @@ class ImageSpecification(Specification):
         )
 
 
+@dataclass(frozen=True, eq=False)
+class DenseWhitening:
+    """The arguments of `Whiten`, in standardised units."""
+
+    mean: Array  # shape (n_members, n_varying)
+    precision_cholesky: Array  # shape (n_members, n_varying, n_varying), upper triangular
+
+    def build(self) -> Whiten:
+        """Make the transform."""
+        return Whiten(torch.tensor(self.mean), torch.tensor(self.precision_cholesky))
+
+
+@dataclass(frozen=True, eq=False)
+class LowRankWhitening:
+    """The arguments of `LowRankWhiten`, in standardised units."""
+
+    mean: Array  # shape (n_members, n_varying)
+    directions: Array  # shape (n_members, n_varying, rank)
+    gains: Array  # shape (n_members, rank)
+    rest: float
+
+    def build(self) -> LowRankWhiten:
+        """Make the transform."""
+        mean, directions, gains = map(torch.tensor, (self.mean, self.directions, self.gains))
+        return LowRankWhiten(mean, directions, gains, self.rest)
+
+
+Whitening = DenseWhitening | LowRankWhitening
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ExpertSpecification(TabularSpecification):
     """A density beside the flows, whose fields are the arguments of the function that makes it."""
@@ -134,10 +165,15 @@ class ExpertSpecification(TabularSpecification):
     make: ClassVar[Callable[..., Flow]]
 
     def _assemble(self, generator: torch.Generator | None) -> Flow:
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        own = {name: value for name, value in values.items() if name not in ("scaling", "dtype")}
-        arguments = {name: torch.tensor(v) if isinstance(v, np.ndarray) else v for name, v in own.items()}
-        return type(self).make(**self.scaling.tensors(), **arguments)
+        own = [field.name for field in fields(self) if field.name not in ("scaling", "dtype")]
+        return type(self).make(**self.scaling.tensors(), **{name: _built(getattr(self, name)) for name in own})
+
+
+def _built(value: Any) -> Any:
+    """Turn an array into a tensor and a whitening into a transform; other values stay as they are."""
+    if isinstance(value, Whitening):
+        return value.build()
+    return torch.tensor(value) if isinstance(value, np.ndarray) else value
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -154,10 +190,17 @@ class GaussianMixtureSpecification(ExpertSpecification):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class WhitenedSpecification(ExpertSpecification):
-    """An expert that whitens the standardised columns first; see `Whiten`."""
+    """An expert that whitens the standardised columns first."""
 
-    mean: Array  # shape (n_members, n_varying)
-    precision_cholesky: Array  # shape (n_members, n_varying, n_varying), upper triangular
+    whiten: Whitening
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class NormalSpecification(WhitenedSpecification):
+    """A normal distribution for each member, which stands for a mixture of one component."""
+
+    name = "gaussian_mixture"
+    make = staticmethod(experts.normal)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

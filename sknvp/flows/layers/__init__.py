@@ -3,9 +3,10 @@
 from .coupling import AffineCoupling, Coupling, SplineCoupling
 from .elementwise import Standardize, Unconstrain
 from .image import ImageCoupling
-from .linear import AdditiveConditioning, LULinear, Permute, Whiten
+from .linear import AdditiveConditioning, LULinear, Permute
 from .normalization import BatchNorm
 from .planar import Planar
+from .whitening import LowRankWhiten, Whiten
 
 __all__ = [
     "AdditiveConditioning",
@@ -14,6 +15,7 @@ __all__ = [
     "Coupling",
     "ImageCoupling",
     "LULinear",
+    "LowRankWhiten",
     "Permute",
     "Planar",
     "SplineCoupling",
