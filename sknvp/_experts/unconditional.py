@@ -96,9 +96,8 @@ class ExpertFitter:
 
         whitened, rough = max(product(flows, BANDWIDTHS), key=lambda shape: score(*shape))
         step = BANDWIDTHS[1] / BANDWIDTHS[0]
-        if rough == BANDWIDTHS[0]:
-            while rough > LEAST_BANDWIDTH and score(whitened, rough / step) > score(whitened, rough):
-                rough /= step
+        while LEAST_BANDWIDTH < rough <= BANDWIDTHS[0] and score(whitened, rough / step) > score(whitened, rough):
+            rough /= step
         finer = rough * np.geomspace(1 / step, step, 5)[1:-1]
         return whitened, float(max(finer, key=lambda bandwidth: score(whitened, bandwidth)))
 
