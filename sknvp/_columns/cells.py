@@ -111,7 +111,12 @@ def shifts(cells: Cells) -> Array:
 
 
 def uniform_points(n_points: int, n_columns: int) -> Array:
-    """Return quasi-random points of the unit cube, always the same ones, shape (n_points, n_columns)."""
+    """Return quasi-random points of the unit cube, always the same ones, shape (n_points, n_columns).
+
+    In more columns than PyTorch has a sequence for, they are random.
+    """
+    if n_columns > SobolEngine.MAXDIM:
+        return np.random.default_rng(0).random((n_points, n_columns))
     with torch.device("cpu"):
         engine = SobolEngine(n_columns, scramble=True, seed=0)  # type: ignore[no-untyped-call]
         points: Array = engine.draw(n_points, dtype=torch.float64).numpy()
