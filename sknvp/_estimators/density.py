@@ -169,9 +169,9 @@ class FlowDensity(DiscreteColumns, DensityMethods, FlowFitter):
 
         A first call starts new flows, standardised by the rows that it gets, so these should be typical: pass enough of
         them, or `fit` to the first thousands. Later calls keep location, scale, constant columns and the margins of
-        discrete ones, and the optimiser's state, which pickles carry along. No rows are held out. The experts that stand beside the flows
-        since `fit` stay as they are, but are weighed anew by the rows of each call, before the flows learn from them.
-        So experts fade where the source has changed. Without a `fit` there are none.
+        discrete ones. They keep the optimiser's state too, which pickles carry along. No rows are held out. The experts
+        that stand beside the flows since `fit` stay as they are, but are weighed anew by the rows of each call, before
+        the flows learn from them. So experts fade where the source has changed. Without a `fit` there are none.
 
         If anything raises, Ctrl-C included, what was fitted before stays as it was.
 
