@@ -175,7 +175,7 @@ def test_classes_agree_on_what_the_columns_hold():
     [
         (np.c_[moons(40), np.arange(40) % 5], ["continuous", "continuous", "whole"]),
         (np.arange(20.0).reshape(10, 2), ["continuous", "continuous"]),
-        (np.arange(20).reshape(10, 2), ["whole", "whole"]),
+        (pd.DataFrame(np.arange(20).reshape(10, 2)), ["whole", "whole"]),
         (np.ones((10, 2)), ["continuous", "continuous"]),
         (np.arange(400)[:, None], ["continuous"]),
         (np.maximum(np.arange(400) - 90, 0)[:, None], ["whole"]),

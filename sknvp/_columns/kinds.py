@@ -22,7 +22,7 @@ class Column:
 
     name: str  # its name in the table, or its number
     kind: str  # "continuous", "whole" for whole numbers, or "category"
-    dtype: Any  # of the column of the table that was fitted
+    dtype: Any  # of the column in a DataFrame; None for a column of an array
     categories: Array | None = None  # the values of a category, in the order of their codes
 
     def codes(self, values: Array) -> Array:
@@ -69,7 +69,7 @@ def columns_of(X: Any, discrete: Array | None = None) -> tuple[Column, ...]:
     """
     found = [None] * X.shape[1] if discrete is None else discrete.tolist()
     if library_of(X) is None:
-        return tuple(_column(str(j), X[:, j], X.dtype, found[j]) for j in range(X.shape[1]))
+        return tuple(_column(str(j), X[:, j], None, found[j]) for j in range(X.shape[1]))
     return tuple(_frame_column(name, _series(X, j), found[j]) for j, name in enumerate(map(str, X.columns)))
 
 
@@ -163,13 +163,11 @@ def _different(name: str, values: Array) -> Array:
 
 def _is_whole(values: Array) -> bool:
     """Tell whether a column that varies holds whole numbers, not too far apart; among floats some must repeat."""
-    if values.dtype.kind == "b":
-        return bool(np.ptp(values.astype(int)))
     with np.errstate(over="ignore"):
-        span = np.ptp(values)
+        span = float(values.max()) - float(values.min())
     if not 0 < span <= MAX_SPAN or not (values == np.floor(values)).all():
         return False
-    steps = np.asarray(values - values.min(), dtype=np.int64)
+    steps = values.astype(np.int64) - int(values.min())
     counts = np.unique(steps, return_counts=True)[1]
     if values.dtype.kind == "f" and len(counts) == len(values):
         return False

@@ -38,7 +38,7 @@ class DiscreteColumns(FlowEstimator):
             return rows
         if reset:
             self._library = library
-            self._columns = self._columns_of_all or self.describe(np.asarray(X) if library is None else X)
+            self._columns = self._columns_of_all or self.describe(rows if library is None else X)
         if library is None and all(column.categories is None for column in self._columns):
             return rows
         numbers = encoded(rows if library is None else X, self._columns)
@@ -49,8 +49,7 @@ class DiscreteColumns(FlowEstimator):
         """Describe the columns anew if rows have weight zero, which are as if absent; return all rows as numbers."""
         if self.discrete_features is None or self._columns_of_all or weights.all():
             return checked
-        table = np.asarray(X) if self._library is None else X
-        counted = _safe_indexing(table, np.flatnonzero(weights))
+        counted = _safe_indexing(checked if self._library is None else X, np.flatnonzero(weights))
         self._columns = self.describe(counted)
         numbers: NDArray[Any] = checked.copy()
         numbers[weights > 0] = encoded(counted, self._columns)

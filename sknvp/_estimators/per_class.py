@@ -75,8 +75,10 @@ def seeded(estimator: Any, seed: int | None) -> Any:
 def describe_together(estimators: list[Any], X: Any, counts: NDArray[np.bool_]) -> None:
     """Tell densities of ours what the columns hold in the rows of all classes, so that they agree on it."""
     table = X if library_of(X) else np.asarray(X)
-    if library_of(X) is None and not (table.ndim == 2 and table.dtype.kind in "biuf" and np.isfinite(table).all()):
-        return  # the densities will say what is wrong
+    if library_of(X) is None:
+        if not (table.ndim == 2 and table.dtype.kind in "biuf" and np.isfinite(table).all()):
+            return  # the densities will say what is wrong
+        table = table.astype(np.float64)
     for estimator in estimators:
         if isinstance(estimator, DiscreteColumns) and estimator.discrete_features is not None:
             estimator._columns_of_all = estimator.describe(_safe_indexing(table, np.flatnonzero(counts)))
