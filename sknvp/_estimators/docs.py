@@ -39,8 +39,9 @@ PARAMETERS: dict[str, tuple[str, str]] = {  # the type and the description of ea
         '"auto", None or array-like of bool, int or str',
         """The columns that are discrete: a mask, their numbers or their names; None for none. "auto" finds them:
         strings, booleans, categories and integers of a DataFrame, and other numbers that are all whole and of which
-        some repeat. `score_samples` then gives the log-probability of the discrete columns together with the log-density of
-        the others, and draws have values that can be. The page "Columns that are not continuous" says more.""",
+        some repeat. `score_samples` then gives the log-probability of the discrete columns together with the
+        log-density of the others, and draws have values that can be. The page "Columns that are not continuous" says
+        more.""",
     ),
     "n_estimators": ("int", "Number of flows whose densities are averaged."),
     "stacking": (
