@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import is_regressor
 from sklearn.utils import check_array
 
+from ._columns.margins import Margin
 from ._estimators import parameters as rule
 from ._estimators.rows import outlier_limits
 
@@ -81,7 +82,8 @@ class DensityDisplay:
             not drawn.
         grid_resolution : int, default=200
             Number of grid points along each axis. A single axis starts with so many, half of them evenly spaced and
-            half at quantiles of the rows; then the intervals in which the curve bends are halved until it is smooth.
+            half at quantiles of the rows; then the intervals in which the curve bends are halved until it is smooth. A
+            discrete column has a point at each value that it can have instead.
         ax : matplotlib Axes, default=None
             Where to draw; None makes a new figure.
 
@@ -114,8 +116,11 @@ class DensityDisplay:
 
         rows = rows[_drawn(rows)]
         names = [str(name) for name in getattr(X, "columns", [f"x{i}" for i in range(n_features)])]
-        make = _curve if n_features == 1 else _heat_map
-        grid, values = make(density, rows, int(grid_resolution))
+        if n_features == 1 and not _margins(estimator):
+            grid, values = _curve(density, rows, int(grid_resolution))
+        else:
+            grid = _possible(estimator, _axes(rows, int(grid_resolution)))
+            values = density(np.stack(np.meshgrid(*grid, indexing="ij"), -1))
         return cls(grid=grid, density=values, X=rows, names=names).plot(ax=ax)
 
     def plot(self, *, ax: Any = None) -> Self:
@@ -170,12 +175,19 @@ def _axes(rows: NDArray[Any], n_points: int) -> list[NDArray[Any]]:
     return [np.linspace(*ends, n_points) for ends in zip(low - margin, high + margin, strict=True)]
 
 
-def _heat_map(
-    density: Callable[[NDArray[Any]], NDArray[Any]], rows: NDArray[Any], n_points: int
-) -> tuple[list[NDArray[Any]], NDArray[Any]]:
-    """Evaluate a density of two columns on a regular grid."""
-    grid = _axes(rows, n_points)
-    return grid, density(np.stack(np.meshgrid(*grid, indexing="ij"), -1))
+def _margins(estimator: Any) -> dict[int, Margin]:
+    """Return the margins of the discrete columns of a density of ours, by their numbers."""
+    cell_map = getattr(estimator, "_cell_map", None)
+    return {} if cell_map is None else cell_map.margins
+
+
+def _possible(estimator: Any, grid: list[NDArray[Any]]) -> list[NDArray[Any]]:
+    """Put the values that a discrete column can have in the place of evenly spaced points."""
+    possible = list(grid)
+    for j, margin in _margins(estimator).items():
+        first, last = ((grid[j][[0, -1]] - margin.first) / margin.spacing).round()
+        possible[j] = margin.first + margin.spacing * np.arange(first, last + 1)
+    return possible
 
 
 def _curve(

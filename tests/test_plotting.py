@@ -147,3 +147,16 @@ def test_more_columns_cannot_be_drawn():
     X = normal_rows(20, 3)
     with pytest.raises(ValueError, match="one or two columns, got X with 3"):
         DensityDisplay.from_estimator(small(max_iter=3).fit(X), X)
+
+
+def test_whole_numbers_are_drawn_at_the_values_that_they_can_have():
+    counts = np.random.default_rng(0).poisson(3, (300, 1)).astype(float)
+    density = small(max_iter=5).fit(10 * counts)
+    display = DensityDisplay.from_estimator(density, 10 * counts)
+    np.testing.assert_array_equal(display.grid[0] % 10, 0)
+    assert display.density.sum() == pytest.approx(1, abs=0.05)
+    mixed = np.c_[counts, normal_rows(300, 1)]
+    display = DensityDisplay.from_estimator(small(max_iter=5).fit(mixed), mixed, grid_resolution=50)
+    np.testing.assert_array_equal(display.grid[0], np.floor(display.grid[0]))
+    assert display.density.shape == (len(display.grid[0]), 50)
+    assert (display.density.sum(0) * np.diff(display.grid[1])[0]).sum() == pytest.approx(1, abs=0.05)
