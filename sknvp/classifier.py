@@ -23,7 +23,7 @@ from ._estimators.per_class import (
     seeds,
     weight_parameter,
 )
-from ._estimators.point_masses import log_units
+from ._estimators.point_masses import check_kinds, log_units
 from ._estimators.rows import check_weights
 from .density import RealNVPDensity
 
@@ -168,6 +168,7 @@ class DensityClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # 
             delayed(fitted)(twin, _safe_indexing(X, places), arguments, label)
             for twin, (places, arguments), label in zip(twins, parts, classes.tolist(), strict=True)
         )
+        check_kinds(estimators, classes.tolist())
         log_units_of_classes = log_units(estimators, X, bounded_weights)
         validate_data(self, X, skip_check_array=True)  # remembers the columns, now that no fit can fail any more
         self.classes_, self.class_prior_, self.estimators_ = classes, prior, estimators

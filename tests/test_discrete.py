@@ -9,6 +9,8 @@ import polars as pl
 import pytest
 from scipy import integrate, stats
 from sklearn.model_selection import cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from sknvp import DensityClassifier, RealNVPOutlierDetector
 from sknvp._columns.kinds import columns_of
@@ -244,3 +246,104 @@ def test_bad_rows_are_refused_and_nothing_is_lost(table, message):
 def test_bad_declarations_are_refused(settings, table, message):
     with pytest.raises(ValueError, match=message):
         small(max_iter=3, **settings).fit(table)
+
+
+def rows_of(column, seed=0):
+    """A continuous column beside the given one."""
+    return np.c_[np.random.default_rng(seed).normal(size=len(column)), column]
+
+
+COUNTS = np.random.default_rng(1).poisson(3, 300).astype(float)
+RATINGS = np.random.default_rng(1).choice([0.1, 0.2, 0.5], 300)
+
+
+def test_a_fit_forgets_what_earlier_tables_held():
+    X, names = rows_of(1000 * COUNTS), survey()
+    again = small(max_iter=3).fit(names).set_params(discrete_features=None).fit(X).score_samples(X)
+    np.testing.assert_array_equal(again, small(max_iter=3, discrete_features=None).fit(X).score_samples(X))
+    kept = small(max_iter=3).fit(X)
+    before = kept.score_samples(X)
+    np.testing.assert_array_equal(kept.set_params(discrete_features=None).score_samples(X), before)
+    of_a_class = DensityClassifier(small(max_iter=3)).fit(X, np.arange(300) % 2).estimators_[0]
+    new = np.random.default_rng(0).normal(size=(300, 2))
+    np.testing.assert_array_equal(of_a_class.fit(new).score_samples(new), small(max_iter=3).fit(new).score_samples(new))
+
+
+@pytest.mark.parametrize(("column", "declared"), [(RATINGS, [1]), (np.r_[2.5, COUNTS[1:]], "auto")])
+def test_rows_of_weight_zero_decide_nothing(column, declared):
+    X, weights = rows_of(column), np.r_[0, np.ones(299)]
+    absent = small(max_iter=3, discrete_features=declared).fit(X, sample_weight=weights)
+    gone = small(max_iter=3, discrete_features=declared).fit(X[1:])
+    np.testing.assert_array_equal(absent.score_samples(X[1:]), gone.score_samples(X[1:]))
+    np.testing.assert_array_equal(absent.sample(50, random_state=0), gone.sample(50, random_state=0))
+
+
+@pytest.mark.parametrize("dtype", ["int64", "Int64", "uint8", "int8", "UInt8"])
+def test_draws_of_integers_are_rounded_and_fit_their_dtype(dtype):
+    limits, rng = np.iinfo(dtype.lower()), np.random.default_rng(0)
+    wide = rng.integers(max(limits.min, -200), min(limits.max, 200), 300)
+    near = min(limits.max, 10**6)
+    table = pd.DataFrame({"wide": wide, "at the end": near - rng.poisson(1, 300)}).astype(dtype)
+    drawn = small(max_iter=3).fit(table).sample(2000, random_state=0)
+    assert (drawn.dtypes == table.dtypes).all()
+    assert drawn["at the end"].min() > near - 120
+    if limits.min < 0:  # otherwise draws below zero become zero
+        assert (drawn["wide"].astype(float) == 0).mean() < 0.03
+
+
+def test_numbers_that_were_rounded_to_single_precision_are_found_again():
+    table = pd.DataFrame(rows_of(np.full(300, 0.1)), columns=["x", "constant"])
+    density = small(max_iter=3).fit(table)
+    np.testing.assert_allclose(density.score_samples(table.astype("float32")), density.score_samples(table), atol=1e-4)
+    rated = small(max_iter=3, discrete_features=[1]).fit(rows_of(RATINGS))
+    single = rows_of(RATINGS).astype(np.float32)
+    np.testing.assert_allclose(rated.score_samples(single), rated.score_samples(rows_of(RATINGS)), atol=1e-3)
+
+
+def test_times_are_equal_in_every_unit_and_numbers_in_objects_are_numbers():
+    days = pd.DataFrame({"x": rows_of(COUNTS)[:, 0], "day": pd.Timestamp("2020-01-01") + pd.to_timedelta(COUNTS, "D")})
+    density = small(max_iter=3).fit(days.astype({"day": "datetime64[ns]"}))
+    units = [density.score_samples(days.astype({"day": f"datetime64[{unit}]"})) for unit in ("ns", "us", "s")]
+    np.testing.assert_array_equal(units[0], units[1])
+    np.testing.assert_array_equal(units[0], units[2])
+    numbers = pd.DataFrame(rows_of(COUNTS))
+    kinds = [column.kind for column in small(max_iter=2).fit(numbers.astype(object))._columns]
+    assert kinds == ["continuous", "whole"]
+
+
+def test_labels_of_columns_come_back():
+    for labels in ([7, 5], pd.MultiIndex.from_tuples([("a", "x"), ("b", "y")])):
+        table = pd.DataFrame(rows_of(COUNTS))
+        table.columns = labels
+        assert small(max_iter=2).fit(table).sample(2).columns.equals(table.columns)
+    table.columns = [7, 5]
+    assert [c.kind for c in small(max_iter=2, discrete_features=[5]).fit(table)._columns] == ["continuous", "whole"]
+
+
+def test_classes_behind_pipelines_must_agree_on_the_kinds():
+    X, y = rows_of(COUNTS), np.arange(300) % 2
+    X[0, 1] = 2.5
+    with pytest.raises(ValueError, match="column 1 is continuous in class 0 and whole in class 1"):
+        DensityClassifier(make_pipeline(FunctionTransformer(), small(max_iter=2))).fit(X, y)
+    declared = make_pipeline(FunctionTransformer(), small(max_iter=2, discrete_features=None))
+    DensityClassifier(declared).fit(X, y)
+
+
+def test_a_class_with_a_constant_takes_strings_beside_it():
+    table = survey().assign(constant=np.where(np.arange(300) % 2, survey()["income"], 0.5))
+    classifier = DensityClassifier(small(max_iter=3)).fit(table, np.arange(300) % 2)
+    assert classifier.score(table, np.arange(300) % 2) > 0.99
+
+
+@pytest.mark.parametrize(
+    ("table", "settings", "message"),
+    [
+        (pd.DataFrame({"id": 2**60 + np.arange(9)}), {}, r"Column id of X must hold integers of at most 2\^53"),
+        (rows_of(1e7 * COUNTS + COUNTS), {"discrete_features": [1]}, "Column 1 of X must span at most 200000"),
+        (survey().iloc[:0], {}, "Found array with 0 sample"),
+        (survey().iloc[:, :0], {}, "Found array with 0 feature"),
+    ],
+)
+def test_tables_that_cannot_be_fitted_are_refused(table, settings, message):
+    with pytest.raises(ValueError, match=message):
+        small(max_iter=2, **settings).fit(table)

@@ -2,7 +2,8 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ Array = NDArray[Any]
 MAX_SPAN = 200_000  # whole numbers that span more values than this count as continuous, ...
 MAX_DEVIATION = 50.0  # ... and so do those that deviate by more than so many values, as densities are smooth there, ...
 FREQUENT = 0.2  # ... unless one value has this share of the rows
+LARGEST_INTEGER = 2**53  # float64 holds all whole numbers up to this one
 MAX_SHOWN = 5  # an error shows so many categories
 
 
@@ -21,15 +23,22 @@ class Column:
     """What a column holds."""
 
     name: str  # its name in the table, or its number
-    kind: str  # "continuous", "whole" for whole numbers, or "category"
-    dtype: Any  # of the column in a DataFrame; None for a column of an array
+    kind: str  # "continuous", "whole" for whole numbers, or "category"; a column of one value is continuous
     categories: Array | None = None  # the values of a category, in the order of their codes
+    label: Any = None  # the label of the column in a DataFrame
+    dtype: Any = None  # the dtype of the column in a DataFrame
+    integer: Any = None  # NumPy's dtype of integers in a DataFrame
 
     def codes(self, values: Array) -> Array:
         """Return the values as numbers; the code of a category is its place among the categories."""
         if self.categories is None:
             return values.astype(np.float64)
-        known = {value: code for code, value in enumerate(self.categories.tolist())}
+        categories = self.categories
+        if categories.dtype.kind in "mM":  # the unit of times does not matter
+            values = values.astype(categories.dtype)
+        elif categories.dtype.kind == "f":  # a category may have been rounded since
+            categories, values = categories.astype(values.dtype), values.astype(np.result_type(values, np.float32))
+        known = {value: code for code, value in enumerate(categories.tolist())}
         codes = np.array([known.get(value, -1) for value in values.tolist()], dtype=np.float64)
         if (codes < 0).any():
             shown = ", ".join(map(repr, [*known][:MAX_SHOWN])) + ", ..." * (len(known) > MAX_SHOWN)
@@ -42,7 +51,13 @@ class Column:
 
     def values(self, numbers: Array) -> Array:
         """Return numbers as values of the column."""
-        return numbers if self.categories is None else self.categories[numbers.astype(np.intp)]
+        if self.categories is not None:
+            return self.categories[numbers.astype(np.intp)]
+        if self.integer is None:
+            return numbers
+        limits = np.iinfo(self.integer)
+        low, high = max(limits.min, -LARGEST_INTEGER), min(limits.max, LARGEST_INTEGER)
+        return np.clip(np.rint(numbers.astype(np.float64)), low, high).astype(self.integer)
 
     def __str__(self) -> str:
         return f"{self.name}: {self.kind}" + ("" if self.categories is None else f" of {len(self.categories)} values")
@@ -69,8 +84,8 @@ def columns_of(X: Any, discrete: Array | None = None) -> tuple[Column, ...]:
     """
     found = [None] * X.shape[1] if discrete is None else discrete.tolist()
     if library_of(X) is None:
-        return tuple(_column(str(j), X[:, j], None, found[j]) for j in range(X.shape[1]))
-    return tuple(_frame_column(name, _series(X, j), found[j]) for j, name in enumerate(map(str, X.columns)))
+        return tuple(_column(str(j), X[:, j], found[j]) for j in range(X.shape[1]))
+    return tuple(_frame_column(label, _series(X, j), found[j]) for j, label in enumerate(X.columns))
 
 
 def encoded(X: Any, columns: Sequence[Column]) -> Array:
@@ -80,14 +95,14 @@ def encoded(X: Any, columns: Sequence[Column]) -> Array:
 
 
 def frame(library: str, numbers: Array, columns: Sequence[Column]) -> Any:
-    """Return rows of numbers as a DataFrame of "pandas" or "polars" with the names and dtypes of the columns."""
-    module = sys.modules[library]
-    values = {column.name: column.values(numbers[:, j]) for j, column in enumerate(columns)}
+    """Return rows of numbers as a DataFrame of "pandas" or "polars" with the labels and dtypes of the columns."""
+    module, values = sys.modules[library], [column.values(numbers[:, j]) for j, column in enumerate(columns)]
     if library == "pandas":
-        return module.DataFrame(values).astype({column.name: column.dtype for column in columns})
-    dtypes = [column.dtype for column in columns]
-    series = [module.Series(name, v.tolist()) for name, v in values.items()]
-    return module.DataFrame([s.cast(dtype) for s, dtype in zip(series, dtypes, strict=True)])
+        table = module.DataFrame(dict(enumerate(values))).astype({j: c.dtype for j, c in enumerate(columns)})
+        table.columns = module.Index([column.label for column in columns])
+        return table
+    series = [module.Series(column.name, v.tolist()) for column, v in zip(columns, values, strict=True)]
+    return module.DataFrame([s.cast(column.dtype) for s, column in zip(series, columns, strict=True)])
 
 
 def discrete_mask(discrete_features: Any, X: Any) -> Array | None:
@@ -99,15 +114,14 @@ def discrete_mask(discrete_features: Any, X: Any) -> Array | None:
         if chosen.shape != (n_features,):
             raise ValueError(f"discrete_features must have shape (n_features,) = ({n_features},), got {chosen.shape}.")
         return chosen
-    names = [] if library_of(X) is None else [str(name) for name in X.columns]
-    known = names if chosen.dtype.kind in "UO" else range(n_features)
+    labels = list(range(n_features)) if library_of(X) is None else list(X.columns)
+    known = labels if set(chosen.tolist()) <= set(labels) else list(range(n_features))
     for column in chosen.tolist():
         if column not in known:
             raise ValueError(
-                f"discrete_features must name columns of X or hold their numbers, of {list(known)}, got {column!r}."
+                f"discrete_features must name columns of X or hold their numbers, of {labels}, got {column!r}."
             )
-    places: Array = np.isin(names if chosen.dtype.kind in "UO" else np.arange(n_features), chosen)
-    return places
+    return np.array([column in chosen.tolist() for column in known])
 
 
 def _series(X: Any, j: int) -> Any:
@@ -125,22 +139,42 @@ def _values(name: str, series: Any) -> Array:
         )
     values = np.asarray(series)
     number = getattr(series.dtype, "numpy_dtype", None)  # of pandas' nullable kinds
+    if values.dtype == object and all(isinstance(v, Real) and not isinstance(v, bool) for v in values.tolist()):
+        number = np.dtype(np.float64) if number is None else number
     return values.astype(number) if values.dtype == object and number is not None else values
 
 
-def _frame_column(name: str, series: Any, discrete: bool | None) -> Column:
+def _frame_column(label: Any, series: Any, discrete: bool | None) -> Column:
     """Describe a column of a DataFrame."""
-    values, named = _values(name, series), np.asarray(getattr(series.dtype, "categories", None))
+    name, named = str(label), np.asarray(getattr(series.dtype, "categories", None))
+    values = _values(name, series)
     if not named.ndim and values.dtype.kind in "fiu":
-        return _column(name, values, series.dtype, discrete)
-    return Column(name, "category", series.dtype, named if named.ndim else _different(name, values))
+        integer = values.dtype if values.dtype.kind in "iu" else None
+        return replace(_column(name, values, discrete), label=label, dtype=series.dtype, integer=integer)
+    categories = named if named.ndim else _different(name, values)
+    kind = "category" if len(categories) > 1 else "continuous"
+    return Column(name, kind, categories, label, series.dtype)
 
 
-def _column(name: str, values: Array, dtype: Any, discrete: bool | None) -> Column:
+def _column(name: str, values: Array, discrete: bool | None) -> Column:
     """Describe a column of numbers."""
-    if discrete and not (values == np.floor(values)).all():
-        return Column(name, "category", dtype, np.unique(values))
-    return Column(name, "whole" if (_is_whole(values) if discrete is None else discrete) else "continuous", dtype)
+    if values.dtype.kind in "iu" and max(-int(values.min()), int(values.max())) > LARGEST_INTEGER:
+        raise ValueError(
+            f"Column {name} of X must hold integers of at most 2^53, beyond which float64 has not all, got "
+            f"{values.max()}. Subtract a number from the column."
+        )
+    if discrete is None:
+        return Column(name, "whole" if _is_whole(values) else "continuous")
+    if not discrete:
+        return Column(name, "continuous")
+    if (values != np.floor(values)).any():
+        return Column(name, "category", np.unique(values))
+    if float(values.max()) - float(values.min()) > MAX_SPAN:
+        raise ValueError(
+            f"Column {name} of X must span at most {MAX_SPAN} whole numbers to be discrete, got "
+            f"{float(values.max()) - float(values.min()):g}. Leave it out of discrete_features."
+        )
+    return Column(name, "whole")
 
 
 def _different(name: str, values: Array) -> Array:

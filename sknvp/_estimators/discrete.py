@@ -29,12 +29,16 @@ class DiscreteColumns(FlowEstimator):
 
     def _check_rows(self, X: ArrayLike, *, reset: bool, n_least: int = 1) -> NDArray[Any]:
         """Check X, and return it as numbers; the number of a category is its place among the categories."""
+        if reset:
+            self._library, self._columns = None, ()
         library = library_of(X)
-        if self.discrete_features is None or library is None:
+        considered = self.discrete_features is not None if reset else bool(self._columns)
+        if library is None or not considered:
             rows = super()._check_rows(X, reset=reset, n_least=n_least)
         else:
             validate_data(self, X, skip_check_array=True, reset=reset)
-        if self.discrete_features is None:
+            check_array(np.zeros(np.shape(X)), ensure_min_samples=n_least, estimator=self)
+        if not considered:
             return rows
         if reset:
             self._library = library
@@ -42,14 +46,15 @@ class DiscreteColumns(FlowEstimator):
         if library is None and all(column.categories is None for column in self._columns):
             return rows
         numbers = encoded(rows if library is None else X, self._columns)
-        checked: NDArray[Any] = check_array(numbers, ensure_min_samples=n_least, estimator=self, input_name="X")
+        checked: NDArray[Any] = check_array(numbers, estimator=self, input_name="X")
         return checked
 
     def _without_absent(self, X: ArrayLike, checked: NDArray[Any], weights: NDArray[np.float64]) -> NDArray[Any]:
         """Describe the columns anew if rows have weight zero, which are as if absent; return all rows as numbers."""
-        if self.discrete_features is None or self._columns_of_all or weights.all():
+        if not self._columns or self._columns_of_all or weights.all():
             return checked
-        counted = _safe_indexing(checked if self._library is None else X, np.flatnonzero(weights))
+        table = X if self._library is not None else super()._check_rows(X, reset=False)
+        counted = _safe_indexing(table, np.flatnonzero(weights))
         self._columns = self.describe(counted)
         numbers: NDArray[Any] = checked.copy()
         numbers[weights > 0] = encoded(counted, self._columns)
@@ -70,7 +75,7 @@ class DiscreteColumns(FlowEstimator):
         rows = repeated(rows, min(n_rows, max(MAX_REPEATED, MAX_REPEATS * len(rows.x))))
         cells = self._cell_map.cells(rows.x)
         uniform = np.random.default_rng(0).random(cells.low.shape)
-        return rows._replace(x=cells.points(rows.x, uniform), cells=cells)
+        return rows._replace(x=cells.points(rows.x, uniform).astype(rows.x.dtype), cells=cells)
 
     def _score_rows(self, rows: NDArray[Any]) -> NDArray[np.float64]:
         """Compute the log-density of rows of numbers, averaged over points of their cells."""
@@ -93,4 +98,4 @@ class DiscreteColumns(FlowEstimator):
         for j, column in enumerate(self._columns):
             if column.categories is not None:
                 numbers[:, j] = column.values(numbers[:, j])
-        return numbers
+        return numbers.astype(y.dtype, copy=False)

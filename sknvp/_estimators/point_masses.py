@@ -9,6 +9,7 @@ from sklearn.utils import _safe_indexing
 
 from ..flows.builders.specification import TabularSpecification
 from .base import FlowEstimator
+from .discrete import DiscreteColumns
 from .rows import location_and_scale
 
 WIDTH = 3e-5  # standard deviations; GaussianNB widens columns by as much (the root of 1e-9)
@@ -37,13 +38,30 @@ def log_units(estimators: list[Any], X: Any, weights: NDArray[np.float64]) -> ND
     return np.array([_of_one(estimator, X, weights) for estimator in estimators])
 
 
+def check_kinds(estimators: list[Any], labels: list[Any]) -> None:
+    """Raise a ValueError if the densities of two classes take a column for discrete and for continuous.
+
+    Each density of ours forgets what it was told of the columns of all classes, as it may be fitted to other rows.
+    """
+    densities = [density for _, density in map(_before_density, estimators) if isinstance(density, DiscreteColumns)]
+    for density in densities:
+        density.__dict__.pop("_columns_of_all", None)
+    for label, density in zip(labels, densities, strict=False):
+        for first, own in zip(densities[0]._columns, density._columns, strict=False):
+            if first.kind != own.kind:
+                raise ValueError(
+                    'discrete_features must be given where each class has a pipeline of its own, got "auto", by which '
+                    f"column {own.name} is {first.kind} in class {labels[0]!r} and {own.kind} in class {label!r}."
+                )
+
+
 def _of_one(estimator: Any, X: Any, weights: NDArray[np.float64]) -> float:
     steps, density = _before_density(estimator)
     constant = _constant_columns(density)
     if not len(constant):
         return 0.0
     rows, weights = _safe_indexing(X, np.flatnonzero(weights)), weights[weights > 0]
-    table = np.asarray(rows if steps is None else steps.transform(rows), dtype=np.float64)[:, constant]
+    table = np.asarray(_safe_indexing(rows if steps is None else steps.transform(rows), constant, axis=1), np.float64)
     _, scale, varies = location_and_scale(table, weights)
     return -float(np.log(WIDTH * scale[varies]).sum())
 

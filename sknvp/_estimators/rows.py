@@ -198,13 +198,13 @@ def moved(rows: Rows, scaling: Scaling, far: bool = True) -> Iterator[str]:
 
 
 def restore_constants(X: NDArray[Any], scaling: Scaling) -> NDArray[Any]:
-    """Return rows in float64 if a number equals a constant column's value only once that is rounded to their dtype.
+    """Return rows in float64 in which numbers that equal a constant column's value rounded to float32 are the value.
 
-    So a constant 0.1 that was fitted in float64 is found again in rows of float32.
+    So a constant 0.1 that was fitted in float64 is found again in rows that are, or were, of float32.
     """
     constant = np.setdiff1d(np.arange(len(scaling.loc)), scaling.columns)
     exact = scaling.loc[constant]
-    rounded = exact.astype(X.dtype)
+    rounded = exact.astype(np.float32)
     if (rounded == exact).all():
         return X
     restored = X.astype(np.float64)
