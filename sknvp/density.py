@@ -41,8 +41,8 @@ class RealNVPDensity(FlowDensity):
 
     Methods and their meaning follow :class:`sklearn.neighbors.KernelDensity`. Log-densities are in nats, in the
     units of ``X``: the Jacobian of the standardisation is part of them. Whole numbers and categories have probabilities
-    instead; see ``discrete_features``. All probability of a constant
-    column lies at its value, where it adds nothing to the log-density; each other value of it takes 69 nats off.
+    instead; see ``discrete_features``. All probability of a constant column lies at its value, where it adds nothing to
+    the log-density; each other value of it takes 69 nats off.
 
     Parameters
     ----------

@@ -6,6 +6,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import OutlierMixin
+from sklearn.utils import _safe_indexing
 
 from ._estimators.docs import document
 from ._estimators.rows import check_weights, groups_of_equal_rows
@@ -220,10 +221,13 @@ class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc
         self, X: ArrayLike, sample_weight: ArrayLike | None
     ) -> tuple[NDArray[np.float64], NDArray[Any]]:
         """Score each distinct row and sum its weights, since the scores of equal rows can differ in the last bit."""
+        if sample_weight is not None and not np.all(sample_weight):  # rows of weight zero may not even be possible
+            X, sample_weight = (_safe_indexing(part, np.flatnonzero(sample_weight)) for part in (X, sample_weight))
         rows = self._check_rows(X, reset=False)
+        weights = check_weights(sample_weight, rows, n_least=1)
         groups = groups_of_equal_rows(rows)
         first = np.unique(groups, return_index=True)[1]
-        return self._score_rows(rows)[first], np.bincount(groups, check_weights(sample_weight, rows, n_least=1))
+        return self._score_rows(rows)[first], np.bincount(groups, weights)
 
     def decision_function(self, X: ArrayLike) -> NDArray[np.float64]:
         """Compute the log-density above the threshold.

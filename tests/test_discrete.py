@@ -347,3 +347,34 @@ def test_a_class_with_a_constant_takes_strings_beside_it():
 def test_tables_that_cannot_be_fitted_are_refused(table, settings, message):
     with pytest.raises(ValueError, match=message):
         small(max_iter=2, **settings).fit(table)
+
+
+def test_numeric_frames_compute_as_their_arrays_do():
+    for dtype in (np.float32, np.float64):
+        X = rows_of(COUNTS).astype(dtype)
+        frame = pd.DataFrame(X, columns=["x", "count"])
+        in_array, in_frame = (small(max_iter=3).fit(table).score_samples(table) for table in (X, frame))
+        np.testing.assert_array_equal(in_array, in_frame)
+
+
+def test_integers_are_found_among_categories_of_fractions():
+    halves = np.arange(300) % 3 / 2 + 0.5  # 0.5, 1.0, 1.5
+    table = pd.DataFrame(rows_of(halves), columns=["x", "half"])
+    density = small(max_iter=3, discrete_features=["half"]).fit(table)
+    whole = table[table["half"] == 1.0]
+    np.testing.assert_array_equal(density.score_samples(whole.astype({"half": int})), density.score_samples(whole))
+
+
+def test_a_threshold_heeds_no_row_of_weight_zero():
+    table, weights = survey(100), np.r_[np.ones(100), 0]
+    odd = pd.concat([table, table[:1].assign(sex="x")], ignore_index=True)
+    detector = RealNVPOutlierDetector(contamination=0.1, **small(max_iter=3).get_params())
+    without = detector.fit(table).offset_
+    assert detector.fit(odd, sample_weight=weights).offset_ == without
+
+
+def test_huge_weights_count_in_their_ratios():
+    weights = 1e300 * (np.arange(300) % 3 + 1.0)
+    assert np.isfinite(
+        small(max_iter=2).fit(rows_of(COUNTS), sample_weight=weights).score_samples(rows_of(COUNTS))
+    ).all()

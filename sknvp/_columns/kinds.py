@@ -36,8 +36,8 @@ class Column:
         categories = self.categories
         if categories.dtype.kind in "mM":  # the unit of times does not matter
             values = values.astype(categories.dtype)
-        elif categories.dtype.kind == "f":  # a category may have been rounded since
-            categories, values = categories.astype(values.dtype), values.astype(np.result_type(values, np.float32))
+        elif categories.dtype.kind == "f" and values.dtype == np.float32:  # categories may have been rounded since
+            categories = categories.astype(np.float32)
         known = {value: code for code, value in enumerate(categories.tolist())}
         codes = np.array([known.get(value, -1) for value in values.tolist()], dtype=np.float64)
         if (codes < 0).any():
@@ -180,7 +180,8 @@ def _column(name: str, values: Array, discrete: bool | None) -> Column:
 def _different(name: str, values: Array) -> Array:
     """Return the different values of a category, of which some must repeat."""
     try:
-        categories = np.unique(values)
+        different = list(set(values.tolist())) if values.dtype == object else values  # to sort few objects is faster
+        categories = np.unique(np.array(different, dtype=values.dtype))
     except TypeError as error:
         kinds = sorted({type(value).__name__ for value in values.tolist()})
         raise ValueError(

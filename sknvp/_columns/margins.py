@@ -16,14 +16,15 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ..flows.bases.point_mass import LOG_OTHER
+
 Array = NDArray[Any]
 
 BANDWIDTHS = (0.03, 0.1, 0.3, 1.0)  # of the smoothed frequencies, in standard deviations
 LEAST_BANDWIDTH = 0.4  # a narrower kernel leaves frequencies as they are
-NEAR_ZERO = 10.0  # standard deviations
+NEAR_ZERO = 10.0  # a column that begins so many standard deviations above zero, or fewer, has no negative numbers
 LEAST_SHARE = 1e-4  # the least weight of each estimate in the mixture of estimates
 N_ITERATIONS = 200  # of expectation-maximization for these weights
-LOG_OTHER = float(np.log(1e-30))  # of a value that cannot be
 SHARE_BETWEEN = 1e-6  # of the probability of a value, for the whole numbers between it and the next one
 FARTHEST = 1e-12  # the probability beyond which values lie in one interval
 

@@ -52,7 +52,7 @@ def hold_out_together(rows: Rows, in_order: NDArray[Any]) -> Rows:
     if len(z) < LEAST_ROWS or not z.shape[1]:
         return rows
     jump = distance_jump(z)
-    if jump.size > MAX_JUMP and jump.log_ratio > MIN_COPY_LOG_RATIO and len(z) <= MAX_ROWS:
+    if jump.size > MAX_JUMP and jump.log_ratio > MIN_COPY_LOG_RATIO and len(z) == len(rows.x):
         return rows._replace(groups=near_copies(z, jump))
     if jump.size > MAX_JUMP:
         warn_caller(f"Most rows of X have near copies among the others. {CURE}.")
@@ -115,7 +115,6 @@ def share_on_lines(z: NDArray[np.float64], dtype: np.dtype[Any]) -> float:
     """
     if z.shape[1] < 2:
         return 0.0
-    z = _run(z)
     queries = _queries(z)
     distances, neighbours = NearestNeighbors(algorithm="kd_tree").fit(z).kneighbors(queries, N_ENDS + 1)
     directions = (z[neighbours] - queries[:, None])[:, 1:] / np.maximum(distances[:, 1:, None], 1e-300)
@@ -128,9 +127,15 @@ def share_on_lines(z: NDArray[np.float64], dtype: np.dtype[Any]) -> float:
 
 
 def _standardized(rows: Rows) -> NDArray[np.float64]:
-    """Standardise the columns that vary, with gross outliers drawn in to ten standard deviations."""
-    loc, scale, varies = location_and_scale(rows.table, rows.weights)
-    z: NDArray[np.float64] = np.clip((rows.table - loc) / scale, -10, 10)[:, varies]
+    """Standardise the columns that vary, with gross outliers drawn in to ten standard deviations.
+
+    Of many rows take `MAX_ROWS` that follow each other in lexicographic order, so that near neighbours are there.
+    """
+    start = max(0, len(rows.x) - MAX_ROWS) // 2
+    run = slice(start, start + MAX_ROWS)
+    table = np.concatenate([rows.given[run], rows.x[run]], 1)
+    loc, scale, varies = location_and_scale(table, rows.weights[run])
+    z: NDArray[np.float64] = np.clip((table - loc) / scale, -10, 10)[:, varies]
     return z
 
 
@@ -145,13 +150,6 @@ def _mostly_distinct(z: NDArray[np.float64]) -> NDArray[np.bool_]:
     return np.array([len(np.unique(column)) > 0.8 * len(column) for column in z.T])
 
 
-def _run(z: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Take `MAX_ROWS` rows that follow each other in lexicographic order, so that their near neighbours are there."""
-    start = max(0, len(z) - MAX_ROWS) // 2
-    run: NDArray[np.float64] = z[start : start + MAX_ROWS]
-    return run
-
-
 def _queries(z: NDArray[np.float64]) -> NDArray[np.float64]:
     """Take `N_QUERIES` rows at equal distances in lexicographic order."""
     queries: NDArray[np.float64] = z[np.linspace(0, len(z) - 1, min(len(z), N_QUERIES)).astype(int)]
@@ -160,7 +158,6 @@ def _queries(z: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _distances(z: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the distances of some rows to their nearest neighbours in rising order."""
-    z = _run(z)
     n_neighbours = min(MAX_NEIGHBOURS, len(z) // 4)
     distances, _ = NearestNeighbors(algorithm="kd_tree").fit(z).kneighbors(_queries(z), n_neighbours + 1)
     positive: NDArray[np.float64] = np.maximum(distances[:, 1:], np.finfo(np.float64).tiny)

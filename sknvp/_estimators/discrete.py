@@ -31,23 +31,28 @@ class DiscreteColumns(FlowEstimator):
         """Check X, and return it as numbers; the number of a category is its place among the categories."""
         if reset:
             self._library, self._columns = None, ()
-        library = library_of(X)
         considered = self.discrete_features is not None if reset else bool(self._columns)
-        if library is None or not considered:
+        library = library_of(X) if considered else None
+        if library is None:
             rows = super()._check_rows(X, reset=reset, n_least=n_least)
         else:
-            validate_data(self, X, skip_check_array=True, reset=reset)
-            check_array(np.zeros(np.shape(X)), ensure_min_samples=n_least, estimator=self)
+            self._check_shape(X, reset, n_least)
         if not considered:
             return rows
         if reset:
             self._library = library
-            self._columns = self._columns_of_all or self.describe(rows if library is None else X)
-        if library is None and all(column.categories is None for column in self._columns):
-            return rows
+            self._columns = self._columns_of_all or self._describe(rows if library is None else X)
+        if all(column.categories is None for column in self._columns):
+            return rows if library is None else super()._check_rows(X, reset=reset, n_least=n_least)
         numbers = encoded(rows if library is None else X, self._columns)
         checked: NDArray[Any] = check_array(numbers, estimator=self, input_name="X")
         return checked
+
+    def _check_shape(self, X: Any, reset: bool, n_least: int) -> None:
+        """Check the names of a DataFrame's columns, and that it has columns and enough rows."""
+        validate_data(self, X, skip_check_array=True, reset=reset)
+        if X.shape[0] < n_least or not X.shape[1]:
+            check_array(np.zeros(X.shape), ensure_min_samples=n_least, estimator=self)
 
     def _without_absent(self, X: ArrayLike, checked: NDArray[Any], weights: NDArray[np.float64]) -> NDArray[Any]:
         """Describe the columns anew if rows have weight zero, which are as if absent; return all rows as numbers."""
@@ -55,12 +60,12 @@ class DiscreteColumns(FlowEstimator):
             return checked
         table = X if self._library is not None else super()._check_rows(X, reset=False)
         counted = _safe_indexing(table, np.flatnonzero(weights))
-        self._columns = self.describe(counted)
+        self._columns = self._describe(counted)
         numbers: NDArray[Any] = checked.copy()
         numbers[weights > 0] = encoded(counted, self._columns)
         return numbers
 
-    def describe(self, X: Any) -> tuple[Column, ...]:
+    def _describe(self, X: Any) -> tuple[Column, ...]:
         """Describe the columns of an array or a DataFrame as the parameters ask."""
         return columns_of(X, discrete_mask(self.discrete_features, X))
 

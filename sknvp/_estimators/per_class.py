@@ -81,12 +81,14 @@ def describe_together(estimators: list[Any], X: Any, counts: NDArray[np.bool_]) 
         table = table.astype(np.float64)
     for estimator in estimators:
         if isinstance(estimator, DiscreteColumns) and estimator.discrete_features is not None:
-            estimator._columns_of_all = estimator.describe(_safe_indexing(table, np.flatnonzero(counts)))
+            estimator._columns_of_all = estimator._describe(_safe_indexing(table, np.flatnonzero(counts)))
 
 
 def fitted(estimator: Any, X: Any, arguments: dict[str, Any], label: Any) -> Any:
     """Fit the estimator to the rows of one class."""
     try:
-        return estimator.fit(X, **arguments)
+        estimator.fit(X, **arguments)
     except ValueError as error:
         raise ValueError(f"The density of class {label!r} does not fit its {n_entries(X)} row(s): {error}") from error
+    estimator.__dict__.pop("_columns_of_all", None)  # another fit may get other rows
+    return estimator

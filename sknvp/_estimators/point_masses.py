@@ -39,13 +39,8 @@ def log_units(estimators: list[Any], X: Any, weights: NDArray[np.float64]) -> ND
 
 
 def check_kinds(estimators: list[Any], labels: list[Any]) -> None:
-    """Raise a ValueError if the densities of two classes take a column for discrete and for continuous.
-
-    Each density of ours forgets what it was told of the columns of all classes, as it may be fitted to other rows.
-    """
+    """Raise a ValueError if the densities of two classes take a column for discrete and for continuous."""
     densities = [density for _, density in map(_before_density, estimators) if isinstance(density, DiscreteColumns)]
-    for density in densities:
-        density.__dict__.pop("_columns_of_all", None)
     for label, density in zip(labels, densities, strict=False):
         for first, own in zip(densities[0]._columns, density._columns, strict=False):
             if first.kind != own.kind:

@@ -13,6 +13,7 @@ from ..flows.builders.specification import Scaling
 OUTLYING = 10.0  # a gross outlier lies farther out than this many distances between the outer twentieths
 MAX_DISTANCE = 5.0  # scales; splines bend nothing farther from the location
 LEAST_TO_MOVE = 10  # rows; fewer that are far away may be outliers
+MAX_COUNT = 1e12  # weights count like so many rows at most
 LOCATION_BITS = 40  # a location is rounded to this many binary digits of the scale
 
 
@@ -96,7 +97,10 @@ def count_rows(sample_weight: ArrayLike | None, X: NDArray[Any]) -> float:
     if sample_weight is None:
         return float(len(X))
     weights = np.asarray(sample_weight, dtype=np.float64)
-    return float(max(weights.sum(), weights.sum() ** 2 / (weights**2).sum()))
+    with np.errstate(over="ignore"):
+        total = min(float(weights.sum()), MAX_COUNT)
+    shares = bounded(weights)
+    return max(total, float(shares.sum() ** 2 / (shares**2).sum()))
 
 
 def repeated(rows: Rows, n_rows: float) -> Rows:
@@ -186,7 +190,8 @@ def scaling_in_columns(rows: Rows, earlier: Scaling) -> Scaling:
 
 def moved(rows: Rows, scaling: Scaling, far: bool = True) -> Iterator[str]:
     """Yield the reasons why a flow with this scaling cannot follow rows; see `MAX_DISTANCE` for those ``far`` away."""
-    differences = np.abs(rows.x - scaling.loc)
+    with np.errstate(over="ignore"):
+        differences = np.abs(rows.x - scaling.loc)
     constant = np.setdiff1d(np.arange(len(scaling.loc)), scaling.columns)
     rounding = 8 * np.finfo(rows.x.dtype).eps * np.abs(scaling.loc)
     for j in constant[(differences > rounding).any(0)[constant]]:

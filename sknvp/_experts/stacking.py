@@ -55,7 +55,7 @@ def stack(flow: Flow, table: Table, fit_candidates: Callable[[], list[Candidate]
 def reweigh(experts: Experts, density: Ensemble, rows: Rows) -> Experts:
     """Weigh the parts of a density anew by rows of a stream that it has not learned from yet.
 
-    The earlier weights count like `STREAM_MEMORY` rows, so that parts which explain the latest rows no longer fade.
+    The earlier weights count like `STREAM_MEMORY` rows, so that parts that do not explain the latest rows fade.
     """
     if not experts.specifications:
         return experts
