@@ -221,10 +221,11 @@ class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc
         self, X: ArrayLike, sample_weight: ArrayLike | None
     ) -> tuple[NDArray[np.float64], NDArray[Any]]:
         """Score each distinct row and sum its weights, since the scores of equal rows can differ in the last bit."""
-        if sample_weight is not None and not np.all(sample_weight):  # rows of weight zero may not even be possible
-            X, sample_weight = (_safe_indexing(part, np.flatnonzero(sample_weight)) for part in (X, sample_weight))
+        weights = None if sample_weight is None else np.asarray(sample_weight)
+        if weights is not None and not weights.all():  # rows of weight zero may not even be possible
+            X, weights = _safe_indexing(X, np.flatnonzero(weights)), weights[weights != 0]
         rows = self._check_rows(X, reset=False)
-        weights = check_weights(sample_weight, rows, n_least=1)
+        weights = check_weights(weights, rows, n_least=1)
         groups = groups_of_equal_rows(rows)
         first = np.unique(groups, return_index=True)[1]
         return self._score_rows(rows)[first], np.bincount(groups, weights)
