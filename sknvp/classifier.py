@@ -24,7 +24,7 @@ from ._estimators.per_class import (
     weight_parameter,
 )
 from ._estimators.point_masses import check_kinds, log_units
-from ._estimators.rows import check_weights
+from ._estimators.rows import check_weights, count_rows
 from .density import RealNVPDensity
 
 
@@ -163,7 +163,7 @@ class DensityClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # 
         members = [np.flatnonzero(counts)[codes == c] for c in range(len(classes))]
         parts = [self._part(own, weights, fit_params, len(labels)) for own in members]
         twins = [seeded(density, seed) for seed in seeds(self.random_state, len(classes))]
-        describe_together(twins, X, counts)
+        describe_together(twins, X, bounded_weights, count_rows(weights, labels))
         estimators = Parallel(n_jobs=self.n_jobs)(
             delayed(fitted)(twin, _safe_indexing(X, places), arguments, label)
             for twin, (places, arguments), label in zip(twins, parts, classes.tolist(), strict=True)

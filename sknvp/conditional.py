@@ -6,13 +6,13 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import Tags
+from sklearn.utils import Tags, _safe_indexing
 
 from ._estimators.callbacks import Task, with_callbacks
 from ._estimators.conditional import ConditionalDensityMethods, standardized_context
 from ._estimators.docs import document
 from ._estimators.fitter import NO_EXPERTS, Experts, FlowFitter
-from ._estimators.rows import Rows, check_weights, scaling_of
+from ._estimators.rows import Rows, check_weights, count_rows, scaling_of
 from ._estimators.specify import real_nvp_specification
 from ._estimators.training import FittedFlow, Start, maximum_likelihood
 from ._experts.regression import regression_candidates
@@ -51,6 +51,13 @@ class ConditionalRealNVPDensity(ConditionalDensityMethods, FlowFitter):
     coupling : {"affine", "spline"}, default="spline"
         What a coupling does to a target: scale and shift it, or bend it by a monotone rational-quadratic spline, with
         trained linear maps between the layers. A single target always gets splines.
+    discrete_targets : "auto", None or array-like of bool, int or str, default="auto"
+        The targets that are discrete: a mask, their numbers or their names; None for none. "auto" finds them as
+        :class:`RealNVPDensity` does its columns: strings, booleans, categories, whole numbers of which some repeat, and
+        single values of continuous targets that have a probability, such as the zeros of claims or of rain.
+    bounds : None or tuple (low, high) of floats or array-likes of shape (n_outputs,), default=None
+        The least and the greatest number that each target can be, -inf and inf where there is no end to it. See
+        :class:`RealNVPDensity`.
     {n_estimators}
     stacking : bool, default=True
         Whether the linear regression stands beside the flows. It gets a thousandth of the weight at least. Needs
@@ -76,6 +83,8 @@ class ConditionalRealNVPDensity(ConditionalDensityMethods, FlowFitter):
         Names of the columns of ``X`` seen during `fit`, if all are strings.
     n_outputs_ : int
         Number of targets seen during `fit`.
+    columns_ : list of str
+        What each target was found to hold in `fit`, a line for each.
     {flow_}
     loc_ : ndarray of shape (n_outputs,)
         The location that was subtracted from each target, in the units of the target.
@@ -134,6 +143,8 @@ class ConditionalRealNVPDensity(ConditionalDensityMethods, FlowFitter):
         hidden_layer_sizes: int | Sequence[int] = (32, 32),
         activation: str = "relu",
         coupling: str = "spline",
+        discrete_targets: str | ArrayLike | None = "auto",
+        bounds: tuple[ArrayLike, ArrayLike] | None = None,
         n_estimators: int = 4,
         stacking: bool = True,
         alpha: float = 0.1,
@@ -153,6 +164,8 @@ class ConditionalRealNVPDensity(ConditionalDensityMethods, FlowFitter):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.coupling = coupling
+        self.discrete_targets = discrete_targets
+        self.bounds = bounds
         self.n_estimators = n_estimators
         self.stacking = stacking
         self.alpha = alpha
@@ -229,7 +242,15 @@ class ConditionalRealNVPDensity(ConditionalDensityMethods, FlowFitter):
             device = self._check_parameters()
             pairs = self._check_pairs(X, y, reset=not continues, n_least=2)
             weights = check_weights(sample_weight, pairs)
-            rows = self._rows_to_fit(pairs, weights, groups, n_given=self.n_features_in_)
+            n_pairs = count_rows(sample_weight, pairs)
+            if not continues and np.ptp(weights):  # describe the columns anew, by what counts and as often as it does
+                counted = np.flatnonzero(weights)
+                parts, counts = (_safe_indexing(part, counted) for part in (X, y)), weights[counted]
+                some = self._check_pairs(*parts, reset=True, counts=counts * (n_pairs / counts.sum()))
+                pairs = np.zeros((len(weights), some.shape[1]), some.dtype)
+                pairs[counted] = some
+            rows = self._rows_to_fit(pairs, weights, groups, n_given=pairs.shape[1] - self.n_outputs_)
+            rows = self._with_cells(rows, n_pairs, continues)
             self._fit_rows(rows, device, continues, task)
             task.end(X)
         return self

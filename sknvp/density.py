@@ -54,6 +54,7 @@ class RealNVPDensity(FlowDensity):
     {batch_norm}
     {standardize}
     {discrete_features}
+    {bounds}
     {n_estimators}
     {stacking}
     {alpha}
@@ -73,6 +74,7 @@ class RealNVPDensity(FlowDensity):
     ----------
     {n_features_in_}
     {feature_names_in_}
+    {columns_}
     {flow_}
     {loc_}
     {scale_}
@@ -137,6 +139,7 @@ class RealNVPDensity(FlowDensity):
         batch_norm: bool = False,
         standardize: bool = True,
         discrete_features: str | ArrayLike | None = "auto",
+        bounds: tuple[ArrayLike, ArrayLike] | None = None,
         n_estimators: int = 4,
         stacking: bool = True,
         alpha: float = 0.1,
@@ -160,6 +163,7 @@ class RealNVPDensity(FlowDensity):
         self.batch_norm = batch_norm
         self.standardize = standardize
         self.discrete_features = discrete_features
+        self.bounds = bounds
         self.n_estimators = n_estimators
         self.stacking = stacking
         self.alpha = alpha

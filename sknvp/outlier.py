@@ -40,6 +40,7 @@ class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc
     {batch_norm}
     {standardize}
     {discrete_features}
+    {bounds}
     {n_estimators}
     {stacking}
     {alpha}
@@ -61,6 +62,7 @@ class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc
         The threshold, in nats: `decision_function` is `score_samples` less this.
     {n_features_in_}
     {feature_names_in_}
+    {columns_}
     {flow_}
     {loc_}
     {scale_}
@@ -112,6 +114,7 @@ class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc
         batch_norm: bool = False,
         standardize: bool = True,
         discrete_features: str | ArrayLike | None = "auto",
+        bounds: tuple[ArrayLike, ArrayLike] | None = None,
         n_estimators: int = 4,
         stacking: bool = True,
         alpha: float = 0.1,
@@ -136,6 +139,7 @@ class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc
             batch_norm=batch_norm,
             standardize=standardize,
             discrete_features=discrete_features,
+            bounds=bounds,
             n_estimators=n_estimators,
             stacking=stacking,
             alpha=alpha,

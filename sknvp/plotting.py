@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import is_regressor
 from sklearn.utils import check_array
 
+from ._columns.lattice import LatticeMargin
 from ._columns.margins import Margin
 from ._estimators import parameters as rule
 from ._estimators.rows import outlier_limits
@@ -175,10 +176,11 @@ def _axes(rows: NDArray[Any], n_points: int) -> list[NDArray[Any]]:
     return [np.linspace(*ends, n_points) for ends in zip(low - margin, high + margin, strict=True)]
 
 
-def _margins(estimator: Any) -> dict[int, Margin]:
+def _margins(estimator: Any) -> dict[int, Margin | LatticeMargin]:
     """Return the margins of the discrete columns of a density of ours, by their numbers."""
     cell_map = getattr(estimator, "_cell_map", None)
-    return {} if cell_map is None else cell_map.margins
+    margins = {} if cell_map is None else cell_map.margins
+    return {j: margin for j, margin in margins.items() if isinstance(margin, Margin | LatticeMargin)}
 
 
 def _possible(estimator: Any, grid: list[NDArray[Any]]) -> list[NDArray[Any]]:

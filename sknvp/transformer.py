@@ -37,6 +37,8 @@ class RealNVPTransformer(LatentMixin, FlowDensity):
     {mask}
     {batch_norm}
     {standardize}
+    {discrete_features}
+    {bounds}
     {alpha}
     {batch_size}
     {learning_rate_init}
@@ -54,6 +56,7 @@ class RealNVPTransformer(LatentMixin, FlowDensity):
     ----------
     {n_features_in_}
     {feature_names_in_}
+    {columns_}
     {flow_}
     {loc_}
     {scale_}
@@ -100,6 +103,8 @@ class RealNVPTransformer(LatentMixin, FlowDensity):
         mask: str | ArrayLike = "random",
         batch_norm: bool = False,
         standardize: bool = True,
+        discrete_features: str | ArrayLike | None = "auto",
+        bounds: tuple[ArrayLike, ArrayLike] | None = None,
         alpha: float = 0.1,
         batch_size: int = 128,
         learning_rate_init: float = 0.01,
@@ -120,6 +125,8 @@ class RealNVPTransformer(LatentMixin, FlowDensity):
         self.mask = mask
         self.batch_norm = batch_norm
         self.standardize = standardize
+        self.discrete_features = discrete_features
+        self.bounds = bounds
         self.alpha = alpha
         self.batch_size = batch_size
         self.learning_rate_init = learning_rate_init
@@ -145,6 +152,9 @@ class RealNVPTransformer(LatentMixin, FlowDensity):
     def transform(self, X: ArrayLike) -> NDArray[Any]:
         """Carry rows to noise.
 
+        A value that has a probability lies anywhere in an interval. It is drawn at random there, from a generator that
+        starts anew at every call, so that equal tables have equal noise.
+
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
@@ -157,7 +167,7 @@ class RealNVPTransformer(LatentMixin, FlowDensity):
         """
         check_is_fitted(self)
         rows = self._check_rows(X, reset=False)
-        return self._carried(rows, self._flow.transform, rows.dtype)
+        return self._carried(self._points(rows), self._flow.transform, rows.dtype)
 
     def inverse_transform(self, X: ArrayLike) -> NDArray[Any]:
         """Carry noise to rows.
@@ -169,8 +179,9 @@ class RealNVPTransformer(LatentMixin, FlowDensity):
 
         Returns
         -------
-        X_original : ndarray of shape (n_samples, n_features)
-            The rows, in the units that were fitted, of the dtype of ``X`` if that is float32 or float64.
+        X_original : ndarray or DataFrame of shape (n_samples, n_features)
+            The rows, in the units that were fitted, of the dtype of ``X`` if that is float32 or float64; a DataFrame if
+            one was fitted.
 
         Raises
         ------
@@ -179,4 +190,5 @@ class RealNVPTransformer(LatentMixin, FlowDensity):
         """
         check_is_fitted(self)
         noise = self._check_noise(X, FLOATS)
-        return self._carried(noise, self._flow.transform.inverse, noise.dtype)
+        rows: NDArray[Any] = self._presented(self._carried(noise, self._flow.transform.inverse, noise.dtype))
+        return rows

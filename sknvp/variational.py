@@ -16,7 +16,7 @@ from ._estimators.density import DensityMethods
 from ._estimators.docs import document
 from ._estimators.evaluation import default_torch_modes, log_density
 from ._estimators.fitter import NO_EXPERTS
-from ._estimators.specify import real_nvp_specification
+from ._estimators.specify import checked_bounds, per_column, real_nvp_specification
 from ._estimators.training import report
 from ._variational.importance import MAX_TRUSTED_PARETO_K, effective_share, log_mean, pareto_k
 from ._variational.target import Target
@@ -275,7 +275,7 @@ class VariationalRealNVP(DensityMethods):
 
     def _specify(self, n_features: int, generator: torch.Generator) -> RealNVPSpecification:
         """Return the specification of the flow, its location and scale checked."""
-        loc, scale = _per_column("loc", self.loc, n_features), _per_column("scale", self.scale, n_features)
+        loc, scale = per_column("loc", self.loc, n_features), per_column("scale", self.scale, n_features)
         if not (np.isfinite(loc).all() and np.isfinite(scale).all() and (scale > 0).all()):
             raise ValueError(
                 f"loc must be finite and scale finite and greater than 0, got {self.loc!r} and {self.scale!r}."
@@ -290,22 +290,8 @@ class VariationalRealNVP(DensityMethods):
             activation=self.activation,
             coupling=self.coupling,
             mask=self.mask,
-            bounds=None if self.bounds is None else self._checked_bounds(n_features),
+            bounds=None if self.bounds is None else checked_bounds(self.bounds, n_features),
         )
-
-    def _checked_bounds(self, n_features: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Check the bounds, and return a number for each column."""
-        if not (isinstance(self.bounds, (tuple, list)) and len(self.bounds) == 2):
-            raise ValueError(f"bounds must be None or a tuple (low, high), got {self.bounds!r}.")
-        low, high = (_per_column("bounds", edge, n_features) for edge in self.bounds)
-        with np.errstate(over="ignore", invalid="ignore"):
-            overflows = np.isfinite(low) & np.isfinite(high) & np.isinf(high - low)
-            if overflows.any() or not (np.nextafter(low, high) < high).all():
-                raise ValueError(
-                    "bounds must have low below high in every column, with numbers between them and a difference below "
-                    f"{np.finfo(np.float64).max:.1e}, got {self.bounds!r}. Infinity stands for no bound."
-                )
-        return low, high
 
     def _weigh(self, target: Target, rng: np.random.RandomState) -> None:
         """Set the draws, their importance weights, and the attributes that follow from these."""
@@ -353,7 +339,7 @@ class VariationalRealNVP(DensityMethods):
         """Name the bounds that could be passed besides those that were; nothing if every column has two."""
         if self.bounds is None:
             return "bounds"
-        lacking = np.flatnonzero(np.isinf(self._checked_bounds(self.n_features_in_)).any(0)).tolist()
+        lacking = np.flatnonzero(np.isinf(checked_bounds(self.bounds, self.n_features_in_)).any(0)).tolist()
         return f"the bounds that columns {lacking} lack" if lacking else ""
 
     def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
@@ -402,11 +388,3 @@ def _print(history: History) -> bool:
     """Print an evaluation of the loss; training is not to end."""
     report(history)
     return False
-
-
-def _per_column(name: str, values: ArrayLike, n_features: int) -> NDArray[np.float64]:
-    """Return a number for each column."""
-    try:
-        return np.broadcast_to(np.asarray(values, dtype=np.float64), n_features).copy()
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} must be numbers of shape () or ({n_features},), got {values!r}.") from error

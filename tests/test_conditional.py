@@ -328,7 +328,8 @@ def test_clone_and_tags():
     assert vars(ConditionalRealNVPDensity(**values)) == values
     ours, theirs = ConditionalRealNVPDensity().get_params(), RealNVPDensity().get_params()
     assert theirs.keys() - ours.keys() == {"mask", "batch_norm", "standardize", "discrete_features"}
-    assert {name for name in ours if ours[name] != theirs[name]} == {"activation"}
+    assert ours.keys() - theirs.keys() == {"discrete_targets"}
+    assert {name for name in ours.keys() & theirs.keys() if ours[name] != theirs[name]} == {"activation"}
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -442,7 +443,8 @@ BAD = {
     "missing in y": ((X, np.r_[np.nan, Y[1:]]), "y contains NaN in 1 of 20 rows"),
     "missing in X": ((np.r_[[[np.nan, 0]], X[1:]], Y), "X contains NaN"),
     "no y": ((X, None), "requires y to be passed"),
-    "strings": ((X, ["a"] * 20), "could not convert string to float"),
+    "strings": ((X, list("abcdefghijklmnopqrst")), "Column 0 of y must hold categories that repeat"),
+    "mixed types": ((X, ["a", 1] * 10), "Column 0 of y must hold values of one type, got int and str"),
     "three dimensions": ((X, np.zeros((20, 2, 2))), "dim 3"),
     "one row": ((X[:1], Y[:1]), "minimum of 2 is required"),
     "too wide": ((X, np.r_[1.5e308, -1.5e308, Y[2:]]), r"y must span less than 1.8e\+308"),
@@ -456,7 +458,7 @@ def test_bad_input_is_named_and_nothing_is_lost(kind):
     given, message = BAD[kind]
     with pytest.raises(ValueError, match=message):
         density.fit(*given)
-    if kind not in ("one row", "no y"):
+    if kind not in ("one row", "no y", "strings", "mixed types"):
         with pytest.raises(ValueError, match=message):
             density.score_samples(*given)
     np.testing.assert_array_equal(density.score_samples(X, Y), before)

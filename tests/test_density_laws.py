@@ -87,7 +87,8 @@ def test_rows_of_either_precision_train_the_same_flow(coupling):
 def test_what_is_validated_is_what_is_fitted():
     """In float32 too, far from zero: with every row held out once, untrained, the score is the mean of all."""
     X = (normal_rows(400, 3) + 1e6 + 0.03).astype(np.float32)  # to a sixteenth
-    density = small(n_estimators=4, validation_fraction=0.25, learning_rate_init=1e-300, alpha=0, max_iter=1).fit(X)
+    settings = {"validation_fraction": 0.25, "learning_rate_init": 1e-300, "alpha": 0, "max_iter": 1}
+    density = small(n_estimators=4, discrete_features=None, **settings).fit(X)
     assert density.best_validation_score_ == pytest.approx(density.score(X) / 400, rel=1e-5)
 
 

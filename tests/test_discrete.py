@@ -323,7 +323,7 @@ def test_labels_of_columns_come_back():
 def test_classes_behind_pipelines_must_agree_on_the_kinds():
     X, y = rows_of(COUNTS), np.arange(300) % 2
     X[0, 1] = 2.5
-    with pytest.raises(ValueError, match="column 1 is continuous in class 0 and whole in class 1"):
+    with pytest.raises(ValueError, match="column 1 is lattice in class 0 and whole in class 1"):
         DensityClassifier(make_pipeline(FunctionTransformer(), small(max_iter=2))).fit(X, y)
     declared = make_pipeline(FunctionTransformer(), small(max_iter=2, discrete_features=None))
     DensityClassifier(declared).fit(X, y)

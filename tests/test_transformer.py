@@ -39,9 +39,9 @@ def test_scikit_learns_checks(estimator, check):
     check(estimator)
 
 
-def test_the_parameters_are_the_densitys_but_for_three():
+def test_the_parameters_are_the_densitys_but_for_two():
     expected = RealNVPDensity().get_params()
-    assert [expected.pop(name) for name in ("n_estimators", "stacking", "discrete_features")] == [4, True, "auto"]
+    assert [expected.pop(name) for name in ("n_estimators", "stacking")] == [4, True]
     assert RealNVPTransformer().get_params() == expected
     values = {name: object() for name in expected}
     assert vars(RealNVPTransformer(**values)) == values
@@ -77,10 +77,29 @@ def test_the_jacobian_is_that_of_transform_itself():
 def test_rows_are_found_again(name, coupling):
     """Both ways, within 1e-9 of a column's spread; also rows and noise that were never seen."""
     X = LOADERS[name]().data
-    fitted = transformer(coupling=coupling).fit(X[::2])
+    fitted = transformer(coupling=coupling, discrete_features=None).fit(X[::2])
     np.testing.assert_allclose((fitted.inverse_transform(fitted.transform(X)) - X) / fitted.scale_, 0, atol=1e-9)
     noise = normal_rows(200, X.shape[1])
     np.testing.assert_allclose(fitted.transform(fitted.inverse_transform(noise)), noise, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", LOADERS)
+def test_values_with_a_probability_are_drawn_anywhere_in_their_intervals_and_found_again(name):
+    X = LOADERS[name]().data
+    fitted = transformer().fit(X)
+    noise = fitted.transform(X)
+    np.testing.assert_allclose(fitted.inverse_transform(noise), X, atol=1e-9 * np.abs(X).max())
+    np.testing.assert_array_equal(fitted.transform(X), noise)
+    drawn = fitted.inverse_transform(normal_rows(50, X.shape[1]))
+    np.testing.assert_allclose(fitted.inverse_transform(fitted.transform(drawn)), drawn, rtol=1e-9, atol=1e-9)
+
+
+def test_tables_with_categories_come_back_as_they_were():
+    table = pd.DataFrame({"size": np.arange(60) % 7, "kind": np.array(list("abc"))[np.arange(60) % 3]})
+    table["weight"] = table["size"] + moons(60)[:, 0]
+    fitted = transformer().fit(table)
+    assert fitted.transform(table).shape == (60, 3)
+    pd.testing.assert_frame_equal(fitted.inverse_transform(fitted.transform(table)), table)
 
 
 def test_rows_far_outside_are_found_again():

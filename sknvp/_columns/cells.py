@@ -1,6 +1,7 @@
 """Cells: the places of the values of a row, points in continuous columns and intervals in discrete ones."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
@@ -9,9 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch.quasirandom import SobolEngine
 
+from .kinds import Column
+from .lattice import LatticeMargin
 from .margins import Margin
+from .mixed import MixedMargin, between
 
 Array = NDArray[Any]
+AnyMargin = Margin | LatticeMargin | MixedMargin
 
 LOG_SQRT_2_PI = 0.5 * math.log(2 * math.pi)
 N_POINTS = 16  # points in the cell of a row, over which its density is averaged
@@ -20,26 +25,38 @@ N_POINTS = 16  # points in the cell of a row, over which its density is averaged
 class Cells(NamedTuple):
     """The cells of rows.
 
-    A discrete column is a uniform number between ``low`` and ``high`` in the place of its value, and the flow sees the
-    normal quantile of that number. The probability of a row is therefore the mean of ``p(y) / phi(y)`` over its cell,
-    times the lengths of its intervals; phi is the normal density of the discrete columns.
+    The flow sees each value of a mapped column as a point ``y``: of a value that has a density always the same one, of
+    a value that has a probability the normal quantile of a uniform number between ``low`` and ``high``. So the density
+    of a row is the mean of ``p(y) / phi(y)`` over its cell, times the lengths of its intervals and the slopes of its
+    points; phi is the normal density of the columns with intervals.
     """
 
-    low: Array  # shape (n_rows, n_discrete)
-    high: Array  # shape (n_rows, n_discrete)
-    log_length: Array  # shape (n_rows,): the logarithm of the product of the lengths of the intervals
-    discrete: Array  # shape (n_discrete,): the numbers of the discrete columns
+    low: Array  # shape (n_rows, n_mapped)
+    high: Array  # shape (n_rows, n_mapped)
+    point: Array  # shape (n_rows, n_mapped): NaN where there is an interval
+    log_measure: Array  # shape (n_rows,): the sum of the logarithms of the lengths and slopes
+    mapped: Array  # shape (n_mapped,): the numbers of the columns
+
+    @property
+    def has_interval(self) -> Array:
+        """Which rows have values with a probability, shape (n_rows,)."""
+        return np.asarray(np.isnan(self.point).any(axis=1))
+
+    def of(self, rows: Array) -> Self:
+        """Return the cells of some rows."""
+        return self._replace(**{name: getattr(self, name)[rows] for name in ("low", "high", "point", "log_measure")})
 
     def points(self, x: Array, uniform: Array) -> Array:
-        """Return the rows ``x`` with points of their cells in the discrete columns; ``uniform`` is between 0 and 1."""
+        """Return the rows ``x`` with points of their cells in the mapped columns; ``uniform`` is between 0 and 1."""
         y = x.astype(np.float64)
-        y[:, self.discrete] = normal_quantile(self.low + (self.high - self.low) * uniform)
+        inside = normal_quantile(self.low + (self.high - self.low) * uniform)
+        y[:, self.mapped] = np.where(np.isnan(self.point), inside, self.point)
         return y
 
-    def log_measure(self, y: Array) -> Array:
+    def log_measure_at(self, y: Array) -> Array:
         """Return what is added to the log-density at points of the cells, shape (n_rows,)."""
-        normal = 0.5 * y[:, self.discrete] ** 2 + LOG_SQRT_2_PI
-        measure: Array = self.log_length + normal.sum(1)
+        normal = np.where(np.isnan(self.point), 0.5 * y[:, self.mapped] ** 2 + LOG_SQRT_2_PI, 0.0)
+        measure: Array = self.log_measure + normal.sum(1)
         return measure
 
 
@@ -47,11 +64,11 @@ class Cells(NamedTuple):
 class CellMap:
     """The cells of all values that a table can hold."""
 
-    margins: dict[int, Margin]  # of each discrete column, by its number
+    margins: dict[int, AnyMargin]  # of each mapped column, by its number
 
     @classmethod
-    def of(cls, x: Array, weights: Array, n_rows: float, n_categories: dict[int, int | None]) -> Self:
-        """Estimate the margins of discrete columns.
+    def of(cls, x: Array, weights: Array, n_rows: float, columns: Sequence[Column]) -> Self:
+        """Estimate the margins of the columns that are discrete, or have bounds or atoms.
 
         Parameters
         ----------
@@ -60,29 +77,44 @@ class CellMap:
         weights : ndarray of shape (n_rows,)
         n_rows : float
             The number of rows that the weights stand for.
-        n_categories : dict of int to int or None
-            How many categories each discrete column has, or None for whole numbers.
+        columns : sequence of Column
+            What the columns hold.
         """
-        margins = {}
-        for j, n in n_categories.items():
-            if n is None:
-                margins[j] = Margin.of_whole_numbers(x[:, j], weights, n_rows)
-            else:
-                margins[j] = Margin.of_categories(x[:, j], weights, n_rows, n)
+        margins: dict[int, AnyMargin] = {}
+        for j, column in enumerate(columns):
+            values, limits = x[:, j], {"low": column.low, "high": column.high}
+            if column.kind == "category":
+                assert column.categories is not None
+                margins[j] = Margin.of_categories(values, weights, n_rows, len(column.categories))
+            elif column.kind == "whole":
+                margins[j] = Margin.of_whole_numbers(values, weights, n_rows, **limits)
+            elif column.lattice is not None:
+                margins[j] = LatticeMargin.of(values, weights, n_rows, column.lattice, **limits)
+            elif column.atoms or (column.is_mapped and values.min() < values.max()):
+                margins[j] = MixedMargin.of(
+                    values, weights, n_rows, **limits, atoms=column.atoms, otherwise=column.between
+                )
         return cls(margins)
+
+    @property
+    def has_intervals(self) -> bool:
+        """Whether any value has a probability."""
+        return any(not isinstance(margin, MixedMargin) or len(margin.atoms) for margin in self.margins.values())
 
     def cells(self, x: Array) -> Cells:
         """Return the cells of rows of numbers."""
-        low, high, log_lengths = (np.empty((len(x), len(self.margins))) for _ in range(3))
-        for place, (j, margin) in enumerate(self.margins.items()):
-            low[:, place], high[:, place], log_lengths[:, place] = margin.intervals(x[:, j])
-        return Cells(low, high, log_lengths.sum(1), np.array(list(self.margins), dtype=np.intp))
+        places = [margin.places(x[:, j]) for j, margin in self.margins.items()]
+        low, high, point, log_measure = (np.stack(part, 1) for part in zip(*places, strict=True))
+        return Cells(low, high, point, log_measure.sum(1), np.array(list(self.margins), dtype=np.intp))
 
     def values(self, y: Array) -> Array:
         """Return the rows of numbers in whose cells points lie."""
         x = y.copy()
         for j, margin in self.margins.items():
-            x[:, j] = margin.values(torch.special.ndtr(torch.from_numpy(y[:, j].astype(np.float64))).numpy())
+            x[:, j] = margin.values_at(y[:, j])
+            if isinstance(margin, MixedMargin):  # rounding may have moved a number to a bound
+                at_atom = np.isin(x[:, j], margin.atoms.astype(x.dtype))
+                x[:, j] = np.where(at_atom, x[:, j], between(x[:, j], margin.low, margin.high))
         return x
 
 
@@ -94,7 +126,7 @@ def normal_quantile(u: Array) -> Array:
 
 
 def shifts(cells: Cells) -> Array:
-    """Return numbers between 0 and 1 that the cell of each row alone decides, shape (n_rows, n_discrete).
+    """Return numbers between 0 and 1 that the cell of each row alone decides, shape (n_rows, n_mapped).
 
     Points that are shifted by them, modulo one, are as even as before, but their errors differ from row to row, and so
     cancel in sums over rows.
@@ -104,8 +136,8 @@ def shifts(cells: Cells) -> Array:
     Cranley and Patterson, "Randomization of number theoretic methods for multiple integration", SIAM J. Numer. Anal.
     13, 1976.
     """
-    n_discrete = len(cells.discrete)
-    factors = np.random.default_rng(0).uniform(1e3, 1e4, (n_discrete, n_discrete))
+    n_mapped = len(cells.mapped)
+    factors = np.random.default_rng(0).uniform(1e3, 1e4, (n_mapped, n_mapped))
     shift: Array = np.modf(cells.low @ factors)[0]
     return shift
 

@@ -4,16 +4,22 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .lattice import MAX_DEVIATION, Lattice, weighted_deviation
+from .mixed import median_and_spread, to_line
+
 Array = NDArray[Any]
 
-MAX_SPAN = 200_000  # whole numbers that span more values than this count as continuous, ...
-MAX_DEVIATION = 50.0  # ... and so do those that deviate by more than so many values, as densities are smooth there, ...
-FREQUENT = 0.2  # ... unless one value has this share of the rows
+MAX_SPAN = 200_000  # whole numbers that span more values than this count as continuous
+FREQUENT = 0.2  # whole numbers of which one has this share of the rows are discrete, however much they deviate
+FREQUENT_ATOM = 0.05  # a value that so many rows have is an atom of a continuous column ...
+STANDS_OUT = 10  # ... if so many times fewer rows have any value that is no atom
+LEAST_COUNT = 10  # rows that have an atom at least
+MAX_SEARCHED = 100_000  # rows that atoms are looked for in at most
 LARGEST_INTEGER = 2**53  # float64 holds all whole numbers up to this one
 MAX_SHOWN = 5  # an error shows so many categories
 
@@ -23,11 +29,22 @@ class Column:
     """What a column holds."""
 
     name: str  # its name in the table, or its number
-    kind: str  # "continuous", "whole" for whole numbers, or "category"; a column of one value is continuous
+    kind: str  # "continuous", "whole" for whole numbers, "lattice", or "category"; one value is continuous
     categories: Array | None = None  # the values of a category, in the order of their codes
     label: Any = None  # the label of the column in a DataFrame
     dtype: Any = None  # the dtype of the column in a DataFrame
     integer: Any = None  # NumPy's dtype of integers in a DataFrame
+    low: float = -np.inf  # the bounds of a column of numbers
+    high: float = np.inf
+    atoms: tuple[float, ...] = ()  # values of a continuous column that have a probability, in ascending order
+    between: tuple[float, float] = (0.0, 1.0)  # location and scale of what is between atoms; see `mixed`
+    table: str = "X"  # the name of the table in messages
+    lattice: Lattice | None = None  # the values that numbers at equal distances can have
+
+    @property
+    def is_mapped(self) -> bool:
+        """Whether the flow sees something else than the numbers of the column."""
+        return self.kind != "continuous" or bool(self.atoms) or np.isfinite(self.low) or np.isfinite(self.high)
 
     def codes(self, values: Array) -> Array:
         """Return the values as numbers; the code of a category is its place among the categories."""
@@ -43,7 +60,7 @@ class Column:
         if (codes < 0).any():
             shown = ", ".join(map(repr, [*known][:MAX_SHOWN])) + ", ..." * (len(known) > MAX_SHOWN)
             raise ValueError(
-                f"Column {self.name} of X must hold categories that were there in fit, {shown}, got "
+                f"Column {self.name} of {self.table} must hold categories that were there in fit, {shown}, got "
                 f"{values[codes < 0].tolist()[0]!r}. Leave such rows out, or fit to a column of dtype category that "
                 "names all categories."
             )
@@ -60,7 +77,19 @@ class Column:
         return np.clip(np.rint(numbers.astype(np.float64)), low, high).astype(self.integer)
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.kind}" + ("" if self.categories is None else f" of {len(self.categories)} values")
+        if self.categories is not None:
+            return f"category of {len(self.categories)} values"
+        return "whole numbers" if self.kind == "whole" else self.kind
+
+
+class Asked(NamedTuple):
+    """What the description of a column is to heed besides its values."""
+
+    discrete: bool | None  # whether a user declared it to be discrete; None to find out
+    low: float  # its bounds
+    high: float
+    counts: Array  # shape (n_samples,): how many rows each value stands for
+    table: str  # the name of the table in messages
 
 
 def library_of(X: Any) -> str | None:
@@ -71,7 +100,13 @@ def library_of(X: Any) -> str | None:
     return None
 
 
-def columns_of(X: Any, discrete: Array | None = None) -> tuple[Column, ...]:
+def columns_of(
+    X: Any,
+    discrete: Array | None = None,
+    bounds: tuple[Array, Array] | None = None,
+    counts: Array | None = None,
+    table: str = "X",
+) -> tuple[Column, ...]:
     """Describe the columns of a table.
 
     Parameters
@@ -80,18 +115,51 @@ def columns_of(X: Any, discrete: Array | None = None) -> tuple[Column, ...]:
         The table.
     discrete : ndarray of shape (n_features,), dtype bool, optional
         The columns that are discrete. By default these are found: see `_is_whole`; a column that holds no numbers is
-        always a category.
+        always a category. The atoms of continuous columns are found too: see `_atoms`.
+    bounds : tuple (low, high) of ndarrays of shape (n_features,), optional
+        The bounds of columns of numbers. By default there are none but atoms at the end of a column.
+    counts : ndarray of shape (n_samples,), optional
+        How many rows each row stands for; by default one.
+    table : str, default="X"
+        The name of the table in messages.
     """
     found = [None] * X.shape[1] if discrete is None else discrete.tolist()
-    if library_of(X) is None:
-        return tuple(_column(str(j), X[:, j], found[j]) for j in range(X.shape[1]))
-    return tuple(_frame_column(label, _series(X, j), found[j]) for j, label in enumerate(X.columns))
+    ends = [(-np.inf, np.inf)] * X.shape[1] if bounds is None else list(zip(*bounds, strict=True))
+    counts = np.ones(X.shape[0]) if counts is None else counts
+    columns = []
+    for j in range(X.shape[1]):
+        asked = Asked(found[j], float(ends[j][0]), float(ends[j][1]), counts, table)
+        if library_of(X) is None:
+            columns.append(_array_column(str(j), X[:, j], asked))
+        else:
+            columns.append(_frame_column(X.columns[j], _series(X, j), asked))
+    return tuple(columns)
 
 
 def encoded(X: Any, columns: Sequence[Column]) -> Array:
     """Return a table as numbers, shape (n_samples, n_features), dtype float64."""
     arrays = X.T if library_of(X) is None else (_values(name, _series(X, j)) for j, name in enumerate(X.columns))
     return np.stack([column.codes(values) for column, values in zip(columns, arrays, strict=True)], 1)
+
+
+def with_indicators(numbers: Array, columns: Sequence[Column]) -> Array:
+    """Put the indicators of all categories in the place of the codes of categories; the columns are the last axis."""
+    parts = []
+    for j, column in enumerate(columns):
+        values = numbers[..., j, None]
+        parts.append(values if column.categories is None else (values == np.arange(len(column.categories))))
+    return np.concatenate([part.astype(np.float64) for part in parts], -1)
+
+
+def without_indicators(numbers: Array, columns: Sequence[Column]) -> Array:
+    """Put the code of the category that has the largest number in the place of the numbers of all its categories."""
+    parts, start = [], 0
+    for column in columns:
+        width = 1 if column.categories is None else len(column.categories)
+        values = numbers[..., start : start + width]
+        parts.append(values[..., 0] if column.categories is None else values.argmax(-1))
+        start += width
+    return np.stack(parts, -1)
 
 
 def frame(library: str, numbers: Array, columns: Sequence[Column]) -> Any:
@@ -105,22 +173,23 @@ def frame(library: str, numbers: Array, columns: Sequence[Column]) -> Any:
     return module.DataFrame([s.cast(column.dtype) for s, column in zip(series, columns, strict=True)])
 
 
-def discrete_mask(discrete_features: Any, X: Any) -> Array | None:
-    """Return which columns a user declared to be discrete, shape (n_features,), or None for "auto"."""
+def discrete_mask(discrete_features: Any, X: Any, name: str = "discrete_features") -> Array | None:
+    """Return which columns a user declared to be discrete by a parameter, shape (n_features,), or None for "auto"."""
     if isinstance(discrete_features, str):
         return None
+    table = "X" if name == "discrete_features" else "y"
+    if discrete_features is None:
+        return np.zeros(X.shape[1], dtype=bool)
     n_features, chosen = X.shape[1], np.asarray(discrete_features)
     if chosen.dtype.kind == "b":
         if chosen.shape != (n_features,):
-            raise ValueError(f"discrete_features must have shape (n_features,) = ({n_features},), got {chosen.shape}.")
+            raise ValueError(f"{name} must have shape (n_features,) = ({n_features},), got {chosen.shape}.")
         return chosen
     labels = list(range(n_features)) if library_of(X) is None else list(X.columns)
     known = labels if set(chosen.tolist()) <= set(labels) else list(range(n_features))
     for column in chosen.tolist():
         if column not in known:
-            raise ValueError(
-                f"discrete_features must name columns of X or hold their numbers, of {labels}, got {column!r}."
-            )
+            raise ValueError(f"{name} must name columns of {table} or hold their numbers, of {labels}, got {column!r}.")
     return np.array([column in chosen.tolist() for column in known])
 
 
@@ -139,45 +208,100 @@ def _values(name: str, series: Any) -> Array:
         )
     values = np.asarray(series)
     number = getattr(series.dtype, "numpy_dtype", None)  # of pandas' nullable kinds
-    if values.dtype == object and all(isinstance(v, Real) and not isinstance(v, bool) for v in values.tolist()):
+    if values.dtype == object and _are_numbers(values):
         number = np.dtype(np.float64) if number is None else number
     return values.astype(number) if values.dtype == object and number is not None else values
 
 
-def _frame_column(label: Any, series: Any, discrete: bool | None) -> Column:
+def _are_numbers(values: Array) -> bool:
+    """Tell whether objects are numbers."""
+    return all(isinstance(value, Real) and not isinstance(value, bool) for value in values.tolist())
+
+
+def _array_column(name: str, values: Array, asked: Asked) -> Column:
+    """Describe a column of an array."""
+    if values.dtype.kind in "fiub":
+        return _column(name, values, asked)
+    if values.dtype == object and _are_numbers(values):
+        return _column(name, values.astype(np.float64), asked)
+    categories = _different(name, values, asked.table)
+    return Column(name, "category" if len(categories) > 1 else "continuous", categories, table=asked.table)
+
+
+def _frame_column(label: Any, series: Any, asked: Asked) -> Column:
     """Describe a column of a DataFrame."""
     name, named = str(label), np.asarray(getattr(series.dtype, "categories", None))
     values = _values(name, series)
     if not named.ndim and values.dtype.kind in "fiu":
         integer = values.dtype if values.dtype.kind in "iu" else None
-        return replace(_column(name, values, discrete), label=label, dtype=series.dtype, integer=integer)
-    categories = named if named.ndim else _different(name, values)
+        return replace(_column(name, values, asked), label=label, dtype=series.dtype, integer=integer)
+    categories = named if named.ndim else _different(name, values, asked.table)
     kind = "category" if len(categories) > 1 else "continuous"
-    return Column(name, kind, categories, label, series.dtype)
+    return Column(name, kind, categories, label, series.dtype, table=asked.table)
 
 
-def _column(name: str, values: Array, discrete: bool | None) -> Column:
+def _column(name: str, values: Array, asked: Asked) -> Column:
     """Describe a column of numbers."""
     if values.dtype.kind in "iu" and max(-int(values.min()), int(values.max())) > LARGEST_INTEGER:
         raise ValueError(
-            f"Column {name} of X must hold integers of at most 2^53, beyond which float64 has not all, got "
+            f"Column {name} of {asked.table} must hold integers of at most 2^53, beyond which float64 has not all, got "
             f"{values.max()}. Subtract a number from the column."
         )
-    if discrete is None:
-        return Column(name, "whole" if _is_whole(values) else "continuous")
-    if not discrete:
-        return Column(name, "continuous")
-    if (values != np.floor(values)).any():
-        return Column(name, "category", np.unique(values))
-    if float(values.max()) - float(values.min()) > MAX_SPAN:
+    discrete, low, high = asked[:3]
+    if discrete and (values != np.floor(values)).any():
+        return Column(name, "category", np.unique(values), table=asked.table)
+    if discrete and float(values.max()) - float(values.min()) > MAX_SPAN:
         raise ValueError(
-            f"Column {name} of X must span at most {MAX_SPAN} whole numbers to be discrete, got "
+            f"Column {name} of {asked.table} must span at most {MAX_SPAN} whole numbers to be discrete, got "
             f"{float(values.max()) - float(values.min()):g}. Leave it out of discrete_features."
         )
-    return Column(name, "whole")
+    if discrete or (discrete is None and _is_whole(values, asked.counts)):
+        return Column(name, "whole", low=low, high=high)
+    if values.min() == values.max():
+        return Column(name, "continuous", low=low, high=high)
+    atoms = {bound for bound in (low, high) if (values == bound).any()}
+    if discrete is None:
+        some = slice(None, None, -(-len(values) // MAX_SEARCHED))
+        lattice = Lattice.of(*value_counts(values[some], asked.counts[some]))
+        if lattice is not None and lattice.holds(values):
+            return Column(name, "lattice", low=low, high=high, lattice=lattice)
+        atoms |= _frequent_values(*value_counts(values[some], asked.counts[some]))
+        low = values.min() if np.isneginf(low) and values.min() in atoms else low
+        high = values.max() if np.isposinf(high) and values.max() in atoms else high
+    return _with_atoms(Column(name, "continuous", low=float(low), high=float(high)), values, asked.counts, atoms)
 
 
-def _different(name: str, values: Array) -> Array:
+def _with_atoms(column: Column, values: Array, counts: Array, atoms: set[float]) -> Column:
+    """Return a continuous column with atoms, and with the location and scale of what is between them."""
+    between = ~np.isin(values, list(atoms))
+    column = replace(column, atoms=tuple(sorted(map(float, atoms))))
+    if not atoms or not between.any():
+        return column
+    t = to_line(values[between].astype(np.float64), column.low, column.high)[0]
+    return replace(column, between=median_and_spread(t, counts[between]))
+
+
+def value_counts(values: Array, counts: Array) -> tuple[Array, Array]:
+    """Return the different values in ascending order, and how many rows have each."""
+    different, places = np.unique(values, return_inverse=True)
+    sums: Array = np.bincount(places, counts)
+    return different, sums
+
+
+def _frequent_values(different: Array, counts: Array) -> set[float]:
+    """Return the values of a column that varies which so many rows have that no density explains it.
+
+    These are values of a fifth of the rows, and the most frequent values if each has a twentieth of the rows and ten
+    times as many as any other value.
+    """
+    n_rows, order = counts.sum(), np.argsort(-counts, kind="stable")[: int(1 / FREQUENT_ATOM) + 1]
+    different, counts = different[order], np.append(counts[order], 0)
+    stand_out = counts[:-1] >= np.maximum(STANDS_OUT * counts[1:], FREQUENT_ATOM * n_rows)
+    n_atoms = max(int((counts >= FREQUENT * n_rows).sum()), 1 + int(np.flatnonzero(stand_out).max(initial=-1)))
+    return set(different[: min(n_atoms, int((counts >= LEAST_COUNT).sum()))].tolist())
+
+
+def _different(name: str, values: Array, table: str) -> Array:
     """Return the different values of a category, of which some must repeat."""
     try:
         different = list(set(values.tolist())) if values.dtype == object else values  # to sort few objects is faster
@@ -185,25 +309,26 @@ def _different(name: str, values: Array) -> Array:
     except TypeError as error:
         kinds = sorted({type(value).__name__ for value in values.tolist()})
         raise ValueError(
-            f"Column {name} of X must hold values of one type, got {' and '.join(kinds)}. Convert it, for instance by "
-            "astype(str)."
+            f"Column {name} of {table} must hold values of one type, got {' and '.join(kinds)}. Convert it, for "
+            "instance by astype(str)."
         ) from error
     if len(categories) == len(values) > MAX_SHOWN:
         raise ValueError(
-            f"Column {name} of X must hold categories that repeat, got {len(values)} different values in as many rows. "
-            "Leave the column out."
+            f"Column {name} of {table} must hold categories that repeat, got {len(values)} different values in as many "
+            "rows. Leave the column out."
         )
     return categories
 
 
-def _is_whole(values: Array) -> bool:
+def _is_whole(values: Array, counts: Array) -> bool:
     """Tell whether a column that varies holds whole numbers, not too far apart; among floats some must repeat."""
     with np.errstate(over="ignore"):
         span = float(values.max()) - float(values.min())
     if not 0 < span <= MAX_SPAN or not (values == np.floor(values)).all():
         return False
-    steps = values.astype(np.int64) - int(values.min())
-    counts = np.unique(steps, return_counts=True)[1]
-    if values.dtype.kind == "f" and len(counts) == len(values):
+    different, counts = value_counts(values, counts)
+    if values.dtype.kind == "f" and counts.max() <= 1:
         return False
-    return bool(np.std(steps / np.gcd.reduce(steps)) <= MAX_DEVIATION or counts.max() >= FREQUENT * len(values))
+    steps = different.astype(np.int64) - int(different[0])
+    deviation = weighted_deviation(steps / np.gcd.reduce(steps), counts)
+    return deviation <= MAX_DEVIATION or bool(counts.max() >= FREQUENT * counts.sum())

@@ -10,11 +10,13 @@ L. Rüschendorf, "On the distributional transform, Sklar's theorem, and the empi
 Inference 139, 2009.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 from ..flows.bases.point_mass import LOG_OTHER
 
@@ -29,6 +31,18 @@ SHARE_BETWEEN = 1e-6  # of the probability of a value, for the whole numbers bet
 FARTHEST = 1e-12  # the probability beyond which values lie in one interval
 
 
+class Places(NamedTuple):
+    """Where the flow sees the values of a column: at points, or anywhere in intervals.
+
+    Each array has shape (n_values,). Between 0 and 1 lie the ends of intervals; points are normal quantiles.
+    """
+
+    low: Array  # the beginning of the interval of a value that has a probability, zero for other values
+    high: Array  # the end of the interval
+    point: Array  # the point of a value that has a density, NaN for other values
+    log_measure: Array  # the logarithm of the length of the interval, or of the slope of the point in the value
+
+
 @dataclass(frozen=True, eq=False)
 class Margin:
     """The distribution of the values of a discrete column, which are whole numbers at equal distances.
@@ -41,6 +55,8 @@ class Margin:
     spacing: int  # the distance between two values that follow each other
     edges: Array  # shape (n_values + 1,): where the intervals of the values in the table begin and end
     decay: float  # the quotient of the probabilities of two values that follow each other beyond the table
+    low: float = -np.inf  # the bounds of the values
+    high: float = np.inf
 
     @classmethod
     def of_categories(cls, codes: Array, weights: Array, n_rows: float, n_categories: int) -> Self:
@@ -49,26 +65,31 @@ class Margin:
         return cls(0, 1, _edges(_mixture(counts, [_frequencies(counts), _even(counts)]), 0.0, 0.0), 0.5)
 
     @classmethod
-    def of_whole_numbers(cls, values: Array, weights: Array, n_rows: float) -> Self:
-        """Estimate the probabilities of whole numbers.
+    def of_whole_numbers(
+        cls, values: Array, weights: Array, n_rows: float, *, low: float = -np.inf, high: float = np.inf
+    ) -> Self:
+        """Estimate the probabilities of whole numbers, none of which is below ``low`` or above ``high``.
 
-        A column that holds two values that follow each other has no others, and one that begins near zero, in standard
-        deviations, has no negative ones.
+        Without such bounds, a column that holds two values that follow each other has no others, and one that begins
+        near zero, in standard deviations, has no negative ones.
         """
-        low = int(values.min())
-        spacing = max(1, int(np.gcd.reduce((values - low).astype(np.int64))))
-        steps = (values - low) / spacing
+        least, greatest = int(values.min()), int(values.max())
+        spacing = max(1, int(np.gcd.reduce((values - least).astype(np.int64))))
+        steps = (values - least) / spacing
         deviation = float(np.sqrt(np.average((steps - np.average(steps, weights=weights)) ** 2, weights=weights)))
         binary = steps.max() == 1
-        n_below = 0 if binary else int(np.ceil(deviation))
-        ends_at_zero = 0 <= low // spacing <= NEAR_ZERO * (deviation + 1)
-        n_below = low // spacing if ends_at_zero and not binary else n_below
+        near = NEAR_ZERO * (deviation + 1)
+        begins_near_zero = not np.isfinite(low) and not binary and 0 <= least // spacing <= near
+        first = least % spacing if begins_near_zero else low
+        n_below, ends_below = _room((least - first) / spacing, near, binary, int(np.ceil(deviation)))
+        n_above, ends_above = _room((high - greatest) / spacing, near, binary, 0)
         counts = np.bincount((steps + n_below).astype(np.intp), weights) * (n_rows / weights.sum())
+        counts = np.concatenate([counts, np.zeros(n_above)])
         widths = [deviation * h for h in BANDWIDTHS if deviation * h > LEAST_BANDWIDTH]
         estimates = [_frequencies(counts), *(_smoothed(counts, h) for h in widths), _even(counts)]
         tail = 0.5 / (n_rows + 1)
-        edges = _edges(_mixture(counts, estimates), tail * (not (binary or ends_at_zero)), tail * (not binary))
-        return cls(low - n_below * spacing, spacing, edges, 1 - 1 / (1 + max(deviation, 1.0)))
+        edges = _edges(_mixture(counts, estimates), tail * (not ends_below), tail * (not ends_above))
+        return cls(least - n_below * spacing, spacing, edges, 1 - 1 / (1 + max(deviation, 1.0)), low, high)
 
     @property
     def n_values(self) -> int:
@@ -79,6 +100,15 @@ class Margin:
     def tails(self) -> tuple[float, float]:
         """The probabilities of all values below and of all values above the table."""
         return float(self.edges[0]), float(1 - self.edges[-1])
+
+    def places(self, values: Array) -> Places:
+        """Return the intervals of values."""
+        low, high, log_probability = self.intervals(values)
+        return Places(low, high, np.full(len(values), np.nan), log_probability)
+
+    def values_at(self, y: Array) -> Array:
+        """Return the value of each normal quantile ``y``."""
+        return self.values(ndtr(y.astype(np.float64)))
 
     def intervals(self, values: Array) -> tuple[Array, Array, Array]:
         """Return where the interval of each value begins and ends, and the logarithm of its probability.
@@ -111,7 +141,8 @@ class Margin:
             between = (values - self.first) % self.spacing != 0
             share = np.log(SHARE_BETWEEN / (self.spacing - 1))
             log_probability = log_probability + np.where(between, share, np.log1p(-SHARE_BETWEEN))
-        return np.where(values == np.floor(values), log_probability, LOG_OTHER)
+        possible = (values == np.floor(values)) & (self.low <= values) & (values <= self.high)
+        return np.where(possible, log_probability, LOG_OTHER)
 
     def values(self, points: Array) -> Array:
         """Return the value whose interval each point of (0, 1) lies in."""
@@ -122,12 +153,29 @@ class Margin:
         if upper_tail:
             above = self.n_values + self._steps(1 - points, upper_tail)
             steps = np.where(points > self.edges[-1], above, steps)
-        return self.first + self.spacing * steps
+        values = self.first + self.spacing * steps
+        if np.isfinite(self.low) or np.isfinite(self.high):
+            values = np.clip(values, self._nearest(self.low, np.ceil), self._nearest(self.high, np.floor))
+        return values
+
+    def _nearest(self, bound: float, rounding: Callable[[float], float]) -> float:
+        """Return the value next to a bound."""
+        return self.first + self.spacing * float(rounding((bound - self.first) / self.spacing))
 
     def _steps(self, distances: Array, tail: float) -> Array:
         """Return how many intervals of a tail lie between the table and points at distances from the end of (0, 1)."""
         steps: Array = np.floor(np.log(np.clip(distances, FARTHEST, tail) / tail) / np.log(self.decay))
         return steps
+
+
+def _room(n_possible: float, near: float, binary: bool, otherwise: int) -> tuple[int, bool]:
+    """Return how many values a table has beyond those seen, and whether there are no others beyond the table.
+
+    If the bound lies ``near``, so many steps away or fewer, the table reaches to it.
+    """
+    if n_possible <= near:
+        return int(n_possible), True
+    return (0, True) if binary and not np.isfinite(n_possible) else (otherwise, False)
 
 
 def _edges(probabilities: Array, lower_tail: float, upper_tail: float) -> Array:

@@ -6,51 +6,112 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import RegressorMixin
-from sklearn.utils import check_array
+from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
+from .._columns.cells import Cells, normal_quantile
+from .._columns.kinds import (
+    Column,
+    columns_of,
+    discrete_mask,
+    encoded,
+    library_of,
+    with_indicators,
+    without_indicators,
+)
+from .._columns.lattice import LatticeMargin
+from .._columns.margins import Margin
 from ..flows.builders.specification import RealNVPSpecification, Specification
-from ..flows.summaries import mean, noise_points, quantile
+from ..flows.summaries import distribution, mean, noise_points, quantile
 from . import parameters as rule
-from .base import FLOATS, FlowEstimator
-from .evaluation import default_torch_modes, evaluate, finite_log_density
+from .base import FLOATS
+from .cells import DensityOfCells
+from .evaluation import default_torch_modes, evaluate
 from .rows import restore_constants, weighted_total
+from .specify import checked_bounds
 
 MAX_CONTEXT = 1e18  # standard deviations; the square of it is finite in every dtype
 N_POINTS = 100  # the number of points of noise that `predict` averages over if there is one target, ...
-N_POINTS_OF_SEVERAL = 512  # ... and if there are several
+N_POINTS_OF_SEVERAL = 512  # ... and if there are several, or some have probabilities
+LEAST_DIFFERENCE = 1e-9  # of two values of a distribution function; a smaller one has too few digits
 
 
-class ConditionalDensityMethods(RegressorMixin, FlowEstimator):  # type: ignore[misc]
+class ConditionalDensityMethods(RegressorMixin, DensityOfCells):  # type: ignore[misc]
     """A fitted density of targets given rows behind scikit-learn's methods; a subclass adds `fit`."""
+
+    discrete_targets: Any
 
     n_outputs_: int
     _squeeze: bool
+    _context_columns: tuple[Column, ...] = ()  # what the columns of X hold, if some are no numbers
     _target_dtype: str  # the dtype of the targets that were fitted, in which targets are returned
     _specification: RealNVPSpecification
 
-    def _check_pairs(self, X: ArrayLike, y: ArrayLike, *, reset: bool, n_least: int = 1) -> NDArray[Any]:
-        """Check rows and targets, and return them side by side, as float32 if both are that and else as float64."""
-        refuse_missing_targets(y)
-        rows, _ = validate_data(
-            self, X, y, dtype=FLOATS, reset=reset, ensure_min_samples=n_least, multi_output=True, y_numeric=True
-        )
-        targets = check_array(y, ensure_2d=False, dtype=FLOATS, input_name="y")
+    def _check_pairs(
+        self, X: ArrayLike, y: ArrayLike, *, reset: bool, n_least: int = 1, counts: NDArray[np.float64] | None = None
+    ) -> NDArray[Any]:
+        """Check rows and targets, and return them side by side, as float32 if both are that and else as float64.
+
+        Categories in X become indicators, and categories in y their numbers. ``counts`` tells how many pairs each pair
+        stands for.
+        """
+        if y is None:
+            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
+        table, is_single = _as_table(y)
+        refuse_missing_targets(table)
+        rows = self._check_context(X, reset=reset, n_least=n_least)
+        check_consistent_length(rows, table)
         if reset:
-            self._squeeze, self.n_outputs_ = targets.ndim == 1, 1 if targets.ndim == 1 else targets.shape[1]
+            self._columns = self._describe_targets(table, counts)
+        elif table.shape[1] != self.n_outputs_:
+            raise ValueError(f"y must have {self.n_outputs_} columns, as in fit, got {table.shape[1]}.")
+        targets = self._check_targets(table)
+        if reset:
+            self._squeeze, self.n_outputs_ = is_single, targets.shape[1]
             self._target_dtype = targets.dtype.name
-        targets = targets.reshape(len(rows), -1)
-        if targets.shape[1] != self.n_outputs_:
-            raise ValueError(f"y must have {self.n_outputs_} columns, as in fit, got {targets.shape[1]}.")
+        return np.concatenate([rows, targets], 1)
+
+    def _check_context(self, X: ArrayLike, *, reset: bool, n_least: int = 1) -> NDArray[Any]:
+        """Check X, and return it as numbers, with indicators in the place of categories."""
+        if reset:
+            self._context_columns = ()
+        if library_of(X) is None or (not reset and not self._context_columns):
+            return self._check_rows(X, reset=reset, n_least=n_least)
+        if reset:
+            validate_data(self, X, skip_check_array=True)
+            columns = columns_of(X, np.zeros(X.shape[1], dtype=bool))  # type: ignore[union-attr]
+            if all(column.categories is None for column in columns):
+                return self._check_rows(X, reset=True, n_least=n_least)
+            self._context_columns = columns
+        validate_data(self, X, skip_check_array=True, reset=False)
+        numbers = with_indicators(encoded(X, self._context_columns), self._context_columns)
+        rows: NDArray[Any] = check_array(numbers, ensure_min_samples=n_least, estimator=self, input_name="X")
+        return rows
+
+    def _check_targets(self, table: Any) -> NDArray[Any]:
+        """Check a table of targets, and return it as numbers."""
+        if any(column.categories is not None for column in self._columns):
+            return encoded(table, self._columns)
+        targets: NDArray[Any] = check_array(table, dtype=FLOATS, input_name="y")
         with np.errstate(over="ignore"):
             if not np.isfinite(np.ptp(targets, axis=0)).all():
                 raise ValueError(f"y must span less than {np.finfo(targets.dtype).max:.1e}. Divide it by a constant.")
-        return np.concatenate([rows, targets], 1)
+        return targets
 
-    def _context(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """Standardise the columns of X that vary, in the dtype of the flow; see `standardized_context`."""
-        return standardized_context(self._specification, rows)
+    def _describe_targets(self, table: Any, counts: NDArray[np.float64] | None) -> tuple[Column, ...]:
+        """Describe the targets as the parameters ask."""
+        is_numeric = library_of(table) is None and table.dtype.kind in "fiub"
+        if is_numeric:  # numbers that are not finite are refused first
+            table = check_array(table, dtype=FLOATS, input_name="y")
+            if self.discrete_targets is None and self.bounds is None:
+                return ()
+        bounds = None if self.bounds is None else checked_bounds(self.bounds, table.shape[1])
+        return columns_of(table, discrete_mask(self.discrete_targets, table, "discrete_targets"), bounds, counts, "y")
+
+    def _context(self, X: ArrayLike) -> NDArray[Any]:
+        """Check X, and standardise the columns that vary, in the dtype of the flow; see `standardized_context`."""
+        return standardized_context(self._specification, self._check_context(X, reset=False))
 
     def score_samples(self, X: ArrayLike, y: ArrayLike | None = None) -> NDArray[np.float64]:
         """Compute the log-density of the targets of each row, given its columns.
@@ -60,19 +121,19 @@ class ConditionalDensityMethods(RegressorMixin, FlowEstimator):  # type: ignore[
         X : array-like of shape (n_samples, n_features)
             The rows to condition on.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
-            The targets. None stands for their means, `predict`: what comes out then tells how sharply the density is
-            peaked, not how well it fits.
+            The targets. None stands for their means, `predict`, or the possible values next to these: what comes out
+            then tells how sharply the density is peaked, not how well it fits.
 
         Returns
         -------
         log_density : ndarray of shape (n_samples,), dtype float64
-            In nats, in the units of the ``y`` that was fitted.
+            In nats, in the units of the ``y`` that was fitted. Discrete targets have log-probabilities.
         """
         check_is_fitted(self)
-        pairs = self._check_pairs(X, self.predict(X) if y is None else y, reset=False)
-        rows, targets = np.split(pairs, [self.n_features_in_], axis=1)
+        pairs = self._check_pairs(X, self._nearest(self.predict(X)) if y is None else y, reset=False)
+        rows, targets = np.split(pairs, [-self.n_outputs_], axis=1)
         targets = restore_constants(targets, self._specification.scaling)
-        return finite_log_density(self._density, targets, self._context(rows))
+        return self._score_rows(targets, standardized_context(self._specification, rows))
 
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Compute the total log-likelihood of the targets.
@@ -125,17 +186,18 @@ class ConditionalDensityMethods(RegressorMixin, FlowEstimator):  # type: ignore[
         """
         check_is_fitted(self)
         rule.check("n_samples", n_samples, rule.integer(1))
-        context = np.repeat(self._context(self._check_rows(X, reset=False)), n_samples, axis=0)
-        y = self._draw(len(context), random_state, context)
-        return self._as_in_fit(y.reshape(-1, n_samples, self.n_outputs_))
+        context = np.repeat(self._context(X), n_samples, axis=0)
+        numbers = self._numbers(self._draw(len(context), random_state, context))
+        return self._as_in_fit(numbers.reshape(-1, n_samples, self.n_outputs_))
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """Compute the mean of the targets for each row.
+        """Compute the mean of the targets for each row; of a category, the likeliest value.
 
         For one target this is an integral over the flows' noise by the trapezoidal rule on 100 points, with an error of
         about 1e-5 standard deviations, or of up to a few hundredths where y jumps between modes that lie apart. For
         several targets it is the mean of 512 quasi-random draws, the same for every row, with an error of about a
-        hundredth of a standard deviation. The regression's share is exact.
+        hundredth of a standard deviation. The regression's share is exact. Where targets have probabilities, it is the
+        mean over 512 points too.
 
         Parameters
         ----------
@@ -148,21 +210,28 @@ class ConditionalDensityMethods(RegressorMixin, FlowEstimator):  # type: ignore[
             Of the dtype of the ``y`` that was fitted.
         """
         check_is_fitted(self)
-        context, density = self._context(self._check_rows(X, reset=False)), self._density
+        context, density = self._context(X), self._density
+        is_smooth = self._cell_map is None or not self._cell_map.has_intervals
         with default_torch_modes():
-            points, weights = noise_points(self.n_outputs_, N_POINTS if self.n_outputs_ == 1 else N_POINTS_OF_SEVERAL)
+            n_points = N_POINTS if self.n_outputs_ == 1 and is_smooth else N_POINTS_OF_SEVERAL
+            points, weights = noise_points(self.n_outputs_, n_points)
+
+        def values(y: Tensor) -> Tensor:
+            return y if self._cell_map is None else y.new_tensor(self._with_indicators(y.cpu().numpy()))
 
         def means(context: Tensor) -> Tensor:
-            return mean(density, context, points, weights)
+            return mean(density, context, points, weights, values)
 
         batch_size = max(1, density.chunk_size // len(points))
-        return self._as_in_fit(evaluate(means, batch_size, density.reference, context))
+        numbers = evaluate(means, batch_size, density.reference, context)
+        return self._as_in_fit(without_indicators(numbers, self._columns) if self._columns else numbers)
 
     def predict_quantile(self, X: ArrayLike, q: ArrayLike = 0.5) -> NDArray[Any]:
         """Compute quantiles of the target for each row: where its distribution function, given the row, is ``q``.
 
         They belong to the density that `score_samples` evaluates, all flows and the regression together, and are exact
-        but for rounding; so between the quantiles for 0.1 and 0.9 lie 80 percent of its mass.
+        but for rounding; so between the quantiles for 0.1 and 0.9 lie 80 percent of its mass. The quantile of a
+        discrete target is one of its values, the least up to which lies at least that probability.
 
         Parameters
         ----------
@@ -179,7 +248,7 @@ class ConditionalDensityMethods(RegressorMixin, FlowEstimator):  # type: ignore[
         Raises
         ------
         ValueError
-            If there are several targets, or ``q`` breaks its rule.
+            If there are several targets, the target is a category without order, or ``q`` breaks its rule.
         """
         check_is_fitted(self)
         if self.n_outputs_ > 1:
@@ -187,10 +256,15 @@ class ConditionalDensityMethods(RegressorMixin, FlowEstimator):  # type: ignore[
                 f"predict_quantile needs a single target, got {self.n_outputs_} in fit. Take quantiles of what "
                 "sample(X, n_samples) draws, or fit one density for each target."
             )
+        if any(c.categories is not None and not getattr(c.dtype, "ordered", False) for c in self._columns):
+            raise ValueError(
+                "predict_quantile needs a target of numbers or of ordered categories, got one without order in fit. "
+                "Take the likeliest value, predict(X), or draws."
+            )
         shares = np.asarray(q, dtype=np.float64)
         if shares.ndim > 1 or not ((shares > 0) & (shares < 1)).all():
             raise ValueError(f"q must be a number strictly between 0 and 1, or a list of such numbers, got {q!r}.")
-        context, density = self._context(self._check_rows(X, reset=False)), self._density
+        context, density = self._context(X), self._density
 
         def quantiles(context: Tensor) -> Tensor:
             return torch.stack([quantile(density, float(share), context) for share in np.atleast_1d(shares)], 1)
@@ -199,13 +273,75 @@ class ConditionalDensityMethods(RegressorMixin, FlowEstimator):  # type: ignore[
             y = evaluate(quantiles, density.chunk_size, density.reference, context)
         else:  # the target is constant
             y = np.full((len(context), shares.size), self._specification.scaling.loc)
-        y = y.astype(self._target_dtype)
-        return y if shares.ndim else y[:, 0]
+        numbers = self._numbers(y.reshape(-1, 1)).reshape(y.shape)
+        each = np.stack([self._as_in_fit(column[:, None]).reshape(-1) for column in numbers.T], 1)
+        return each if shares.ndim else each[:, 0]
+
+    def _numbers(self, y: NDArray[Any]) -> NDArray[Any]:
+        """Return the targets in whose cells points lie, as numbers."""
+        return y if self._cell_map is None else self._cell_map.values(y)
+
+    def _with_indicators(self, y: NDArray[Any]) -> NDArray[Any]:
+        """Return the targets in whose cells points lie, with indicators in the place of categories."""
+        numbers = self._numbers(y.reshape(-1, self.n_outputs_))
+        return with_indicators(numbers, self._columns).reshape(*y.shape[:-1], -1)
+
+    def _nearest(self, y: NDArray[Any]) -> NDArray[Any]:
+        """Return the possible values next to targets of the shape that was fitted."""
+        margins = {} if self._cell_map is None else self._cell_map.margins
+        nearest = y.reshape(len(y), -1).copy()
+        for j, margin in margins.items():
+            if isinstance(margin, Margin | LatticeMargin) and self._columns[j].categories is None:
+                numbers = nearest[:, j].astype(np.float64)
+                nearest[:, j] = margin.first + margin.spacing * np.rint((numbers - margin.first) / margin.spacing)
+        return nearest.reshape(y.shape)
+
+    def _mean_over_cells(self, rows: NDArray[Any], cells: Cells, context: NDArray[Any] | None) -> NDArray[np.float64]:
+        """Compute the logarithm of the mean density over cells; of a single target, exactly, by differences of F."""
+        if self.n_outputs_ > 1:
+            return super()._mean_over_cells(rows, cells, context)
+        density = self._density
+
+        def cumulative(edge: Tensor, context: Tensor) -> Tensor:
+            return distribution(density, edge[:, 0], context)[0]
+
+        low, high = (
+            evaluate(cumulative, density.chunk_size, density.reference, normal_quantile(edges), context)
+            for edges in (cells.low, cells.high)
+        )
+        total = np.where(cells.high[:, 0] < 1, high, 1) - np.where(cells.low[:, 0] > 0, low, 0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            mean: NDArray[np.float64] = np.log(total / (cells.high - cells.low)[:, 0]) + cells.log_measure
+        small = total < LEAST_DIFFERENCE  # rounding errors of differences matter
+        if small.any():
+            assert context is not None
+            mean[small] = super()._mean_over_cells(rows[small], cells.of(small), context[small])
+        return mean
 
     def _as_in_fit(self, y: NDArray[Any]) -> NDArray[Any]:
-        """Return targets in the dtype of those that were fitted, with one dimension less if ``y`` had but one."""
-        y = y.astype(self._target_dtype)
+        """Return numbers as targets in the dtype of those that were fitted, without the last axis if y had but one."""
+        if any(column.categories is not None for column in self._columns):
+            y = np.stack([column.values(y[..., j]).astype(object) for j, column in enumerate(self._columns)], -1)
+            if self.n_outputs_ == 1:
+                y = y.astype(self._columns[0].categories.dtype)  # type: ignore[union-attr]
+        else:
+            y = y.astype(self._target_dtype)
         return y[..., 0] if self._squeeze else y
+
+
+def _as_table(y: Any) -> tuple[Any, bool]:
+    """Return targets as a table of two dimensions, and whether they had but one."""
+    if hasattr(y, "to_frame"):
+        return y.to_frame(), True
+    if library_of(y) is not None:
+        return y, False
+    targets = np.asarray(y)
+    if targets.dtype.kind in "US":  # numbers among strings stay what they are
+        targets = np.asarray(y, dtype=object)
+    if targets.ndim not in (1, 2):
+        check_array(targets, ensure_2d=False, dtype=None, input_name="y")
+        raise ValueError(f"y must have shape (n_samples,) or (n_samples, n_outputs), got {targets.shape}.")
+    return targets.reshape(len(targets), -1), targets.ndim == 1
 
 
 def standardized_context(specification: Specification, rows: NDArray[Any]) -> NDArray[Any]:

@@ -155,10 +155,10 @@ class FlowDensity(DiscreteColumns, DensityMethods, FlowFitter):
             device = self._check_parameters()
             checked = self._check_rows(X, reset=not continues, n_least=2)
             weights = check_weights(sample_weight, checked)
+            n_rows = count_rows(sample_weight, checked)
             if not continues:
-                checked = self._without_absent(X, checked, weights)
-            rows = self._rows_to_fit(checked, weights, groups)
-            rows = self._with_cells(rows, count_rows(sample_weight, checked), continues)
+                checked = self._described_anew(X, checked, weights, n_rows)
+            rows = self._with_cells(self._rows_to_fit(checked, weights, groups), n_rows, continues)
             self._fit_rows(rows, device, continues, task)
             self._complete_fit(X, sample_weight)
             task.end(X)
@@ -206,10 +206,10 @@ class FlowDensity(DiscreteColumns, DensityMethods, FlowFitter):
             device = self._check_parameters()
             checked = self._check_rows(X, reset=not self._is_fitted, n_least=n_least)
             weights = check_weights(sample_weight, checked, n_least=n_least)
+            n_rows = count_rows(sample_weight, checked)
             if not self._is_fitted:
-                checked = self._without_absent(X, checked, weights)
-            rows = self._merge(checked, weights)
-            rows = self._with_cells(rows, count_rows(sample_weight, checked), self._is_fitted)
+                checked = self._described_anew(X, checked, weights, n_rows)
+            rows = self._with_cells(self._merge(checked, weights), n_rows, self._is_fitted)
             self._advance_rows(rows, device)
             self._complete_fit(X, sample_weight)
         return self

@@ -39,9 +39,19 @@ PARAMETERS: dict[str, tuple[str, str]] = {  # the type and the description of ea
         '"auto", None or array-like of bool, int or str',
         """The columns that are discrete: a mask, their numbers or their names; None for none. "auto" finds them:
         strings, booleans, categories and integers of a DataFrame, and other numbers that are all whole and of which
-        some repeat. `score_samples` then gives the log-probability of the discrete columns together with the
-        log-density of the others, and draws have values that can be. The page "Columns that are not continuous" says
-        more.""",
+        some repeat. It also finds single values of continuous columns that have a probability, such as the zeros of a
+        zero-inflated column. `score_samples` then gives the log-probability of discrete columns and such values,
+        together with the log-density of the others, and draws have values that can be. The page "Columns that are not
+        continuous" says more.""",
+    ),
+    "bounds": (
+        "None or tuple (low, high) of floats or array-likes of shape (n_features,)",
+        """The least and the greatest number that each column can hold, -inf and inf where there is no end to it, as in
+        :class:`scipy.optimize.Bounds`. The flows then model ``log(x - low)``, ``-log(high - x)``, or with two bounds
+        ``Phi^-1((x - low) / (high - low))``, where ``Phi`` is the distribution function of the standard normal
+        distribution. The Jacobian is part of every log-density. Draws lie between the bounds. A number outside takes 69
+        nats off, as does a bound itself if no row had it in `fit`; otherwise it has a probability. Categories have no
+        bounds.""",
     ),
     "n_estimators": ("int", "Number of flows whose densities are averaged."),
     "stacking": (
@@ -105,6 +115,7 @@ PARAMETERS: dict[str, tuple[str, str]] = {  # the type and the description of ea
     ),
 }
 ATTRIBUTES: dict[str, tuple[str, str]] = {
+    "columns_": ("list of str", "What each column was found to hold in `fit`, a line for each."),
     "n_features_in_": ("int", "Number of columns seen during `fit`."),
     "feature_names_in_": (
         "ndarray of shape (n_features,)",

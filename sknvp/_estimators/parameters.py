@@ -112,6 +112,7 @@ RULES: dict[str, Rule] = {  # the rule of every parameter that has the same one 
     "contamination": either(one_of("auto"), at_most(0.5)),
     "coupling": one_of(*COUPLINGS),
     "discrete_features": either(one_of("auto"), Rule(lambda v: v is None, "None"), array("an array-like of columns")),
+    "discrete_targets": either(one_of("auto"), Rule(lambda v: v is None, "None"), array("an array-like of columns")),
     "early_stopping": boolean(),
     "flip": boolean(),
     "hidden_layer_sizes": widths(),

@@ -72,16 +72,18 @@ def seeded(estimator: Any, seed: int | None) -> Any:
     return twin.set_params(**dict.fromkeys(names, seed))
 
 
-def describe_together(estimators: list[Any], X: Any, counts: NDArray[np.bool_]) -> None:
-    """Tell densities of ours what the columns hold in the rows of all classes, so that they agree on it."""
+def describe_together(estimators: list[Any], X: Any, weights: NDArray[np.float64], n_rows: float) -> None:
+    """Tell densities of ours what the columns hold in the ``n_rows`` rows of all classes, so that they agree on it."""
     table = X if library_of(X) else np.asarray(X)
     if library_of(X) is None:
         if not (table.ndim == 2 and table.dtype.kind in "biuf" and np.isfinite(table).all()):
             return  # the densities will say what is wrong
         table = table.astype(np.float64)
+    counted = np.flatnonzero(weights)
+    rows, counts = _safe_indexing(table, counted), weights[counted] * (n_rows / weights.sum())
     for estimator in estimators:
         if isinstance(estimator, DiscreteColumns) and estimator.discrete_features is not None:
-            estimator._columns_of_all = estimator._describe(_safe_indexing(table, np.flatnonzero(counts)))
+            estimator._columns_of_all = estimator._describe(rows, counts)
 
 
 def fitted(estimator: Any, X: Any, arguments: dict[str, Any], label: Any) -> Any:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 
+from .._columns.kinds import Column
 from ..flows.builders.specification import TabularSpecification
 from .base import FlowEstimator
 from .discrete import DiscreteColumns
@@ -43,11 +44,17 @@ def check_kinds(estimators: list[Any], labels: list[Any]) -> None:
     densities = [density for _, density in map(_before_density, estimators) if isinstance(density, DiscreteColumns)]
     for label, density in zip(labels, densities, strict=False):
         for first, own in zip(densities[0]._columns, density._columns, strict=False):
-            if first.kind != own.kind:
+            have_densities = {first.kind, own.kind} <= {"continuous", "lattice"}
+            if first.atoms != own.atoms or not (have_densities or first.kind == own.kind):
                 raise ValueError(
                     'discrete_features must be given where each class has a pipeline of its own, got "auto", by which '
-                    f"column {own.name} is {first.kind} in class {labels[0]!r} and {own.kind} in class {label!r}."
+                    f"column {own.name} is {_kind(first)} in class {labels[0]!r} and {_kind(own)} in class {label!r}."
                 )
+
+
+def _kind(column: Column) -> str:
+    """Tell the kind of a column, and its values with a probability."""
+    return column.kind + "".join(f", with a probability at {atom:g}," for atom in column.atoms)
 
 
 def _of_one(estimator: Any, X: Any, weights: NDArray[np.float64]) -> float:

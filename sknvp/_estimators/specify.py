@@ -77,3 +77,26 @@ def check_mask(mask: ArrayLike, shape: tuple[int, int]) -> NDArray[np.bool_]:
             f"in layer {idle[0]}."
         )
     return keep
+
+
+def checked_bounds(bounds: Any, n_features: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Check the bounds of columns, and return a number for each column."""
+    if not (isinstance(bounds, (tuple, list)) and len(bounds) == 2):
+        raise ValueError(f"bounds must be None or a tuple (low, high), got {bounds!r}.")
+    low, high = (per_column("bounds", edge, n_features) for edge in bounds)
+    with np.errstate(over="ignore", invalid="ignore"):
+        overflows = np.isfinite(low) & np.isfinite(high) & np.isinf(high - low)
+        if overflows.any() or not (np.nextafter(low, high) < high).all():
+            raise ValueError(
+                "bounds must have low below high in every column, with numbers between them and a difference below "
+                f"{np.finfo(np.float64).max:.1e}, got {bounds!r}. Infinity stands for no bound."
+            )
+    return low, high
+
+
+def per_column(name: str, values: ArrayLike, n_features: int) -> NDArray[np.float64]:
+    """Return a number for each column."""
+    try:
+        return np.broadcast_to(np.asarray(values, dtype=np.float64), n_features).copy()
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be numbers of shape () or ({n_features},), got {values!r}.") from error

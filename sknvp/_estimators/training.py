@@ -166,7 +166,9 @@ def maximum_likelihood(
     arguments = part, x, to_tensor(rows.weights, part.reference), tail, torch.tensor(validation, device=x.device)
     log_det = -float(np.log(specification.scaling.scale).sum())
     settings: dict[str, Any] = {"batch_size": int(batch_size), "generator": start.generator, "log_det": log_det}
-    if rows.cells is None:
+    if rows.cells is not None:
+        settings["log_det"] += float(np.average(rows.cells.log_measure_at(rows.x), weights=rows.weights))
+    if rows.cells is None or not rows.cells.has_interval.any():
         objective = NegativeLogLikelihood(*arguments, **settings)
     else:
         objective = _dequantized(arguments, settings, rows, specification.scaling)
@@ -180,14 +182,17 @@ def _dequantized(
     """Make the objective of a flow of rows with discrete columns; its losses are those of probabilities on average."""
     assert rows.cells is not None
     cells, device = rows.cells, arguments[1].device
-    measure = np.average(cells.log_measure(rows.x), weights=rows.weights)
-    columns = torch.tensor(cells.discrete, device=device)
+    interval = np.isnan(cells.point)
+    some = interval.any(axis=0)
+    mapped = cells.mapped[some]
     low, high, loc, scale = (
         torch.tensor(array, dtype=torch.float64, device=device)
-        for array in (cells.low, cells.high, scaling.loc[cells.discrete], scaling.scale[cells.discrete])
+        for array in (cells.low[:, some], cells.high[:, some], scaling.loc[mapped], scaling.scale[mapped])
     )
-    settings = {**settings, "log_det": settings["log_det"] + float(measure)}
-    return DequantizedColumns(*arguments, columns=columns, low=low, high=high, loc=loc, scale=scale, **settings)
+    columns, spread = torch.tensor(mapped, device=device), torch.tensor(interval[:, some], device=device)
+    return DequantizedColumns(
+        *arguments, columns=columns, spread=spread, low=low, high=high, loc=loc, scale=scale, **settings
+    )
 
 
 def dequantization(

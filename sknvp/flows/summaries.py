@@ -4,6 +4,8 @@ A flow of one column is increasing. Its distribution function is therefore ``F(y
 which B_f is the distribution function of the base, and a quantile is the y at which F has risen to a given share.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.quasirandom import SobolEngine
@@ -45,19 +47,38 @@ def noise_points(n_features: int, n_points: int) -> tuple[Tensor, Tensor]:
     return points, torch.full((len(points),), 1 / len(points), dtype=torch.float64)
 
 
-def mean(density: Ensemble, context: Tensor, points: Tensor, weights: Tensor) -> Tensor:
-    """Return the mean of the density for each row of the context, shape (n_rows, n_features), dtype float64.
+def mean(
+    density: Ensemble,
+    context: Tensor,
+    points: Tensor,
+    weights: Tensor,
+    function: Callable[[Tensor], Tensor] = lambda x: x,
+) -> Tensor:
+    """Return the mean of a function under the density, for each row of the context, in float64.
 
-    Points and weights are the results of `noise_points`.
+    Parameters
+    ----------
+    density : Ensemble
+        The density.
+    context : Tensor of shape (n_rows, n_context)
+        The context of each row.
+    points, weights : Tensor
+        The results of `noise_points`.
+    function : callable, optional
+        It maps the last axis of a tensor, from n_features numbers to any number of them. By default it is the identity.
+
+    Returns
+    -------
+    mean : Tensor of shape (n_rows, n_values)
     """
     n_rows, n_points = len(context), len(points)
     points, weights = points.to(context.device), weights.to(context.device)
     repeated = context.repeat_interleave(n_points, 0)
-    total = torch.zeros(n_rows, points.shape[1], dtype=torch.float64, device=context.device)
+    total = torch.zeros((), dtype=torch.float64, device=context.device)
     for flow, log_weight in density.parts():
-        x = _data_from_noise(flow, points.repeat(n_rows, 1), repeated).double()
+        x = function(_data_from_noise(flow, points.repeat(n_rows, 1), repeated).double())
         each = x.view(flow.n_members, n_rows, n_points, -1)
-        total += log_weight.exp() * torch.einsum("mnpd,p->nd", each, weights.to(each)) / flow.n_members
+        total = total + log_weight.exp() * torch.einsum("mnpd,p->nd", each, weights.to(each)) / flow.n_members
     return total
 
 

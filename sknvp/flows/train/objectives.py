@@ -175,7 +175,9 @@ class DequantizedColumns(NegativeLogLikelihood):
     flow, x, weights, tail, validation, batch_size, generator, log_det
         The arguments of `NegativeLogLikelihood`.
     columns : Tensor of shape (n_discrete,), dtype int64
-        The numbers of the discrete columns.
+        The numbers of the columns with intervals.
+    spread : Tensor of shape (n_rows, n_discrete), dtype bool
+        Where there is an interval; elsewhere stays the number of ``x``.
     low, high : Tensor of shape (n_rows, n_discrete), dtype float64
         The ends of the intervals, between 0 and 1.
     loc, scale : Tensor of shape (n_discrete,), dtype float64
@@ -183,10 +185,19 @@ class DequantizedColumns(NegativeLogLikelihood):
     """
 
     def __init__(
-        self, *arguments: Any, columns: Tensor, low: Tensor, high: Tensor, loc: Tensor, scale: Tensor, **settings: Any
+        self,
+        *arguments: Any,
+        columns: Tensor,
+        spread: Tensor,
+        low: Tensor,
+        high: Tensor,
+        loc: Tensor,
+        scale: Tensor,
+        **settings: Any,
     ) -> None:
         super().__init__(*arguments, **settings)
         self.columns = columns
+        self.spread = None if spread.all() else spread
         self.low = low
         self.length = high - low
         self.loc = loc
@@ -203,7 +214,10 @@ class DequantizedColumns(NegativeLogLikelihood):
         uniform = torch.rand(shape, generator=source, device=source.device, dtype=torch.float64).to(self.low.device)
         inside = (self.low[rows] + self.length[rows] * uniform).clamp(torch.finfo(uniform.dtype).tiny, LARGEST)
         x = self.x[rows]
-        x[..., self.columns] = ((torch.special.ndtri(inside) - self.loc) / self.scale).to(x)
+        points = ((torch.special.ndtri(inside) - self.loc) / self.scale).to(x)
+        if self.spread is not None:
+            points = torch.where(self.spread[rows], points, x[..., self.columns])
+        x[..., self.columns] = points
         return x
 
 

@@ -1,0 +1,115 @@
+"""Columns of numbers at equal distances that need not be whole: decimals, or whole numbers that were standardised."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .margins import Margin, Places
+
+Array = NDArray[Any]
+
+LEAST_ROWS = 10  # fewer rows tell no lattice
+TOLERANCE = 1e-3  # a value lies on a lattice if it is so near, as a share of the spacing
+MAX_DIVISOR = 10  # the least distance of two values holds the spacing so often at most
+MAX_DEVIATION = 50.0  # numbers that deviate by more than so many spacings count as continuous, as densities are smooth
+
+
+class Lattice(NamedTuple):
+    """Numbers at equal distances."""
+
+    origin: float  # the number that is nearest to zero
+    spacing: float
+
+    @classmethod
+    def of(cls, different: Array, counts: Array) -> Self | None:
+        """Find the lattice of values, or None.
+
+        Parameters
+        ----------
+        different : ndarray of shape (n_values,)
+            The different values in ascending order.
+        counts : ndarray of shape (n_values,)
+            How many rows have each value; on average these must be two or more.
+        """
+        if counts.sum() < LEAST_ROWS or not 1 < len(different) <= counts.sum() / 2:
+            return None
+        distances = different.astype(np.float64) - float(different[0])
+        nearest, deviation = float(np.diff(different).min()), weighted_deviation(distances, counts)
+        for divisor in range(1, MAX_DIVISOR + 1):
+            steps = np.rint(distances * (divisor / nearest))
+            spacing = float(f"{steps @ distances / (steps @ steps):.12g}")
+            if deviation > MAX_DEVIATION * spacing:
+                return None
+            if (np.abs(distances - steps * spacing) <= TOLERANCE * spacing).all():
+                origin = float(different[0] - spacing * np.rint(different[0] / spacing))
+                return cls(0.0 if abs(origin) <= TOLERANCE * spacing else origin, spacing)
+        return None
+
+    def holds(self, values: Array) -> bool:
+        """Tell whether all values lie on the lattice."""
+        steps = self.steps(values)
+        return bool((steps == np.floor(steps)).all())
+
+    def steps(self, values: Array) -> Array:
+        """Return the numbers of values on the lattice, which are whole, and fractions for other values."""
+        steps = (values - self.origin) / self.spacing
+        nearest = np.rint(steps)
+        return np.where(np.abs(steps - nearest) <= TOLERANCE, nearest, steps)
+
+    def values(self, steps: Array) -> Array:
+        """Return the values with these numbers."""
+        n_decimals = 9 - math.floor(math.log10(self.spacing))
+        values: Array = np.round(self.origin + self.spacing * steps, min(max(n_decimals, 0), 300))
+        return values
+
+
+@dataclass(frozen=True, eq=False)
+class LatticeMargin:
+    """The distribution of the values of a column that lie on a lattice.
+
+    Values have the density that a whole spacing with the probability of the value would have. A value between two of
+    the lattice has a small density, since no row had any.
+    """
+
+    lattice: Lattice
+    margin: Margin  # of the numbers of the values on the lattice
+    share_between: float  # of the probability of a value, for all numbers up to the next value
+
+    @classmethod
+    def of(cls, values: Array, weights: Array, n_rows: float, lattice: Lattice, *, low: float, high: float) -> Self:
+        """Estimate the probabilities of values between bounds."""
+        low, high = ((bound - lattice.origin) / lattice.spacing for bound in (low, high))
+        margin = Margin.of_whole_numbers(lattice.steps(values), weights, n_rows, low=low, high=high)
+        return cls(lattice, margin, 1 / (n_rows + 2))
+
+    @property
+    def first(self) -> float:
+        """The least value in the table."""
+        return float(self.lattice.values(np.array(float(self.margin.first))))
+
+    @property
+    def spacing(self) -> float:
+        """The distance between two values that follow each other."""
+        return self.margin.spacing * self.lattice.spacing
+
+    def places(self, values: Array) -> Places:
+        """Return the intervals of values."""
+        steps = self.lattice.steps(values.astype(np.float64))
+        places = self.margin.places(np.floor(steps))
+        share = np.where(steps == np.floor(steps), 1 - self.share_between, self.share_between)
+        return places._replace(log_measure=places.log_measure + np.log(share / self.lattice.spacing))
+
+    def values_at(self, y: Array) -> Array:
+        """Return the value of each normal quantile ``y``."""
+        return self.lattice.values(self.margin.values_at(y))
+
+    def __str__(self) -> str:
+        return f"numbers {self.lattice.spacing:.6g} apart"
+
+
+def weighted_deviation(values: Array, weights: Array) -> float:
+    """Return the weighted standard deviation."""
+    return float(np.sqrt(np.average((values - np.average(values, weights=weights)) ** 2, weights=weights)))

@@ -1,0 +1,101 @@
+"""Densities of columns that are discrete or bounded: flows of points of their cells."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.exceptions import NotFittedError
+
+from .._columns.cells import N_POINTS, CellMap, Cells, shifts, uniform_points
+from .._columns.kinds import Column
+from .._columns.lattice import LatticeMargin
+from .._columns.mixed import MixedMargin
+from ..flows.builders.specification import TabularSpecification
+from .base import FlowEstimator
+from .evaluation import LEAST_LOG_DENSITY, finite_log_density
+from .rows import Rows, repeated
+from .specify import checked_bounds
+
+MAX_REPEATED = 10_000  # rows of weights that stand for more are not repeated to more rows than this, ...
+MAX_REPEATS = 100  # ... or each this many times
+
+
+class DensityOfCells(FlowEstimator):
+    """An estimator whose flow sees points of cells in the place of the values of columns, where these ask for it."""
+
+    bounds: Any = None  # for estimators that do not have this parameter
+
+    _columns: tuple[Column, ...] = ()  # what the columns hold whose density is learned; empty if all are continuous
+    _cell_map: CellMap | None = None  # of the columns that the flow sees otherwise, if there are any
+
+    @property
+    def columns_(self) -> list[str]:
+        """What each column was found to hold in `fit`, a line for each."""
+        if not self._is_fitted:
+            raise NotFittedError(f"This {type(self).__name__} is not fitted yet, so that it has no columns_. Call fit.")
+        assert isinstance(self._specification, TabularSpecification)
+        margins, scaling = {} if self._cell_map is None else self._cell_map.margins, self._specification.scaling
+        columns = self._columns or [Column(str(j), "continuous") for j in range(len(scaling.loc))]
+        kinds: list[Any] = list(columns)
+        for j in range(len(columns)):
+            if j not in scaling.columns:
+                kinds[j] = "constant"
+            elif isinstance(margins.get(j), MixedMargin | LatticeMargin):
+                kinds[j] = margins[j]
+        return [f"{column.name}: {kind}" for column, kind in zip(columns, kinds, strict=True)]
+
+    def _with_cells(self, rows: Rows, n_rows: float, continues: bool) -> Rows:
+        """Put points of their cells in the place of values, where columns ask for it, in each of ``n_rows`` rows."""
+        self._check_bounds(rows.x)
+        if not continues:
+            cell_map = CellMap.of(rows.x, rows.weights, n_rows, self._columns)
+            self._cell_map = cell_map if cell_map.margins else None
+        if self._cell_map is None:
+            return rows
+        if self._cell_map.has_intervals:
+            rows = repeated(rows, min(n_rows, max(MAX_REPEATED, MAX_REPEATS * len(rows.x))))
+        return rows._replace(x=self._points(rows.x).astype(rows.x.dtype), cells=self._cell_map.cells(rows.x))
+
+    def _points(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Return points of the cells of rows, drawn by a generator that starts anew at every call."""
+        if self._cell_map is None:
+            return rows
+        cells = self._cell_map.cells(rows)
+        return cells.points(rows, np.random.default_rng(0).random(cells.low.shape))
+
+    def _check_bounds(self, x: NDArray[Any]) -> None:
+        """Raise a ValueError if a number of the rows lies outside of the user's bounds."""
+        if self.bounds is None:
+            return
+        for bound, beyond in zip(checked_bounds(self.bounds, x.shape[1]), (np.less, np.greater), strict=True):
+            for j, column in enumerate(self._columns):
+                if column.categories is None and beyond(x[:, j], bound[j]).any():
+                    raise ValueError(
+                        f"bounds must hold all values, got {bound[j]:g} for column {column.name}, which has "
+                        f"{x[beyond(x[:, j], bound[j]), j][0]:g}. Move the bound, or leave such rows out."
+                    )
+
+    def _score_rows(self, rows: NDArray[Any], context: NDArray[Any] | None = None) -> NDArray[np.float64]:
+        """Compute the log-density of rows of numbers, given their context if there is any."""
+        if self._cell_map is None:
+            return finite_log_density(self._density, rows, context)
+        cells = self._cell_map.cells(rows)
+        wide, log_density = cells.has_interval, np.empty(len(rows))
+        for some, average in ((wide, self._mean_over_cells), (~wide, self._at_points)):
+            if some.any():
+                log_density[some] = average(rows[some], cells.of(some), None if context is None else context[some])
+        finite: NDArray[np.float64] = np.maximum(log_density, LEAST_LOG_DENSITY)
+        return finite
+
+    def _at_points(self, rows: NDArray[Any], cells: Cells, context: NDArray[Any] | None) -> NDArray[np.float64]:
+        """Compute the log-density of rows without values that have a probability."""
+        return finite_log_density(self._density, cells.points(rows, cells.low), context) + cells.log_measure
+
+    def _mean_over_cells(self, rows: NDArray[Any], cells: Cells, context: NDArray[Any] | None) -> NDArray[np.float64]:
+        """Compute the logarithm of the mean density of each row over points of its cell."""
+        total, shift = np.full(len(rows), -np.inf), shifts(cells)
+        for uniform in uniform_points(N_POINTS, len(cells.mapped)):
+            y = cells.points(rows, (uniform + shift) % 1)
+            total = np.logaddexp(total, finite_log_density(self._density, y, context) + cells.log_measure_at(y))
+        mean: NDArray[np.float64] = total - np.log(N_POINTS)
+        return mean
