@@ -273,7 +273,7 @@ def _column(name: str, values: Array, asked: Asked) -> Column:
 
 def _with_atoms(column: Column, values: Array, counts: Array, atoms: set[float]) -> Column:
     """Return a continuous column with atoms, and with the location and scale of what is between them."""
-    between = ~np.isin(values, list(atoms))
+    between = (column.low < values) & (values < column.high) & ~np.isin(values, list(atoms))
     column = replace(column, atoms=tuple(sorted(map(float, atoms))))
     if not atoms or not between.any():
         return column
