@@ -19,6 +19,7 @@ FREQUENT = 0.2  # whole numbers of which one has this share of the rows are disc
 FREQUENT_ATOM = 0.05  # a value that so many rows have is an atom of a continuous column ...
 STANDS_OUT = 10  # ... if so many times fewer rows have any value that is no atom
 LEAST_COUNT = 10  # rows that have an atom at least
+LEAST_OTHERS = 10  # different values that a continuous column has besides its atoms at least
 MAX_SEARCHED = 100_000  # rows that atoms are looked for in at most
 LARGEST_INTEGER = 2**53  # float64 holds all whole numbers up to this one
 MAX_SHOWN = 5  # an error shows so many categories
@@ -291,14 +292,18 @@ def value_counts(values: Array, counts: Array) -> tuple[Array, Array]:
 def _frequent_values(different: Array, counts: Array) -> set[float]:
     """Return the values of a column that varies which so many rows have that no density explains it.
 
-    These are values of a fifth of the rows, and the most frequent values if each has a twentieth of the rows and ten
-    times as many as any other value.
+    These are the most frequent ones, if a twentieth of the rows has each, ten times as many as any other value, and
+    there are ten others or more.
     """
-    n_rows, order = counts.sum(), np.argsort(-counts, kind="stable")[: int(1 / FREQUENT_ATOM) + 1]
-    different, counts = different[order], np.append(counts[order], 0)
-    stand_out = counts[:-1] >= np.maximum(STANDS_OUT * counts[1:], FREQUENT_ATOM * n_rows)
-    n_atoms = max(int((counts >= FREQUENT * n_rows).sum()), 1 + int(np.flatnonzero(stand_out).max(initial=-1)))
-    return set(different[: min(n_atoms, int((counts >= LEAST_COUNT).sum()))].tolist())
+    n_rows, order = counts.sum(), np.argsort(-counts, kind="stable")
+    different, counts = different[order], counts[order]
+    n_most = min(int(1 / FREQUENT_ATOM), len(counts) - LEAST_OTHERS)
+    if n_most <= 0:
+        return set()
+    frequent = (counts[:n_most] >= max(LEAST_COUNT, FREQUENT_ATOM * n_rows)) & (
+        counts[:n_most] >= STANDS_OUT * counts[1 : n_most + 1]
+    )
+    return set(different[: 1 + int(np.flatnonzero(frequent).max(initial=-1))].tolist())
 
 
 def _different(name: str, values: Array, table: str) -> Array:

@@ -1,4 +1,4 @@
-"""Columns of numbers at equal distances that need not be whole: decimals, or whole numbers that were standardised."""
+"""Columns of decimals at equal distances, such as lengths in tenths."""
 
 import math
 from dataclasses import dataclass
@@ -13,12 +13,14 @@ Array = NDArray[Any]
 
 LEAST_ROWS = 10  # fewer rows tell no lattice
 TOLERANCE = 1e-3  # a value lies on a lattice if it is so near, as a share of the spacing
-MAX_DIVISOR = 10  # the least distance of two values holds the spacing so often at most
+MAX_DECIMALS = 6  # after the point
+MAX_MULTIPLE = 1000  # the spacing holds so many units of the last decimal at most
+LARGEST = 1e12  # times the unit of the last decimal; a larger number may have lost decimals
 MAX_DEVIATION = 50.0  # numbers that deviate by more than so many spacings count as continuous, as densities are smooth
 
 
 class Lattice(NamedTuple):
-    """Numbers at equal distances."""
+    """Decimals at equal distances."""
 
     origin: float  # the number that is nearest to zero
     spacing: float
@@ -36,16 +38,17 @@ class Lattice(NamedTuple):
         """
         if counts.sum() < LEAST_ROWS or not 1 < len(different) <= counts.sum() / 2:
             return None
-        distances = different.astype(np.float64) - float(different[0])
-        nearest, deviation = float(np.diff(different).min()), weighted_deviation(distances, counts)
-        for divisor in range(1, MAX_DIVISOR + 1):
-            steps = np.rint(distances * (divisor / nearest))
-            spacing = float(f"{steps @ distances / (steps @ steps):.12g}")
-            if deviation > MAX_DEVIATION * spacing:
+        values, deviation = different.astype(np.float64), weighted_deviation(different, counts)
+        for n_decimals in range(1, MAX_DECIMALS + 1):
+            numbers = values * 10**n_decimals
+            if deviation * 10**n_decimals > MAX_MULTIPLE * MAX_DEVIATION or np.abs(numbers).max() > LARGEST:
                 return None
-            if (np.abs(distances - steps * spacing) <= TOLERANCE * spacing).all():
-                origin = float(different[0] - spacing * np.rint(different[0] / spacing))
-                return cls(0.0 if abs(origin) <= TOLERANCE * spacing else origin, spacing)
+            steps = np.rint(numbers)
+            if (np.abs(numbers - steps) <= TOLERANCE).all():
+                multiple = float(np.gcd.reduce((steps - steps[0]).astype(np.int64)))
+                spacing = multiple / 10**n_decimals
+                origin = float(np.fmod(steps[0], multiple)) / 10**n_decimals
+                return cls(origin, spacing) if deviation <= MAX_DEVIATION * spacing else None
         return None
 
     def holds(self, values: Array) -> bool:
@@ -55,7 +58,7 @@ class Lattice(NamedTuple):
 
     def steps(self, values: Array) -> Array:
         """Return the numbers of values on the lattice, which are whole, and fractions for other values."""
-        steps = (values - self.origin) / self.spacing
+        steps = (values.astype(np.float64) - self.origin) / self.spacing
         nearest = np.rint(steps)
         return np.where(np.abs(steps - nearest) <= TOLERANCE, nearest, steps)
 
@@ -97,7 +100,7 @@ class LatticeMargin:
 
     def places(self, values: Array) -> Places:
         """Return the intervals of values."""
-        steps = self.lattice.steps(values.astype(np.float64))
+        steps = self.lattice.steps(values)
         places = self.margin.places(np.floor(steps))
         share = np.where(steps == np.floor(steps), 1 - self.share_between, self.share_between)
         return places._replace(log_measure=places.log_measure + np.log(share / self.lattice.spacing))

@@ -108,6 +108,29 @@ class SampleAlwaysTheSame(Normal):
         return super().sample(n_samples, 0)
 
 
+class SaysDiscrete(Normal):
+    """It says that it finds discrete columns, and counts all as continuous."""
+
+    def __init__(self, ridge=1e-6, discrete_features="auto", random_state=None):
+        super().__init__(ridge, random_state)
+        self.discrete_features = discrete_features
+
+
+@found_by("check_probabilities_of_discrete_rows_add_up_to_one")
+class DensitiesOfZerosAndOnes(SaysDiscrete):
+    pass
+
+
+@found_by("check_samples_are_possible_values")
+class SamplesBetweenWholeNumbers(SaysDiscrete):
+    pass
+
+
+@found_by("check_whole_numbers_in_other_units_have_equal_probabilities")
+class UnitsOfWholeNumbersCount(SaysDiscrete):
+    pass
+
+
 @found_by("check_weights_equal_repetition")
 class WeightsSquared(Normal):
     def _weights(self, X, sample_weight):
