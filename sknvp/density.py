@@ -1,7 +1,7 @@
 """Density estimation with Real NVP flows."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -124,6 +124,8 @@ class RealNVPDensity(FlowDensity):
     >>> density.sample(3, random_state=0).shape
     (3, 2)
     """
+
+    _takes_missing: ClassVar[bool] = True
 
     stacking: bool
     stacking_weights_: dict[str, float]

@@ -12,7 +12,7 @@ from torch.quasirandom import SobolEngine
 
 from .kinds import Column
 from .lattice import LatticeMargin
-from .margins import Margin
+from .margins import Margin, Places
 from .mixed import MixedMargin, between
 
 Array = NDArray[Any]
@@ -81,15 +81,18 @@ class CellMap:
             What the columns hold.
         """
         margins: dict[int, AnyMargin] = {}
+        all_weights = weights
         for j, column in enumerate(columns):
-            values, limits = x[:, j], {"low": column.low, "high": column.high}
+            known, limits = ~np.isnan(x[:, j]), {"low": column.low, "high": column.high}
+            values, weights = x[known, j], all_weights[known]
+            n_values = n_rows if known.all() else n_rows * weights.sum() / all_weights.sum()
             if column.kind == "category":
                 assert column.categories is not None
-                margins[j] = Margin.of_categories(values, weights, n_rows, len(column.categories))
+                margins[j] = Margin.of_categories(values, weights, n_values, len(column.categories))
             elif column.kind == "whole":
-                margins[j] = Margin.of_whole_numbers(values, weights, n_rows, **limits)
+                margins[j] = Margin.of_whole_numbers(values, weights, n_values, **limits)
             elif column.lattice is not None:
-                margins[j] = LatticeMargin.of(values, weights, n_rows, column.lattice, **limits)
+                margins[j] = LatticeMargin.of(values, weights, n_values, column.lattice, **limits)
             elif column.atoms or (column.is_mapped and values.min() < values.max()):
                 margins[j] = MixedMargin.of(
                     values, weights, n_rows, **limits, atoms=column.atoms, otherwise=column.between
@@ -102,8 +105,8 @@ class CellMap:
         return any(not isinstance(margin, MixedMargin) or len(margin.atoms) for margin in self.margins.values())
 
     def cells(self, x: Array) -> Cells:
-        """Return the cells of rows of numbers."""
-        places = [margin.places(x[:, j]) for j, margin in self.margins.items()]
+        """Return the cells of rows of numbers; a missing one, which is NaN, has the point zero."""
+        places = [_places(margin, x[:, j]) for j, margin in self.margins.items()]
         low, high, point, log_measure = (np.stack(part, 1) for part in zip(*places, strict=True))
         return Cells(low, high, point, log_measure.sum(1), np.array(list(self.margins), dtype=np.intp))
 
@@ -116,6 +119,17 @@ class CellMap:
                 at_atom = np.isin(x[:, j], margin.atoms.astype(x.dtype))
                 x[:, j] = np.where(at_atom, x[:, j], between(x[:, j], margin.low, margin.high))
         return x
+
+
+def _places(margin: AnyMargin, values: Array) -> Places:
+    """Return the places of values, the point zero for missing ones."""
+    known = ~np.isnan(values)
+    if known.all():
+        return margin.places(values)
+    places = Places(*np.zeros((4, len(values))))
+    for all_values, known_values in zip(places, margin.places(values[known]), strict=True):
+        all_values[known] = known_values
+    return places
 
 
 def normal_quantile(u: Array) -> Array:

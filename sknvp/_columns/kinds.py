@@ -129,18 +129,32 @@ def columns_of(
     counts = np.ones(X.shape[0]) if counts is None else counts
     columns = []
     for j in range(X.shape[1]):
-        asked = Asked(found[j], float(ends[j][0]), float(ends[j][1]), counts, table)
+        series, label = _series(X, j), j if library_of(X) is None else X.columns[j]
+        values, known = _known_values(series)
+        if not known.any():
+            raise ValueError(
+                f"Column {label} of {table} must have a known value, got missing ones alone. Leave it out."
+            )
+        asked = Asked(found[j], float(ends[j][0]), float(ends[j][1]), counts[known], table)
         if library_of(X) is None:
-            columns.append(_array_column(str(j), X[:, j], asked))
+            columns.append(_array_column(str(j), values, asked))
         else:
-            columns.append(_frame_column(X.columns[j], _series(X, j), asked))
+            columns.append(_frame_column(label, values, series.dtype, asked))
     return tuple(columns)
 
 
-def encoded(X: Any, columns: Sequence[Column]) -> Array:
-    """Return a table as numbers, shape (n_samples, n_features), dtype float64."""
-    arrays = X.T if library_of(X) is None else (_values(name, _series(X, j)) for j, name in enumerate(X.columns))
-    return np.stack([column.codes(values) for column, values in zip(columns, arrays, strict=True)], 1)
+def encoded(X: Any, columns: Sequence[Column], allow_missing: bool = False) -> Array:
+    """Return a table as numbers, shape (n_samples, n_features), dtype float64; a missing cell is NaN."""
+    numbers = np.full(X.shape, np.nan)
+    for j, column in enumerate(columns):
+        values, known = _known_values(_series(X, j))
+        if not (known.all() or allow_missing):
+            raise ValueError(
+                f"Input X contains NaN: column {column.name} has {int((~known).sum())} missing values. Leave these "
+                "rows out, or put an imputer before the density."
+            )
+        numbers[known, j] = column.codes(values)
+    return numbers
 
 
 def with_indicators(numbers: Array, columns: Sequence[Column]) -> Array:
@@ -195,23 +209,27 @@ def discrete_mask(discrete_features: Any, X: Any, name: str = "discrete_features
 
 
 def _series(X: Any, j: int) -> Any:
-    """Return a column of a DataFrame."""
+    """Return a column of a DataFrame or an array."""
+    if library_of(X) is None:
+        return X[:, j]
     return X.iloc[:, j] if library_of(X) == "pandas" else X.to_series(j)
 
 
-def _values(name: str, series: Any) -> Array:
-    """Return the values of a column of a DataFrame, which must not be missing."""
-    missing = series.isna() if hasattr(series, "isna") else series.is_null()
-    if missing.any():
-        raise ValueError(
-            f"Input X contains NaN: column {name} has {int(missing.sum())} missing values. Leave these rows out, or "
-            "put an imputer before the density."
-        )
-    values = np.asarray(series)
+def _known_values(series: Any) -> tuple[Array, Array]:
+    """Return the values of a column that are not missing, and which these are."""
+    if isinstance(series, np.ndarray):
+        missing = series != series  # NaN alone differs from itself
+        return series[~missing], ~missing
+    missing = np.asarray(series.isna() if hasattr(series, "isna") else series.is_null(), dtype=bool)
+    values = np.asarray(series)[~missing]
     number = getattr(series.dtype, "numpy_dtype", None)  # of pandas' nullable kinds
     if values.dtype == object and _are_numbers(values):
         number = np.dtype(np.float64) if number is None else number
-    return values.astype(number) if values.dtype == object and number is not None else values
+    if values.dtype == object and number is not None:
+        values = values.astype(number)
+    if values.dtype.kind == "f" and np.isnan(values).any():  # polars tells NaN from what is missing
+        missing[~missing], values = np.isnan(values), values[~np.isnan(values)]
+    return values, ~missing
 
 
 def _are_numbers(values: Array) -> bool:
@@ -229,16 +247,15 @@ def _array_column(name: str, values: Array, asked: Asked) -> Column:
     return Column(name, "category" if len(categories) > 1 else "continuous", categories, table=asked.table)
 
 
-def _frame_column(label: Any, series: Any, asked: Asked) -> Column:
-    """Describe a column of a DataFrame."""
-    name, named = str(label), np.asarray(getattr(series.dtype, "categories", None))
-    values = _values(name, series)
+def _frame_column(label: Any, values: Array, dtype: Any, asked: Asked) -> Column:
+    """Describe a column of a DataFrame by its known values."""
+    name, named = str(label), np.asarray(getattr(dtype, "categories", None))
     if not named.ndim and values.dtype.kind in "fiu":
         integer = values.dtype if values.dtype.kind in "iu" else None
-        return replace(_column(name, values, asked), label=label, dtype=series.dtype, integer=integer)
+        return replace(_column(name, values, asked), label=label, dtype=dtype, integer=integer)
     categories = named if named.ndim else _different(name, values, asked.table)
     kind = "category" if len(categories) > 1 else "continuous"
-    return Column(name, kind, categories, label, series.dtype, table=asked.table)
+    return Column(name, kind, categories, label, dtype, table=asked.table)
 
 
 def _column(name: str, values: Array, asked: Asked) -> Column:

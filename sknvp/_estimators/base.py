@@ -9,6 +9,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
+from sklearn.utils import Tags
 from sklearn.utils.validation import validate_data
 
 from .. import __version__
@@ -37,6 +38,7 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
     random_state: RandomState
 
     _rules: ClassVar[dict[str, rule.Rule]] = {}
+    _takes_missing: ClassVar[bool] = False  # whether cells of X may be unknown
 
     _specification: Specification
     _flow: Flow
@@ -64,8 +66,16 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _check_rows(self, X: ArrayLike, *, reset: bool, n_least: int = 1) -> NDArray[Any]:
         """Check X, and return it as float64 or float32; its columns are remembered (``reset``) or compared."""
-        rows: NDArray[Any] = validate_data(self, X, dtype=FLOATS, reset=reset, ensure_min_samples=n_least)
+        finite = "allow-nan" if self._takes_missing else True
+        rows: NDArray[Any] = validate_data(
+            self, X, dtype=FLOATS, reset=reset, ensure_min_samples=n_least, ensure_all_finite=finite
+        )
         return rows
+
+    def __sklearn_tags__(self) -> Tags:
+        tags: Tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self._takes_missing
+        return tags
 
     def _draw(self, n_rows: int, random_state: RandomState, context: NDArray[Any] | None = None) -> NDArray[Any]:
         """Draw finite rows from the fitted density, each given its row of the context if there is any."""

@@ -10,12 +10,15 @@ from .._columns.cells import N_POINTS, CellMap, Cells, shifts, uniform_points
 from .._columns.kinds import Column
 from .._columns.lattice import LatticeMargin
 from .._columns.mixed import MixedMargin
+from .._missing.marginal import Incomplete, log_marginal
+from .._missing.proposal import Proposal
 from ..flows.builders.specification import TabularSpecification
 from .base import FlowEstimator
-from .evaluation import LEAST_LOG_DENSITY, finite_log_density
+from .evaluation import LEAST_LOG_DENSITY, draw_rows, finite_log_density, new_generator
 from .rows import Rows, repeated
 from .specify import checked_bounds
 
+N_DRAWN = 4_000  # that the proposal of unknown cells is fitted to
 MAX_REPEATED = 10_000  # rows of weights that stand for more are not repeated to more rows than this, ...
 MAX_REPEATS = 100  # ... or each this many times
 
@@ -26,6 +29,7 @@ class DensityOfCells(FlowEstimator):
     bounds: Any = None  # for estimators that do not have this parameter
 
     _columns: tuple[Column, ...] = ()  # what the columns hold whose density is learned; empty if all are continuous
+    _proposal: Proposal  # of unknown cells, of what the flow sees
     _cell_map: CellMap | None = None  # of the columns that the flow sees otherwise, if there are any
 
     @property
@@ -77,6 +81,13 @@ class DensityOfCells(FlowEstimator):
 
     def _score_rows(self, rows: NDArray[Any], context: NDArray[Any] | None = None) -> NDArray[np.float64]:
         """Compute the log-density of rows of numbers, given their context if there is any."""
+        incomplete = np.isnan(rows).any(1)
+        if incomplete.any():
+            log_density = np.empty(len(rows))
+            log_density[incomplete] = self._marginal(rows[incomplete])[0]
+            if not incomplete.all():
+                log_density[~incomplete] = self._score_rows(rows[~incomplete], context)
+            return log_density
         if self._cell_map is None:
             return finite_log_density(self._density, rows, context)
         cells = self._cell_map.cells(rows)
@@ -86,6 +97,27 @@ class DensityOfCells(FlowEstimator):
                 log_density[some] = average(rows[some], cells.of(some), None if context is None else context[some])
         finite: NDArray[np.float64] = np.maximum(log_density, LEAST_LOG_DENSITY)
         return finite
+
+    def _marginal(self, rows: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Estimate the log-density of the known cells of rows with unknown ones, and its standard error."""
+        log_density, error = np.zeros(len(rows)), np.zeros(len(rows))
+        some = ~np.isnan(rows).all(1)  # a row without known cells has density one
+        if some.any():
+            incomplete = self._incomplete(rows[some])
+            log_density[some], error[some] = log_marginal(lambda y: finite_log_density(self._density, y), incomplete)
+        return np.maximum(log_density, LEAST_LOG_DENSITY), error
+
+    def _incomplete(self, rows: NDArray[Any]) -> Incomplete:
+        """Return rows with unknown cells together with what these are drawn from."""
+        cells = None if self._cell_map is None else self._cell_map.cells(rows)
+        return Incomplete(rows, cells, self._proposal_of_cells())
+
+    def _proposal_of_cells(self) -> Proposal:
+        """Return the proposal of unknown cells; a density of complete rows gets one from its own draws."""
+        if "_proposal" not in self.__dict__:
+            drawn = draw_rows(self._density, N_DRAWN, new_generator(0), "")
+            self._proposal = Proposal.fit(drawn.astype(np.float64), np.ones(N_DRAWN), np.random.RandomState(0))
+        return self._proposal
 
     def _at_points(self, rows: NDArray[Any], cells: Cells, context: NDArray[Any] | None) -> NDArray[np.float64]:
         """Compute the log-density of rows without values that have a probability."""

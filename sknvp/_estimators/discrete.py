@@ -38,8 +38,9 @@ class DiscreteColumns(DensityOfCells):
             self._columns = self._columns_of_all or self._describe(rows if library is None else X)
         if all(column.categories is None for column in self._columns):
             return rows if library is None else super()._check_rows(X, reset=reset, n_least=n_least)
-        numbers = encoded(rows if library is None else X, self._columns)
-        checked: NDArray[Any] = check_array(numbers, estimator=self, input_name="X")
+        numbers = encoded(rows if library is None else X, self._columns, self._takes_missing)
+        finite = "allow-nan" if self._takes_missing else True
+        checked: NDArray[Any] = check_array(numbers, estimator=self, input_name="X", ensure_all_finite=finite)
         return checked
 
     def _check_shape(self, X: Any, reset: bool, n_least: int) -> None:
@@ -62,7 +63,7 @@ class DiscreteColumns(DensityOfCells):
         rows = _safe_indexing(table, counted)
         self._columns = self._describe(rows, weights[counted] * (n_rows / weights.sum()))
         numbers: NDArray[Any] = checked.copy()
-        numbers[counted] = encoded(rows, self._columns)
+        numbers[counted] = encoded(rows, self._columns, self._takes_missing)
         return numbers
 
     def _describe(self, X: Any, counts: NDArray[np.float64] | None = None) -> tuple[Column, ...]:

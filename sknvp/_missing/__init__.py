@@ -1,0 +1,1 @@
+"""Cells that are unknown: proposals for them, given the known ones."""

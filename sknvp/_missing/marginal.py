@@ -1,0 +1,118 @@
+"""Densities of the known cells of rows: integrals over the unknown ones by importance sampling."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .._columns.cells import Cells, shifts, uniform_points
+from .proposal import Proposal
+
+Array = NDArray[Any]
+
+N_DRAWS = 32  # for each row at first, ...
+MAX_DRAWS = 256  # ... and at most, in steps that double them
+PRECISE = 0.05  # a smaller standard error of the logarithm, in nats, needs no more draws
+MAX_NUMBERS = 2**22  # in the largest array at once
+
+
+class Completed(NamedTuple):
+    """Rows whose unknown cells have been drawn several times each."""
+
+    points: Array  # shape (n_rows, n_draws, n_features): what the flow sees
+    log_weights: Array  # shape (n_rows, n_draws): what makes the density of a point an estimate of the known cells'
+
+
+class Incomplete(NamedTuple):
+    """Rows with unknown cells."""
+
+    rows: Array  # shape (n_rows, n_features): the numbers, NaN where they are unknown
+    cells: Cells | None  # of the mapped columns, if there are any
+    proposal: Proposal  # of what the flow sees
+
+    def of(self, some: Array) -> "Incomplete":
+        """Return some of the rows."""
+        return self._replace(rows=self.rows[some], cells=None if self.cells is None else self.cells.of(some))
+
+    def batches(self, n_draws: int) -> list[Array]:
+        """Return the numbers of rows that are to be drawn for at once."""
+        n_columns = self.rows.shape[1]
+        each = len(self.proposal.log_weights) * 2 * n_columns * max(n_columns, n_draws)
+        return np.array_split(np.arange(len(self.rows)), -(-len(self.rows) * each // MAX_NUMBERS))
+
+    def completed(self, uniform: Array) -> Completed:
+        """Draw the unknown cells, and points of the cells of known values.
+
+        Parameters
+        ----------
+        uniform : ndarray of shape (n_rows, n_draws, n_mapped + n_features + 1)
+            Numbers between 0 and 1.
+        """
+        n_mapped = 0 if self.cells is None else len(self.cells.mapped)
+        y = np.repeat(self.rows[:, None].astype(np.float64), uniform.shape[1], axis=1)
+        log_measure = np.zeros(y.shape[:2])
+        if self.cells is not None:
+            for i in range(uniform.shape[1]):
+                y[:, i] = self.cells.points(self.rows, uniform[:, i, :n_mapped])
+                log_measure[:, i] = self.cells.log_measure_at(y[:, i])
+        known = torch.tensor(~np.isnan(self.rows))
+        drawn, log_density = self.proposal.draw(torch.tensor(y), known, torch.tensor(uniform[..., n_mapped:]))
+        return Completed(drawn.numpy(), log_measure - log_density.numpy())
+
+    def quasi_random(self, start: int, end: int) -> Array:
+        """Return quasi-random numbers that the known cells of each row decide, for these of its draws."""
+        n_mapped = 0 if self.cells is None else len(self.cells.mapped)
+        n_numbers = n_mapped + self.rows.shape[1] + 1
+        z = np.nan_to_num((self.rows - self.proposal.loc) / self.proposal.scale, posinf=0.0, neginf=0.0)
+        factors = np.random.default_rng(1).uniform(1e3, 1e4, (self.rows.shape[1], n_numbers))
+        shift = np.abs(np.modf(z @ factors)[0])
+        if self.cells is not None:
+            shift = (shift + np.pad(shifts(self.cells), ((0, 0), (0, n_numbers - n_mapped)))) % 1
+        uniform: Array = (uniform_points(MAX_DRAWS, n_numbers)[None, start:end] + shift[:, None]) % 1
+        return uniform
+
+
+def log_marginal(log_density: Callable[[Array], Array], incomplete: Incomplete) -> tuple[Array, Array]:
+    """Estimate the log-density of the known cells of rows.
+
+    Each row has draws of its own, more of them where their weights differ much. So the estimate of a row depends on no
+    other row, and is the same at every call.
+
+    Parameters
+    ----------
+    log_density : callable
+        It takes points of shape (n, n_features) and returns their log-densities.
+    incomplete : Incomplete
+
+    Returns
+    -------
+    log_marginal, std_err : ndarray of shape (n_rows,)
+        The logarithms of the means of the weights, and their estimated standard errors, in nats.
+    """
+    n_rows = len(incomplete.rows)
+    log_weights = np.full((n_rows, MAX_DRAWS), -np.inf)
+    rows, start, end = np.arange(n_rows), 0, N_DRAWS
+    result, error = np.empty(n_rows), np.empty(n_rows)
+    while len(rows):
+        for batch in incomplete.of(rows).batches(end - start):
+            some = incomplete.of(rows[batch])
+            points, weights = some.completed(some.quasi_random(start, end))
+            density = log_density(points.reshape(-1, points.shape[-1])).reshape(weights.shape)
+            log_weights[rows[batch], start:end] = density + weights
+        result[rows], error[rows] = _log_mean(log_weights[rows, :end])
+        rows, start, end = rows[error[rows] > PRECISE], end, 2 * end
+        if start == MAX_DRAWS:
+            break
+    return result, error
+
+
+def _log_mean(log_weights: Array) -> tuple[Array, Array]:
+    """Return the logarithm of the mean of the weights of each row, and its standard error."""
+    largest = log_weights.max(1, keepdims=True)
+    weights = np.exp(log_weights - np.where(np.isfinite(largest), largest, 0.0))
+    mean = weights.mean(1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        error = np.nan_to_num(weights.std(1) / mean / np.sqrt(weights.shape[1]))
+        return np.log(mean) + largest[:, 0], error
