@@ -17,6 +17,7 @@ from sknvp import (
     RealNVPDensity,
     RealNVPImageDensity,
     RealNVPOutlierDetector,
+    RealNVPTransformer,
     VariationalRealNVP,
 )
 
@@ -43,7 +44,8 @@ def variational(log_density):
 
 
 CASES = {
-    "`fit` with a NaN": lambda: density().fit(np.r_[[[np.nan, 0]], X]),
+    "a column of missing cells": lambda: density().fit(X * [1, np.nan]),
+    "missing cells for other estimators": lambda: RealNVPTransformer().fit(np.r_[[[np.nan, 0]], X]),
     "`fit` with infinity": lambda: density().fit(np.r_[[[np.inf, 0]], X]),
     "one row": lambda: density().fit(X[:1]),
     "no columns": lambda: density().fit(X[:, :0]),
@@ -58,7 +60,6 @@ CASES = {
     "one group alone": lambda: density().fit(X, groups=np.zeros(60)),
     "`groups` of two dimensions": lambda: density().fit(X, groups=np.zeros((60, 1))),
     "a category that was not there in `fit`": lambda: density().fit(FRAME).score_samples(FRAME.assign(sex="x")),
-    "a missing category": lambda: density().fit(FRAME.assign(sex=None)),
     "a column of names, all different": lambda: density().fit(FRAME.assign(sex=list(map(str, range(60))))),
     "a column of strings and numbers": lambda: density().fit(FRAME.assign(sex=["f", 1] * 30)),
     "`discrete_features` of another length": lambda: density(discrete_features=[True]).fit(X),
@@ -83,7 +84,6 @@ CASES = {
     "two columns of `y` after one": lambda: conditional().score_samples(X, X),
     "`predict_quantile(X, 1)`": lambda: conditional().predict_quantile(X, 1),
     "missing target": lambda: conditional(Y=np.r_[np.nan, Y[1:]]),
-    "`DensityClassifier` with a NaN": lambda: DensityClassifier(density()).fit(np.r_[[[np.nan, 0]], X[1:]], Y > 9),
     "weights for densities that take none": lambda: (
         DensityClassifier(GaussianMixture()).fit(X, Y > 0, sample_weight=np.ones(60))
     ),

@@ -216,8 +216,6 @@ TABLE = survey(60)
     ("table", "message"),
     [
         (TABLE.assign(sex="x"), "Column sex of X must hold categories that were there in fit, 'f', 'm', got 'x'"),
-        (TABLE.assign(income=np.nan), "Input X contains NaN: column income has 60 missing values"),
-        (TABLE.assign(sex=None), "Input X contains NaN: column sex has 60 missing values"),
         (TABLE.drop(columns="age"), "feature names should match"),
         (TABLE[TABLE.columns[::-1]], "Feature names must be in the same order"),
     ],

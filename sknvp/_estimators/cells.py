@@ -5,20 +5,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import NotFittedError
+from sklearn.utils import check_random_state
 
 from .._columns.cells import N_POINTS, CellMap, Cells, shifts, uniform_points
 from .._columns.kinds import Column
 from .._columns.lattice import LatticeMargin
 from .._columns.mixed import MixedMargin
-from .._missing.marginal import Incomplete, log_marginal
+from .._missing.marginal import Incomplete, log_marginal, resampled
 from .._missing.proposal import Proposal
 from ..flows.builders.specification import TabularSpecification
 from .base import FlowEstimator
-from .evaluation import LEAST_LOG_DENSITY, draw_rows, finite_log_density, new_generator
-from .rows import Rows, repeated
+from .evaluation import LEAST_LOG_DENSITY, RandomState, draw_rows, finite_log_density, new_generator
+from .rows import Draws, Rows, repeated
 from .specify import checked_bounds
 
 N_DRAWN = 4_000  # that the proposal of unknown cells is fitted to
+N_COMPLETED = 8  # draws of the unknown cells of each row in training, ...
+MAX_COMPLETED = 400_000  # ... but no more than this for all rows
 MAX_REPEATED = 10_000  # rows of weights that stand for more are not repeated to more rows than this, ...
 MAX_REPEATS = 100  # ... or each this many times
 
@@ -52,13 +55,30 @@ class DensityOfCells(FlowEstimator):
         """Put points of their cells in the place of values, where columns ask for it, in each of ``n_rows`` rows."""
         self._check_bounds(rows.x)
         if not continues:
+            self.__dict__.pop("_proposal", None)
             cell_map = CellMap.of(rows.x, rows.weights, n_rows, self._columns)
             self._cell_map = cell_map if cell_map.margins else None
-        if self._cell_map is None:
-            return rows
-        if self._cell_map.has_intervals:
+        if self._cell_map is not None and self._cell_map.has_intervals:
             rows = repeated(rows, min(n_rows, max(MAX_REPEATED, MAX_REPEATS * len(rows.x))))
-        return rows._replace(x=self._points(rows.x).astype(rows.x.dtype), cells=self._cell_map.cells(rows.x))
+        numbers = rows.x
+        if self._cell_map is not None:
+            rows = rows._replace(x=self._points(numbers).astype(numbers.dtype), cells=self._cell_map.cells(numbers))
+        return self._completed(rows, numbers, continues) if np.isnan(numbers).any() else rows
+
+    def _completed(self, rows: Rows, numbers: NDArray[Any], continues: bool) -> Rows:
+        """Draw the unknown cells of rows, whose numbers are NaN there."""
+        unknown = np.isnan(numbers)
+        incomplete = np.flatnonzero(unknown.any(1))
+        if not continues:
+            y = np.where(unknown, np.nan, rows.x.astype(np.float64))
+            self._proposal = Proposal.fit(y, rows.weights, np.random.RandomState(0))
+        n_draws = int(np.clip(MAX_COMPLETED // len(incomplete), 1, N_COMPLETED))
+        cells, rng = self._incomplete(numbers[incomplete]), np.random.default_rng(0)
+        parts = [cells.of(batch).drawn(n_draws, rng) for batch in cells.batches(n_draws)]
+        points, log_weights = (np.concatenate(part) for part in zip(*parts, strict=True))
+        x = rows.x.copy()
+        x[incomplete] = points[:, 0]
+        return rows._replace(x=x, draws=Draws(incomplete, points, log_weights))
 
     def _points(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Return points of the cells of rows, drawn by a generator that starts anew at every call."""
@@ -106,6 +126,27 @@ class DensityOfCells(FlowEstimator):
             incomplete = self._incomplete(rows[some])
             log_density[some], error[some] = log_marginal(lambda y: finite_log_density(self._density, y), incomplete)
         return np.maximum(log_density, LEAST_LOG_DENSITY), error
+
+    def _imputed(self, rows: NDArray[Any], n_samples: int, random_state: RandomState) -> NDArray[Any]:
+        """Draw whole rows given the known cells of each, shape (n_rows, n_samples, n_features)."""
+        rng = check_random_state(random_state)
+        seed = int(rng.randint(2**31 - 1))
+        imputed = np.repeat(rows[:, None], n_samples, axis=1)
+        unknown = np.isnan(rows)
+        empty, incomplete = np.flatnonzero(unknown.all(1)), np.flatnonzero(unknown.any(1) & ~unknown.all(1))
+        if len(empty):
+            y = self._draw(len(empty) * n_samples, rng).astype(np.float64)
+            imputed[empty] = self._numbers_at(y).reshape(len(empty), n_samples, -1)
+        if len(incomplete):
+            cells = self._incomplete(rows[incomplete])
+            points = resampled(lambda y: finite_log_density(self._density, y), cells, n_samples, seed)
+            drawn = self._numbers_at(points.reshape(-1, rows.shape[1])).reshape(points.shape)
+            imputed[incomplete] = np.where(unknown[incomplete, None], drawn, imputed[incomplete])
+        return imputed
+
+    def _numbers_at(self, y: NDArray[Any]) -> NDArray[Any]:
+        """Return the rows of numbers in whose cells points lie."""
+        return y if self._cell_map is None else self._cell_map.values(y)
 
     def _incomplete(self, rows: NDArray[Any]) -> Incomplete:
         """Return rows with unknown cells together with what these are drawn from."""

@@ -187,7 +187,7 @@ class ConditionalDensityMethods(RegressorMixin, DensityOfCells):  # type: ignore
         check_is_fitted(self)
         rule.check("n_samples", n_samples, rule.integer(1))
         context = np.repeat(self._context(X), n_samples, axis=0)
-        numbers = self._numbers(self._draw(len(context), random_state, context))
+        numbers = self._numbers_at(self._draw(len(context), random_state, context))
         return self._as_in_fit(numbers.reshape(-1, n_samples, self.n_outputs_))
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
@@ -278,7 +278,7 @@ class ConditionalDensityMethods(RegressorMixin, DensityOfCells):  # type: ignore
             y = evaluate(quantiles, density.chunk_size, density.reference, context)
         else:  # the target is constant
             y = np.full((len(context), shares.size), self._specification.scaling.loc)
-        numbers = self._numbers(y.reshape(-1, 1)).reshape(y.shape)
+        numbers = self._numbers_at(y.reshape(-1, 1)).reshape(y.shape)
         each = np.stack([self._as_in_fit(column[:, None]).reshape(-1) for column in numbers.T], 1)
         return each if shares.ndim else each[:, 0]
 
@@ -301,13 +301,9 @@ class ConditionalDensityMethods(RegressorMixin, DensityOfCells):  # type: ignore
         shares: NDArray[np.float64] = np.diff(value, axis=1, prepend=0, append=1)
         return shares
 
-    def _numbers(self, y: NDArray[Any]) -> NDArray[Any]:
-        """Return the targets in whose cells points lie, as numbers."""
-        return y if self._cell_map is None else self._cell_map.values(y)
-
     def _with_indicators(self, y: NDArray[Any]) -> NDArray[Any]:
         """Return the targets in whose cells points lie, with indicators in the place of categories."""
-        numbers = self._numbers(y.reshape(-1, self.n_outputs_))
+        numbers = self._numbers_at(y.reshape(-1, self.n_outputs_))
         return with_indicators(numbers, self._columns).reshape(*y.shape[:-1], -1)
 
     def _nearest(self, y: NDArray[Any]) -> NDArray[Any]:

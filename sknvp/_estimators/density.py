@@ -154,7 +154,7 @@ class FlowDensity(DiscreteColumns, DensityMethods, FlowFitter):
             continues = self.warm_start and self._is_fitted
             device = self._check_parameters()
             checked = self._check_rows(X, reset=not continues, n_least=2)
-            weights = check_weights(sample_weight, checked)
+            weights = self._without_empty(checked, check_weights(sample_weight, checked))
             n_rows = count_rows(sample_weight, checked)
             if not continues:
                 checked = self._described_anew(X, checked, weights, n_rows)
@@ -206,6 +206,7 @@ class FlowDensity(DiscreteColumns, DensityMethods, FlowFitter):
             device = self._check_parameters()
             checked = self._check_rows(X, reset=not self._is_fitted, n_least=n_least)
             weights = check_weights(sample_weight, checked, n_least=n_least)
+            weights = self._without_empty(checked, weights, n_least)
             n_rows = count_rows(sample_weight, checked)
             if not self._is_fitted:
                 checked = self._described_anew(X, checked, weights, n_rows)

@@ -8,6 +8,7 @@ from sklearn.utils import _safe_indexing, check_array
 from sklearn.utils.validation import validate_data
 
 from .._columns.kinds import Column, columns_of, discrete_mask, encoded, frame, library_of
+from .._warn import warn_caller
 from .cells import DensityOfCells
 from .specify import checked_bounds
 
@@ -49,6 +50,27 @@ class DiscreteColumns(DensityOfCells):
         if X.shape[0] < n_least or not X.shape[1]:
             check_array(np.zeros(X.shape), ensure_min_samples=n_least, estimator=self)
 
+    def _without_empty(
+        self, checked: NDArray[Any], weights: NDArray[np.float64], n_least: int = 2
+    ) -> NDArray[np.float64]:
+        """Give the weight zero to rows without any known cell, and warn of them; every column must have some."""
+        unknown = np.isnan(checked[weights > 0]).all(0)
+        if unknown.any():
+            raise ValueError(
+                "X must have a known value in every column, got missing ones alone in column "
+                f"{np.flatnonzero(unknown)[0]}. Leave the column out."
+            )
+        empty = np.isnan(checked).all(1) & (weights > 0)
+        if not empty.any():
+            return weights
+        if (weights > 0).sum() - empty.sum() < n_least:
+            raise ValueError(
+                f"X must have at least {n_least} row{'s' * (n_least > 1)} with a known cell, got "
+                f"{(weights > 0).sum() - empty.sum()}."
+            )
+        warn_caller(f"{empty.sum()} of {len(checked)} rows have no known cell, and are left out.")
+        return np.where(empty, 0.0, weights)
+
     def _described_anew(
         self, X: ArrayLike, checked: NDArray[Any], weights: NDArray[np.float64], n_rows: float
     ) -> NDArray[Any]:
@@ -73,10 +95,14 @@ class DiscreteColumns(DensityOfCells):
 
     def _presented(self, y: NDArray[Any]) -> Any:
         """Return drawn points as rows of the kind that was fitted."""
-        numbers = y if self._cell_map is None else self._cell_map.values(y)
+        return self._as_fitted(self._numbers_at(y))
+
+    def _as_fitted(self, numbers: NDArray[Any]) -> Any:
+        """Return rows of numbers as rows of the kind that was fitted."""
+        dtype = numbers.dtype
         if self._library is not None:
             return frame(self._library, numbers, self._columns)
         for j, column in enumerate(self._columns):
             if column.categories is not None:
                 numbers[:, j] = column.values(numbers[:, j])
-        return numbers.astype(y.dtype, copy=False)
+        return numbers.astype(dtype, copy=False)

@@ -143,7 +143,8 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
         """Merge equal rows, and find which ones are to be held out together."""
         labels = check_groups(groups, weights, n_least=2 if self.early_stopping else 1)
         rows = self._merge(table, weights, n_given, labels)
-        if labels is None and self.early_stopping and self._finds_dependence and not self.batch_norm:
+        complete = not np.isnan(table).any()
+        if labels is None and self.early_stopping and self._finds_dependence and complete and not self.batch_norm:
             rows = hold_out_together(rows, table[weights > 0])
         return rows
 

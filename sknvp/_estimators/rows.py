@@ -17,6 +17,22 @@ MAX_COUNT = 1e12  # weights count like so many rows at most
 LOCATION_BITS = 40  # a location is rounded to this many binary digits of the scale
 
 
+class Draws(NamedTuple):
+    """Draws of the unknown cells of rows."""
+
+    rows: NDArray[np.intp]  # shape (n_incomplete,): the numbers of the rows with unknown cells
+    points: NDArray[Any]  # shape (n_incomplete, n_draws, n_features): the rows, completed
+    log_weights: NDArray[np.float64]  # shape (n_incomplete, n_draws): minus the log-density of the drawn cells
+
+    def of_all(self, x: NDArray[Any], n_draws: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return some draws of all rows ``x``, shapes (n_draws, n_rows, n_features) and (n_draws, n_rows)."""
+        points = np.repeat(x[None].astype(np.float64), n_draws, axis=0)
+        log_weights = np.zeros(points.shape[:2])
+        points[:, self.rows] = self.points[:, :n_draws].swapaxes(0, 1)
+        log_weights[:, self.rows] = self.log_weights[:, :n_draws].T
+        return points, log_weights
+
+
 class Rows(NamedTuple):
     """The rows that a flow learns from, all of positive weight."""
 
@@ -25,6 +41,7 @@ class Rows(NamedTuple):
     given: NDArray[Any]  # shape (n_rows, n_given): the columns that the density is conditioned on, if there are any
     groups: NDArray[np.intp]  # shape (n_rows,): the numbers of the groups; the rows of a group are held out together
     cells: Cells | None = None  # of the discrete columns of x, which holds points of these cells; None without any
+    draws: Draws | None = None  # of the unknown cells, the first of which stands in x; None if all cells are known
 
     @classmethod
     def merged(

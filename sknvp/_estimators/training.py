@@ -14,9 +14,10 @@ from ..flows import Flow
 from ..flows.builders.specification import ImageSpecification, Scaling, Specification, TabularSpecification
 from ..flows.builders.tabular import point_masses, without_standardization
 from ..flows.train import EVALUATION_STEPS, History, advance, train
+from ..flows.train.completions import Completions
 from ..flows.train.objectives import Dequantized, DequantizedColumns, NegativeLogLikelihood, heavy_tail
 from .evaluation import to_tensor
-from .rows import Rows, location_and_scale, validation_rows
+from .rows import Draws, Rows, location_and_scale, validation_rows
 from .state import learned_tensors
 
 MAX_STEPS = 3000  # the largest number of gradient steps where max_iter is "auto"
@@ -173,7 +174,23 @@ def maximum_likelihood(
     else:
         objective = _dequantized(arguments, settings, rows, specification.scaling)
     objective.context = None if given is None else to_tensor(given, part.reference)
+    if rows.draws is not None:
+        objective.completions = _completions(rows.draws, specification, standardize, part, len(rows.x))
     return objective
+
+
+def _completions(
+    draws: Draws, specification: TabularSpecification, standardize: bool, part: Flow, n_rows: int
+) -> Completions:
+    """Standardise the draws of unknown cells as the rows are standardised."""
+    scaling, device = specification.scaling, part.reference.device
+    points = (draws.points - scaling.loc) / scaling.scale
+    if standardize:
+        points = np.clip(points, -MAX_STANDARDIZED, MAX_STANDARDIZED)
+    place = np.full(n_rows, -1)
+    place[draws.rows] = np.arange(len(draws.rows))
+    numbers, log_weights = to_tensor(points, part.reference), to_tensor(draws.log_weights, part.reference)
+    return Completions(torch.tensor(place, device=device), numbers, log_weights, part.n_members)
 
 
 def _dequantized(

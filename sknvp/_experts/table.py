@@ -1,5 +1,6 @@
 """The rows that experts learn from, and what they score on the rows that were held out."""
 
+import math
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -12,6 +13,7 @@ from ..flows import Flow
 from ..flows.builders.specification import Scaling
 from ..flows.ensemble import zero_if_not_finite
 
+N_DRAWS = 4  # of unknown cells, over which densities are averaged
 MAX_ROWS = 10_000  # the largest number of rows that experts are fitted to
 MAX_STANDARDIZED = 1e4  # standard deviations; a number farther away is moved there
 RIDGE = 1e-6  # added to variances, so that they stay positive
@@ -25,6 +27,7 @@ class Table(NamedTuple):
     weights: Tensor  # shape (n_rows,)
     validation: Tensor  # shape (n_members, n_rows), True for the rows that a member does not train on
     context: Tensor | None = None  # shape (n_rows, n_context), standardised
+    draws: tuple[Tensor, Tensor] | None = None  # of unknown cells: rows and log-weights, with an axis of draws in front
 
     @classmethod
     def of(
@@ -37,12 +40,16 @@ class Table(NamedTuple):
     ) -> Self:
         """Take at most `MAX_ROWS` rows, drawn by their weights."""
         x, weights = rows.x, rows.weights
+        draws = None if rows.draws is None else rows.draws.of_all(x, N_DRAWS)
         if len(x) > MAX_ROWS:
             drawn = systematic_resampling(weights, MAX_ROWS, rng)
             x, weights, validation = x[drawn], np.ones(MAX_ROWS), validation[:, drawn]
             context = None if context is None else context[drawn]
+            draws = None if draws is None else (draws[0][:, drawn], draws[1][:, drawn])
         given = None if context is None else torch.tensor(context.astype(np.float64))
-        return cls(scaling, torch.tensor(x.astype(np.float64)), torch.tensor(weights), torch.tensor(validation), given)
+        columns = torch.tensor(x.astype(np.float64)), torch.tensor(weights), torch.tensor(validation)
+        tensors = None if draws is None else (torch.tensor(draws[0]), torch.tensor(draws[1]))
+        return cls(scaling, *columns, given, tensors)
 
     @property
     def z(self) -> Tensor:
@@ -64,13 +71,21 @@ class Table(NamedTuple):
         """Take at most so many of the rows that some member holds out, drawn at random; return their indices too."""
         rows = torch.tensor(rng.permutation(np.flatnonzero(self.validation.any(0)))[:n_rows])
         context = None if self.context is None else self.context[rows]
-        return type(self)(self.scaling, self.x[rows], self.weights[rows], self.validation[:, rows], context), rows
+        draws = None if self.draws is None else (self.draws[0][:, rows], self.draws[1][:, rows])
+        parts = self.x[rows], self.weights[rows], self.validation[:, rows]
+        return type(self)(self.scaling, *parts, context, draws), rows
 
     def cross_fitted_log_density(self, flow: Flow) -> Tensor:
         """Compute the log of the mean density of each row under the members that held it out, shape (n_rows,).
 
-        It is NaN for a row that no member held out.
+        It is NaN for a row that no member held out. Of a row with unknown cells it is that of the known ones.
         """
+        if self.draws is not None:
+            of_draws = [
+                self._replace(x=x, draws=None).cross_fitted_log_density(flow) + weights
+                for x, weights in zip(*self.draws, strict=True)
+            ]
+            return torch.logsumexp(torch.stack(of_draws), 0) - math.log(len(of_draws))
         validation = self.validation
         rows = torch.argsort(~validation, dim=1, stable=True)[:, : int(validation.sum(1).max())]
         inputs = tuple(part.to(flow.reference) for part in (self.x, self.context) if part is not None)

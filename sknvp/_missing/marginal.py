@@ -15,6 +15,7 @@ Array = NDArray[Any]
 N_DRAWS = 32  # for each row at first, ...
 MAX_DRAWS = 256  # ... and at most, in steps that double them
 PRECISE = 0.05  # a smaller standard error of the logarithm, in nats, needs no more draws
+DRAWS_PER_SAMPLE = 4  # that draws given known cells are chosen from
 MAX_NUMBERS = 2**22  # in the largest array at once
 
 
@@ -61,6 +62,11 @@ class Incomplete(NamedTuple):
         drawn, log_density = self.proposal.draw(torch.tensor(y), known, torch.tensor(uniform[..., n_mapped:]))
         return Completed(drawn.numpy(), log_measure - log_density.numpy())
 
+    def drawn(self, n_draws: int, rng: np.random.Generator) -> Completed:
+        """Draw the unknown cells at random."""
+        n_mapped = 0 if self.cells is None else len(self.cells.mapped)
+        return self.completed(rng.random((len(self.rows), n_draws, n_mapped + self.rows.shape[1] + 1)))
+
     def quasi_random(self, start: int, end: int) -> Array:
         """Return quasi-random numbers that the known cells of each row decide, for these of its draws."""
         n_mapped = 0 if self.cells is None else len(self.cells.mapped)
@@ -106,6 +112,39 @@ def log_marginal(log_density: Callable[[Array], Array], incomplete: Incomplete) 
         if start == MAX_DRAWS:
             break
     return result, error
+
+
+def resampled(log_density: Callable[[Array], Array], incomplete: Incomplete, n_samples: int, seed: int) -> Array:
+    """Draw the unknown cells of rows given the known ones, by sampling importance resampling.
+
+    Parameters
+    ----------
+    log_density : callable
+        It takes points of shape (n, n_features) and returns their log-densities.
+    incomplete : Incomplete
+    n_samples : int
+        The number of draws of each row.
+    seed : int
+
+    Returns
+    -------
+    points : ndarray of shape (n_rows, n_samples, n_features)
+
+    References
+    ----------
+    D. Rubin, "Using the SIR algorithm to simulate posterior distributions", Bayesian Statistics 3, 1988.
+    """
+    rng, n_draws = np.random.default_rng(seed), max(MAX_DRAWS, DRAWS_PER_SAMPLE * n_samples)
+    points = np.empty((len(incomplete.rows), n_samples, incomplete.rows.shape[1]))
+    for batch in incomplete.batches(n_draws):
+        drawn = incomplete.of(batch).drawn(n_draws, rng)
+        density = log_density(drawn.points.reshape(-1, points.shape[-1])).reshape(drawn.log_weights.shape)
+        log_weights = density + drawn.log_weights
+        weights = np.exp(log_weights - log_weights.max(1, keepdims=True)).cumsum(1)
+        uniform = rng.random((len(batch), n_samples)) * weights[:, -1:]
+        chosen = (weights[:, None] < uniform[..., None]).sum(-1)
+        points[batch] = drawn.points[np.arange(len(batch))[:, None], chosen]
+    return points
 
 
 def _log_mean(log_weights: Array) -> tuple[Array, Array]:

@@ -13,13 +13,15 @@ from ._tools import ensure_raises, ensure_same_density, fitted, fresh, table
 BAD_INPUT = (ValueError, TypeError)
 
 
-def _bad_rows() -> dict[str, Any]:
-    """Tables of two columns that are none."""
+def _bad_rows(estimator: Any) -> dict[str, Any]:
+    """Tables of two columns that are none; missing cells are none if the tags of the estimator say so."""
     X = table(6)
     missing, infinite = X.copy(), X.copy()
     missing[2, 1], infinite[3, 0] = np.nan, -np.inf
+    tags = getattr(estimator, "__sklearn_tags__", None)
+    takes_missing = tags is not None and tags().input_tags.allow_nan
     return {
-        "NaN": missing,
+        **({} if takes_missing else {"NaN": missing}),
         "an infinite number": infinite,
         "one dimension": X[:, 0],
         "three dimensions": X[:, None],
@@ -43,15 +45,18 @@ def check_not_fitted(estimator: Any) -> None:
 
 
 def check_bad_rows_in_fit(estimator: Any) -> None:
-    """``fit`` raises ValueError or TypeError for NaN, infinity, wrong shapes, complex, sparse, words, None."""
-    for what, X in _bad_rows().items():
+    """``fit`` raises ValueError or TypeError for infinity, wrong shapes, complex, sparse, words, None.
+
+    So it does for NaN, unless ``allow_nan`` of the estimator's tags says that cells may be missing.
+    """
+    for what, X in _bad_rows(estimator).items():
         ensure_raises(partial(fresh(estimator).fit, X), f"fit to {what}", BAD_INPUT)
 
 
 def check_bad_rows_in_scoring(estimator: Any) -> None:
     """``score_samples`` and ``score`` raise ValueError or TypeError for the same."""
     density = fitted(estimator, table())
-    for what, X in _bad_rows().items():
+    for what, X in _bad_rows(estimator).items():
         for method in (density.score_samples, density.score):
             ensure_raises(partial(method, X), f"{method.__name__} of {what}", BAD_INPUT)
 
@@ -70,7 +75,7 @@ def check_failed_fit_keeps_the_last(estimator: Any) -> None:
     for what, X in {
         "a wider table of NaN": wider * np.nan,
         "a wider table of no rows": wider[:0],
-        **_bad_rows(),
+        **_bad_rows(estimator),
     }.items():
         ensure_raises(partial(density.fit, X), what, BAD_INPUT)
         ensure_same_density(density, before, f"after a fit that failed by {what}")

@@ -10,6 +10,7 @@ from torch import Tensor
 from ..bases import StudentT
 from ..flow import Flow
 from ..layers import Standardize
+from .completions import Completions
 
 LARGEST = 1 - 2.0**-53  # the largest number below one in float64
 N_VALID = 1000  # A member is validated on this many rows at most.
@@ -49,6 +50,8 @@ class NegativeLogLikelihood:
     ----------
     context : Tensor of shape (n_rows, n_context) or None
         The context of each row, which may be set after construction; None at first.
+    completions : Completions or None
+        Draws of the cells of rows that are unknown, which may be set after construction; None at first.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class NegativeLogLikelihood:
         self.x = x
         self.tail = tail
         self.context: Tensor | None = None
+        self.completions: Completions | None = None
         self.train_rows, self.train_weights = padded_member_rows(~validation, weights, len(weights), generator)
         self.validation_rows, self.validation_weights = padded_member_rows(validation, weights, N_VALID, generator)
         self.batch_size = batch_size
@@ -91,7 +95,11 @@ class NegativeLogLikelihood:
 
     def loss(self, rows: Tensor, weights: Tensor) -> Tensor:
         """Return the loss of each member on its own rows, shape (n_members,)."""
-        log_prob = self.flow.log_prob(self._inputs(rows, training=False), self._of_rows(self.context, rows))
+        x, context = self._inputs(rows, training=False), self._of_rows(self.context, rows)
+        if self.completions is None:
+            log_prob = self.flow.log_prob(x, context)
+        else:
+            log_prob = self.completions.log_prob(self.flow, x, rows, context)
         if self.tail is not None:
             log_prob = torch.logaddexp(log_prob, self.tail[rows])
         return -(weights * (log_prob + self.log_det)).mean(-1)
@@ -99,13 +107,17 @@ class NegativeLogLikelihood:
     def loss_and_gradients(self, out: Sequence[Tensor], rows: Tensor, weights: Tensor) -> Tensor:
         """Return the loss in training mode, and write its gradients to ``out``, one tensor for each parameter."""
         context, tail = self._of_rows(self.context, rows), self._of_rows(self.tail, rows)
-        weights = weights / -rows.shape[1]
-        log_prob = self.flow.log_prob_and_gradients(out, self._inputs(rows, training=True), weights, context, tail)
+        weights, x = weights / -rows.shape[1], self._inputs(rows, training=True)
+        if self.completions is not None:
+            x = self.completions.drawn(x, rows, self.generator)
+        log_prob = self.flow.log_prob_and_gradients(out, x, weights, context, tail)
         return log_prob + self.log_det * weights.sum(-1)
 
     @torch.no_grad()
     def validate(self) -> Tensor | None:
         """Return the loss of each member on its validation rows, shape (n_members,); None if there are no such rows."""
+        if self.completions is not None:
+            self.completions.weigh(self.flow, self.generator)
         n_rows = self.validation_rows.shape[1]
         if not n_rows:
             return None
