@@ -57,7 +57,6 @@ BAD_PARAMETERS = [
 ]
 
 BAD_ROWS = {
-    "a missing column": ([[1.0, np.nan], [0.0, np.nan]], "Column 1 of X must have a known value"),
     "infinite": ([[1.0, np.inf], [0.0, 1.0]], "infinity"),
     "sparse": (sp.csr_matrix(np.eye(3)), "dense data is required"),
     "complex": (np.eye(3) * 1j, "Complex data not supported"),
