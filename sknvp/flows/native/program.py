@@ -1,0 +1,274 @@
+"""Programs: chains of couplings, LU layers and permutations, as the native library reads them.
+
+The structures have the fields of those of the same names in ``source``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterable, Sequence
+from ctypes import c_double, c_int32, c_int64, c_void_p
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from ..layers.coupling import AffineCoupling, Coupling, SplineCoupling
+from ..layers.linear import LULinear, Permute
+from ..networks.perceptron import Conditioner
+from .library import library
+
+KINDS: dict[type, int] = {Permute: 0, LULinear: 1, AffineCoupling: 2, SplineCoupling: 3}
+ACTIVATIONS = {"relu": 0, "silu": 1, "tanh": 2}
+MAX_DENSE = 9  # layers of a network
+N_BINS = 8  # of a spline
+
+
+class Layer(ctypes.Structure):
+    """A transform."""
+
+    _fields_ = (
+        *((name, c_int32) for name in ("kind", "n_parts", "n_first", "flip", "activation", "n_dense")),
+        *(("sizes", c_int32 * (MAX_DENSE + 1)), ("bound", c_double), ("order", c_void_p)),
+    )
+
+
+class Layers(ctypes.Structure):
+    """A chain of transforms."""
+
+    _fields_ = (
+        *((name, c_int32) for name in ("n_layers", "n_parts", "n_features", "n_context")),
+        ("layers", ctypes.POINTER(Layer)),
+    )
+
+
+class Columns(ctypes.Structure):
+    """A tensor of shape (n_members, n_columns, n_rows)."""
+
+    _fields_ = (("start", c_void_p), *((f"{name}_step", c_int64) for name in ("member", "column", "row")))
+
+    @classmethod
+    def of(cls, x: Tensor | None) -> Columns:
+        return cls() if x is None else cls(x.data_ptr(), *x.stride())
+
+
+class Parts(ctypes.Structure):
+    """Tensors whose first axis is that of the members; the numbers of a member lie together."""
+
+    _fields_ = (("starts", ctypes.POINTER(c_void_p)), ("steps", ctypes.POINTER(c_int64)))
+
+
+class Call(ctypes.Structure):
+    """The arguments of a call."""
+
+    _fields_ = (
+        *((name, c_int32) for name in ("is_double", "inverse", "first_member", "last_member")),
+        *(("n_rows", c_int64), ("x", Columns), ("context", Columns)),
+        *((name, c_void_p) for name in ("image", "log_det", "grad_context")),
+        *(("parts", Parts), ("grad_parts", Parts)),
+        *((name, c_void_p) for name in ("tape", "weights", "tail", "value")),
+    )
+
+
+class Tape(NamedTuple):
+    """The residuals of a program."""
+
+    program: Program
+    numbers: Tensor
+    has_context: bool
+
+
+class Addresses:
+    """Where the parameters of a chain, or their gradients, lie in memory."""
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        self.key = [tensor.data_ptr() for tensor in tensors]
+        self.usable = all(tensor[0].is_contiguous() for tensor in tensors)
+        steps = (tensor.stride(0) for tensor in tensors)
+        self.parts = Parts((c_void_p * len(tensors))(*self.key), (c_int64 * len(tensors))(*steps))
+
+    def renewed(self, tensors: Sequence[Tensor]) -> Addresses:
+        """Return the addresses of these tensors; most often they are the same again."""
+        return self if self.key == [tensor.data_ptr() for tensor in tensors] else Addresses(tensors)
+
+
+class Program:
+    """A chain in the form that the native library reads.
+
+    Parameters
+    ----------
+    native : CDLL
+        The native library.
+    transforms : iterable of Module
+        The transforms of the chain.
+    n_members, n_features, n_context : int
+        The shape of what they take.
+
+    Raises
+    ------
+    ValueError
+        If the library cannot run the chain.
+    """
+
+    def __init__(
+        self, native: ctypes.CDLL, transforms: Iterable[nn.Module], n_members: int, n_features: int, n_context: int
+    ) -> None:
+        self.native, self.n_members, transforms = native, n_members, list(transforms)
+        self.orders = [_order(transform) for transform in transforms if isinstance(transform, Permute)]
+        described = [_describe(transform, n_members, n_features, n_context) for transform in transforms]
+        if not any(layer.n_parts for layer in described):
+            raise ValueError("nothing to compute")
+        permutations = (layer for layer in described if layer.kind == KINDS[Permute])
+        for layer, order in zip(permutations, self.orders, strict=True):
+            layer.order = order.data_ptr()
+        self.layers = (Layer * len(described))(*described)
+        n_parts = sum(layer.n_parts for layer in described)
+        self.chain = Layers(len(described), n_parts, n_features, n_context, self.layers)
+        self.holders = [part for transform in transforms for part in transform.modules() if part._parameters]
+        self.addresses = self.grad_addresses = Addresses([])
+
+    def takes(self, x: Tensor, context: Tensor | None) -> bool:
+        """Return whether the library can evaluate the chain as it is, with these arguments."""
+        parts = self.parts
+        if any(part.dtype != x.dtype or part.device != x.device for part in parts):
+            return False
+        if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, context, *parts)):
+            return False
+        self.addresses = self.addresses.renewed(parts)
+        return self.addresses.usable
+
+    @property
+    def parts(self) -> list[Tensor]:
+        """The parameters, which may be others than before: training moves them to a buffer."""
+        return [part for holder in self.holders for part in holder._parameters.values() if part is not None]
+
+    def evaluate(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
+        """Return the image and its log-determinant."""
+        return self._evaluate(x, context, inverse, None)
+
+    def evaluate_with_tape(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor, Tape]:
+        """Return the image, its log-determinant, and what `vjp` needs."""
+        size = self.native.sknvp_tape_size(ctypes.byref(self.chain), c_int64(x.shape[-1]), x.dtype == torch.float64)
+        numbers = x.new_empty(self.n_members * size)
+        return *self._evaluate(x, context, False, numbers), Tape(self, numbers, context is not None)
+
+    def vjp(
+        self, tape: Tape, grad_image: Tensor, grad_log_det: Tensor, out: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor | None]:
+        """Compute the gradients of all inputs, as `Transform.vjp` does."""
+        n_members, _, n_rows = grad_image.shape
+        grad_log_det = grad_log_det.contiguous()
+        grad_x = grad_image.new_empty(grad_image.shape)
+        grad_context = grad_x.new_empty(n_members, self.chain.n_context, n_rows) if tape.has_context else None
+        call = self._call(grad_image, tape=tape.numbers, image=grad_x, log_det=grad_log_det, grad_context=grad_context)
+        self._with_gradients("sknvp_vjp", call, out)
+        return grad_x, grad_context
+
+    def log_prob_and_gradients(
+        self, out: Sequence[Tensor], x: Tensor, weights: Tensor, context: Tensor | None, tail: Tensor | None
+    ) -> Tensor:
+        """Compute the sum of weighted log-densities of each member under a standard normal base, and its gradients.
+
+        The arguments are those of `Flow.log_prob_and_gradients`, but columns come before rows in ``x`` and ``context``.
+        """
+        value = torch.empty(self.n_members, dtype=torch.float64)
+        both = {"weights": weights, "tail": tail}
+        of_rows = {name: t.to(torch.float64).contiguous() for name, t in both.items() if t is not None}
+        call = self._call(x, context, value=value, **of_rows)
+        self._with_gradients("sknvp_log_prob_and_gradients", call, out)
+        return value
+
+    def _evaluate(self, x: Tensor, context: Tensor | None, inverse: bool, tape: Tensor | None) -> tuple[Tensor, Tensor]:
+        image, log_det = x.new_empty(x.shape), x.new_empty(len(x), x.shape[-1])
+        call = self._call(x, context, image=image, log_det=log_det, tape=tape)
+        call.inverse = inverse
+        self.native.sknvp_evaluate(ctypes.byref(self.chain), ctypes.byref(call))
+        return image, log_det
+
+    def _with_gradients(self, function: str, call: Call, out: Sequence[Tensor]) -> None:
+        """Make a call that writes the gradients of the parameters to ``out``."""
+        self.grad_addresses = addresses = self.grad_addresses.renewed(out)
+        own = out if addresses.usable else [part.new_empty(part.shape) for part in out]
+        call.grad_parts = (addresses if addresses.usable else Addresses(own)).parts
+        self.native[function](ctypes.byref(self.chain), ctypes.byref(call))
+        if own is not out:
+            for part, numbers in zip(out, own, strict=True):
+                part.copy_(numbers)
+
+    def _call(self, x: Tensor, context: Tensor | None = None, **tensors: Tensor | None) -> Call:
+        """Return the arguments of a call; ``tensors`` hold what lies together in memory."""
+        pointers = {name: tensor.data_ptr() for name, tensor in tensors.items() if tensor is not None}
+        return Call(
+            is_double=x.dtype == torch.float64,
+            last_member=self.n_members,
+            n_rows=x.shape[-1],
+            x=Columns.of(x),
+            context=Columns.of(context),
+            parts=self.addresses.parts,
+            **pointers,
+        )
+
+
+def program_for(transforms: nn.ModuleList, x: Tensor, context: Tensor | None) -> Program | None:
+    """Return the program that evaluates the transforms of a chain at x, or None where PyTorch has to do it.
+
+    PyTorch does it where there is no library, on GPUs, in half precision, for other transforms than couplings, LU
+    layers and permutations, and where autograd records.
+    """
+    native = library()
+    plain = type(x) is Tensor and x.dtype in (torch.float32, torch.float64) and x.device.type == "cpu"
+    if native is None or not plain or not x.numel() or (context is not None and context.dtype != x.dtype):
+        return None
+    shape = len(x), x.shape[1], 0 if context is None else context.shape[1]
+    programs = _PROGRAMS.setdefault(transforms, {})
+    if shape not in programs:
+        try:
+            programs[shape] = Program(native, transforms, *shape)
+        except ValueError:
+            programs[shape] = None
+    program = programs[shape]
+    return program if program is not None and program.takes(x, context) else None
+
+
+_PROGRAMS: WeakKeyDictionary[nn.ModuleList, dict[tuple[int, int, int], Program | None]] = WeakKeyDictionary()
+
+
+def _order(permute: Permute) -> Tensor:
+    """Return the order of the columns of each member, shape (n_members, n_features)."""
+    rows = permute.rows.cpu().view(permute.n_members, permute.n_features)
+    return rows - torch.arange(permute.n_members).unsqueeze(1) * permute.n_features
+
+
+def _describe(transform: nn.Module, n_members: int, n_features: int, n_context: int) -> Layer:
+    """Describe a transform; raise a ValueError if the library does not know it."""
+    layer = Layer(kind=KINDS.get(type(transform), -1), n_parts=len(list(transform.parameters())))
+    if isinstance(transform, Permute):
+        known = (transform.n_members, transform.n_features) == (n_members, n_features)
+    elif isinstance(transform, LULinear):
+        known = transform.weight.shape == (n_members, n_features, n_features)
+        layer.bound = transform.MAX_LOG_SCALE
+    elif isinstance(transform, AffineCoupling | SplineCoupling):
+        known = _describe_coupling(layer, transform, n_members, n_features, n_context)
+    if layer.kind < 0 or not known:
+        raise ValueError(f"the native library does not know {transform}")
+    return layer
+
+
+def _describe_coupling(layer: Layer, coupling: Coupling, n_members: int, n_features: int, n_context: int) -> bool:
+    """Describe a coupling; return whether the library knows it."""
+    conditioner = coupling.conditioner
+    weights = [part for part in conditioner.parameters()][: layer.n_parts // 2]
+    sizes = [weights[0].shape[2], *(weight.shape[1] for weight in weights)]
+    n_b = coupling.n_first if coupling.flip else n_features - coupling.n_first
+    layer.n_first, layer.flip, layer.n_dense = coupling.n_first, coupling.flip, len(weights)
+    layer.activation = ACTIVATIONS[conditioner.activation]
+    layer.bound = coupling.BOX if isinstance(coupling, SplineCoupling) else coupling.MAX_LOG_SCALE
+    layer.sizes[: len(sizes)] = sizes
+    return (
+        type(conditioner) is Conditioner
+        and len(weights) <= MAX_DENSE
+        and len(weights[0]) == n_members
+        and (sizes[0], sizes[-1]) == (n_features - n_b + n_context, coupling.N_PARAMETERS * n_b)
+        and getattr(coupling, "N_BINS", N_BINS) == N_BINS
+    )
