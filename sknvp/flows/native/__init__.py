@@ -5,7 +5,7 @@ nor Python: `Chain` asks `program_for` for a `Program`, which hands over the add
 reference that tests hold it to, and does the work wherever there is no program.
 """
 
-from .library import library, status, torch_only
+from .loader import library, status, torch_only
 from .optimizer import adamw_step
 from .program import Program, Tape, program_for
 

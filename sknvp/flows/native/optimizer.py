@@ -7,7 +7,7 @@ from ctypes import c_double, c_int64, c_void_p
 import torch
 from torch import Tensor
 
-from .library import library
+from .loader import library
 
 
 class Step(ctypes.Structure):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ..layers.coupling import AffineCoupling, Coupling, SplineCoupling
 from ..layers.linear import LULinear, Permute
 from ..networks.perceptron import Conditioner
-from .library import library
+from .loader import library
 
 KINDS: dict[type, int] = {Permute: 0, LULinear: 1, AffineCoupling: 2, SplineCoupling: 3}
 ACTIVATIONS = {"relu": 0, "silu": 1, "tanh": 2}
@@ -258,17 +258,16 @@ def _describe(transform: nn.Module, n_members: int, n_features: int, n_context: 
 def _describe_coupling(layer: Layer, coupling: Coupling, n_members: int, n_features: int, n_context: int) -> bool:
     """Describe a coupling; return whether the library knows it."""
     conditioner = coupling.conditioner
-    weights = [part for part in conditioner.parameters()][: layer.n_parts // 2]
+    if type(conditioner) is not Conditioner or getattr(coupling, "N_BINS", N_BINS) != N_BINS:
+        return False
+    weights = list(conditioner.parameters())[: layer.n_parts // 2]
+    if len(weights) > MAX_DENSE:
+        return False
     sizes = [weights[0].shape[2], *(weight.shape[1] for weight in weights)]
     n_b = coupling.n_first if coupling.flip else n_features - coupling.n_first
     layer.n_first, layer.flip, layer.n_dense = coupling.n_first, coupling.flip, len(weights)
     layer.activation = ACTIVATIONS[conditioner.activation]
     layer.bound = coupling.BOX if isinstance(coupling, SplineCoupling) else coupling.MAX_LOG_SCALE
     layer.sizes[: len(sizes)] = sizes
-    return (
-        type(conditioner) is Conditioner
-        and len(weights) <= MAX_DENSE
-        and len(weights[0]) == n_members
-        and (sizes[0], sizes[-1]) == (n_features - n_b + n_context, coupling.N_PARAMETERS * n_b)
-        and getattr(coupling, "N_BINS", N_BINS) == N_BINS
-    )
+    fits = (sizes[0], sizes[-1]) == (n_features - n_b + n_context, coupling.N_PARAMETERS * n_b)
+    return fits and len(weights[0]) == n_members
