@@ -8,6 +8,8 @@ import os
 import platform
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
@@ -50,15 +52,14 @@ def compile_libraries() -> list[Path]:
     if compiler is None:
         raise OSError(f"none of the compilers {', '.join(COMPILERS)} is there")
     on_x86 = platform.machine().lower() in ("x86_64", "amd64")
-    paths = []
-    for name, flags in INSTRUCTIONS.items():
-        if name == "DEFAULT" or on_x86:
-            paths.append(_compile(compiler, flags, library_path(name)))
-    return paths
+    names = INSTRUCTIONS if on_x86 else ["DEFAULT"]
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(partial(_compile, compiler), names))
 
 
-def _compile(compiler: str, flags: tuple[str, ...], path: Path) -> Path:
-    """Compile one library; a process that has the old one open keeps it."""
+def _compile(compiler: str, name: str) -> Path:
+    """Compile the library for a set of instructions; a process that has the old one open keeps it."""
+    path, flags = library_path(name), INSTRUCTIONS[name]
     unfinished = path.with_suffix(".unfinished")
     source = f'-DSKNVP_SOURCE="{checksum()}"', str(SOURCE / "library.cpp")
     run = subprocess.run(
