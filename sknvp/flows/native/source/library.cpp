@@ -1,6 +1,7 @@
 // What Python calls: functions of members first_member to last_member - 1 of a chain, in single or double precision, in
 // the thread that calls.
 #include "adamw.h"
+#include "experts.h"
 #include "members.h"
 
 namespace {
@@ -62,4 +63,25 @@ EXPORT void sknvp_log_prob_and_gradients(const Chain* chain, const Call* call) {
 // Take a step of AdamW.
 EXPORT void sknvp_adamw(const Step* step, int32_t is_double) {
   for (int64_t m = 0; m < step->n_members; m++) is_double ? take_step<double>(*step, m) : take_step<float>(*step, m);
+}
+
+// ---- experts, each with memory for the rows of a block
+
+// Compute the log-density of rows under mixtures.
+EXPORT void sknvp_mixture_log_prob(const Expert* call) {
+  Memory<double> memory((2 * call->n_features + call->n_parts) * BLOCK);
+  for (int64_t m = 0; m < call->n_members; m++) mixture_log_prob(*call, m, memory.arena.start);
+}
+
+// Compute the logarithm of the sum over kernels, without what is the same for all of them.
+EXPORT void sknvp_kernels_log_sum(const Expert* call) {
+  Memory<double> memory((call->n_features + N_POINTS) * BLOCK);
+  for (int64_t m = 0; m < call->n_members; m++) kernels_log_sum(*call, m, memory.arena.start);
+}
+
+// Take the expectation step of mixtures.
+EXPORT void sknvp_expect(const Expert* call) {
+  const int64_t n_sums = (call->n_features + 1) * (call->n_features + 2) / 2 + call->n_noise;
+  Memory<double> memory((n_sums + call->n_parts) * BLOCK);
+  for (int64_t m = 0; m < call->n_members; m++) expect(*call, m, memory.arena.start);
 }

@@ -94,7 +94,10 @@ INLINE Vector<T> square_root(Vector<T> x) {
   return root;
 }
 
-constexpr double inverse_factorial(int k) { return k ? inverse_factorial(k - 1) / k : 1; }
+constexpr double INVERSE_FACTORIALS[] = {
+    1.,         1.,          1. / 2,       1. / 6,        1. / 24,        1. / 120,        1. / 720,
+    1. / 5040,  1. / 40320,  1. / 362880,  1. / 3628800,  1. / 39916800,  1. / 479001600,  1. / 6227020800,
+};
 
 // exp(x) = 2^n exp(f) with a whole number n and |f| <= log(2) / 2. It neither overflows nor underflows.
 template <class T>
@@ -104,9 +107,9 @@ INLINE Vector<T> exponential(Vector<T> x) {
   Vector<T> shifted = x * T(1.4426950408889634) + F::SHIFT;  // it holds n in its lowest bits
   Vector<T> n = shifted - F::SHIFT;
   Vector<T> f = (x - n * F::LN2_HIGH) - n * F::LN2_LOW;
-  Vector<T> sum = fill<T>(T(inverse_factorial(F::N_EXP)));
+  Vector<T> sum = fill<T>(T(INVERSE_FACTORIALS[F::N_EXP]));
 #pragma GCC unroll 16
-  for (int k = F::N_EXP - 1; k >= 0; k--) sum = sum * f + T(inverse_factorial(k));
+  for (int k = F::N_EXP - 1; k >= 0; k--) sum = sum * f + T(INVERSE_FACTORIALS[k]);
   return sum * (Vector<T>)(((Bits<T>)shifted + F::BIAS) << F::MANTISSA);
 }
 
