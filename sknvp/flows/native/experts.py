@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from .loader import library
-from .program import Columns
+from .structures import Columns
 
 
 class Expert(ctypes.Structure):

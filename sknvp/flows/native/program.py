@@ -1,13 +1,10 @@
-"""Programs: chains of couplings, LU layers and permutations, as the native library reads them.
-
-The structures have the fields of those of the same names in ``source``.
-"""
+"""Programs: chains of couplings, LU layers and permutations, as the native library reads them."""
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterable, Sequence
-from ctypes import c_double, c_int32, c_int64, c_void_p
+from ctypes import c_int64
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -18,57 +15,11 @@ from ..layers.coupling import AffineCoupling, Coupling, SplineCoupling
 from ..layers.linear import LULinear, Permute
 from ..networks.perceptron import Conditioner
 from .loader import library
+from .structures import MAX_DENSE, Addresses, Call, Columns, Layer, Layers
 
 KINDS: dict[type, int] = {Permute: 0, LULinear: 1, AffineCoupling: 2, SplineCoupling: 3}
 ACTIVATIONS = {"relu": 0, "silu": 1, "tanh": 2}
-MAX_DENSE = 9  # layers of a network
 N_BINS = 8  # of a spline
-
-
-class Layer(ctypes.Structure):
-    """A transform."""
-
-    _fields_ = (
-        *((name, c_int32) for name in ("kind", "n_parts", "n_first", "flip", "activation", "n_dense")),
-        *(("sizes", c_int32 * (MAX_DENSE + 1)), ("bound", c_double), ("order", c_void_p)),
-    )
-
-
-class Layers(ctypes.Structure):
-    """A chain of transforms."""
-
-    _fields_ = (
-        *((name, c_int32) for name in ("n_layers", "n_parts", "n_features", "n_context")),
-        ("layers", ctypes.POINTER(Layer)),
-    )
-
-
-class Columns(ctypes.Structure):
-    """A tensor of shape (n_members, n_columns, n_rows)."""
-
-    _fields_ = (("start", c_void_p), *((f"{name}_step", c_int64) for name in ("member", "column", "row")))
-
-    @classmethod
-    def of(cls, x: Tensor | None) -> Columns:
-        return cls() if x is None else cls(x.data_ptr(), *x.stride())
-
-
-class Parts(ctypes.Structure):
-    """Tensors whose first axis is that of the members; the numbers of a member lie together."""
-
-    _fields_ = (("starts", ctypes.POINTER(c_void_p)), ("steps", ctypes.POINTER(c_int64)))
-
-
-class Call(ctypes.Structure):
-    """The arguments of a call."""
-
-    _fields_ = (
-        *((name, c_int32) for name in ("is_double", "inverse", "first_member", "last_member")),
-        *(("n_rows", c_int64), ("x", Columns), ("context", Columns)),
-        *((name, c_void_p) for name in ("image", "log_det", "grad_context")),
-        *(("parts", Parts), ("grad_parts", Parts)),
-        *((name, c_void_p) for name in ("tape", "weights", "tail", "value")),
-    )
 
 
 class Tape(NamedTuple):
@@ -77,20 +28,6 @@ class Tape(NamedTuple):
     program: Program
     numbers: Tensor
     has_context: bool
-
-
-class Addresses:
-    """Where the parameters of a chain, or their gradients, lie in memory."""
-
-    def __init__(self, tensors: Sequence[Tensor]) -> None:
-        self.key = [tensor.data_ptr() for tensor in tensors]
-        self.usable = all(tensor[0].is_contiguous() for tensor in tensors)
-        steps = (tensor.stride(0) for tensor in tensors)
-        self.parts = Parts((c_void_p * len(tensors))(*self.key), (c_int64 * len(tensors))(*steps))
-
-    def renewed(self, tensors: Sequence[Tensor]) -> Addresses:
-        """Return the addresses of these tensors; most often they are the same again."""
-        return self if self.key == [tensor.data_ptr() for tensor in tensors] else Addresses(tensors)
 
 
 class Program:

@@ -26,7 +26,7 @@ struct Parts {
   }
 };
 
-// The arguments; `program.py` has the same fields. Tensors without steps lie together, one member after the other.
+// The arguments; `structures.py` has the same fields. Tensors without steps lie together, one member after the other.
 struct Call {
   int32_t is_double, inverse, first_member, last_member;
   int64_t n_rows;

@@ -7,7 +7,7 @@
 
 namespace {
 
-// A chain as Python describes it; `program.py` has the same fields.
+// A chain as Python describes it; `structures.py` has the same fields.
 struct Chain {
   int32_t n_layers, n_parts, n_features, n_context;
   const Layer* layers;

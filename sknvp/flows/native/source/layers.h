@@ -12,7 +12,7 @@ constexpr double INPUT_BOUND = 8;
 
 constexpr int64_t round_up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
 
-// A layer as Python describes it; `program.py` has the same fields.
+// A layer as Python describes it; `structures.py` has the same fields.
 struct Layer {
   int32_t kind, n_parts;  // of the parameters
   int32_t n_first, flip, activation, n_dense;
