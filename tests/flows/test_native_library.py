@@ -16,10 +16,10 @@ from torch.func import functional_call
 from sknvp import RealNVPDensity
 from sknvp.flows import AffineCoupling, Chain, Conditioner, Flow, StandardNormal
 from sknvp.flows.native import compile as compilation
-from sknvp.flows.native import loader, program_for, status
+from sknvp.flows.native import expected_moments, loader, program_for, status
 
 from ..small import moons
-from .builders import coupling, permutation, randn, shaken, whole_flow
+from .builders import coupling, permutation, randn, random_kernels, random_mixture, shaken, whole_flow
 from .test_native import is_native, log_prob_and_gradients, unit_flow
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -72,6 +72,27 @@ def test_parameters_may_be_exchanged():
         assert torch.equal(flow.log_prob(x), expected)
         torch.testing.assert_close(flow.float().log_prob(x.float()), expected, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(flow.double().log_prob(x), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_threads_of_the_library_change_no_bit(monkeypatch):
+    """Members and rows are shared among as many threads as PyTorch uses, here even where that does not pay."""
+    monkeypatch.setattr(loader, "LEAST_WORK", 1)
+    flow, x = unit_flow(3, 4, kind="spline"), randn(3, 700, 4)
+    mixture, kernels, weights = random_mixture(3, 5, 4), random_kernels(3, 4), torch.ones(3, 700).double()
+    before, answers = torch.get_num_threads(), []
+    try:
+        for n_threads in (1, 2, 7):
+            torch.set_num_threads(n_threads)
+            with torch.no_grad():
+                evaluated = [*flow.transform(x), *flow.transform.inverse(x), mixture.log_prob(x), kernels.log_prob(x)]
+            z, log_det = flow.transform(x)
+            gradients = torch.autograd.grad((z.sum(-1) + log_det).sum(), list(flow.parameters()))
+            moments, _ = expected_moments(randn(3, 5, 15), x[0], weights, x[0, :, :0]) or (weights, 0)
+            answers.append([*evaluated, *log_prob_and_gradients(flow, x, weights), *gradients, moments])
+    finally:
+        torch.set_num_threads(before)
+    if is_native(flow, x):
+        assert all(torch.equal(a, b) for found in answers[1:] for a, b in zip(answers[0], found, strict=True))
 
 
 def test_threads_may_share_a_flow():

@@ -16,7 +16,7 @@ FOLDER = Path(__file__).parent
 SOURCE = FOLDER / "source"
 COMPILERS = "g++", "clang++", "c++"
 FLAGS = (
-    *("-std=c++17", "-O3", "-shared", "-fPIC", "-fvisibility=hidden", "-s", "-Wall", "-Wextra"),
+    *("-std=c++17", "-O3", "-shared", "-fPIC", "-pthread", "-fvisibility=hidden", "-s", "-Wall", "-Wextra"),
     *("-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"),
 )
 # One library for each set of instructions, under the name that PyTorch has for what a processor can.

@@ -6,7 +6,7 @@ from ctypes import c_double, c_int64, c_void_p
 import torch
 from torch import Tensor
 
-from .loader import library
+from .loader import library, n_threads
 from .structures import Columns
 
 
@@ -14,7 +14,7 @@ class Expert(ctypes.Structure):
     """The arguments of a call, with the fields of the structure of the same name in ``source``."""
 
     _fields_ = (
-        *((name, c_int64) for name in ("n_members", "n_rows", "n_features", "n_parts")),
+        *((name, c_int64) for name in ("n_threads", "n_members", "n_rows", "n_features", "n_parts")),
         *(("z", Columns), ("weights", c_void_p), ("noise", c_void_p), ("n_noise", c_int64)),
         *((name, c_void_p) for name in ("constants", "matrices", "shifts")),
         *(("scale", c_double), ("moments", c_void_p), ("value", c_void_p)),
@@ -52,7 +52,9 @@ def expected_moments(coefficients: Tensor, x: Tensor, weights: Tensor, noise: Te
     moments = coefficients.new_zeros(n_members, n_components, n_monomials + noise.shape[1])
     value = coefficients.new_empty(n_members)
     x, weights, noise, coefficients = (part.contiguous() for part in (x, weights, noise, coefficients))
-    call = Expert(n_members, len(x), x.shape[1], n_components, Columns(start=x.data_ptr()), n_noise=noise.shape[1])
+    threads = n_threads(2 * coefficients.numel() * len(x), n_members)
+    z = Columns(start=x.data_ptr())
+    call = Expert(threads, n_members, len(x), x.shape[1], n_components, z, n_noise=noise.shape[1])
     call.weights, call.noise, call.constants = weights.data_ptr(), noise.data_ptr(), coefficients.data_ptr()
     call.moments, call.value = moments.data_ptr(), value.data_ptr()
     native.sknvp_expect(ctypes.byref(call))
@@ -70,8 +72,8 @@ def _log_prob(function: str, z: Tensor, scale: float = 1.0, **parts: Tensor) -> 
         return None
     value = z.new_empty(n_members, n_rows)
     pointers = {name: part.data_ptr() for name, part in parts.items()}
-    n_parts = parts["constants"].shape[1]
-    call = Expert(n_members, n_rows, n_features, n_parts, Columns.of(z.mT), scale=scale, **pointers)
+    n_parts, threads = parts["constants"].shape[1], n_threads(parts["matrices"].numel() * n_rows, n_rows)
+    call = Expert(threads, n_members, n_rows, n_features, n_parts, Columns.of(z.mT), scale=scale, **pointers)
     call.value = value.data_ptr()
     native[function](ctypes.byref(call))
     return value

@@ -12,6 +12,8 @@ import torch
 from .compile import checksum, library_path
 
 _logger = logging.getLogger("sknvp")
+LEAST_WORK = 2e7  # multiplications that pay for a thread
+
 _paused = 0  # how many callers of `torch_only` are inside it
 
 
@@ -24,6 +26,11 @@ def torch_only() -> Iterator[None]:
         yield
     finally:
         _paused -= 1
+
+
+def n_threads(work: int, n_items: int) -> int:
+    """Return how many of PyTorch's number of threads are to share so many multiplications, in items that stay whole."""
+    return max(1, min(torch.get_num_threads(), n_items, int(work / LEAST_WORK)))
 
 
 def library() -> ctypes.CDLL | None:

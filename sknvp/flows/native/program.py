@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..layers.coupling import AffineCoupling, Coupling, SplineCoupling
 from ..layers.linear import LULinear, Permute
 from ..networks.perceptron import Conditioner
-from .loader import library
+from .loader import library, n_threads
 from .structures import MAX_DENSE, Addresses, Call, Columns, Layer, Layers
 
 KINDS: dict[type, int] = {Permute: 0, LULinear: 1, AffineCoupling: 2, SplineCoupling: 3}
@@ -63,6 +63,7 @@ class Program:
         n_parts = sum(layer.n_parts for layer in described)
         self.chain = Layers(len(described), n_parts, n_features, n_context, self.layers)
         self.holders = [part for transform in transforms for part in transform.modules() if part._parameters]
+        self.n_numbers = sum(part.numel() for part in self.parts)
         self.addresses = self.grad_addresses = Addresses([])
 
     def takes(self, x: Tensor, context: Tensor | None) -> bool:
@@ -120,6 +121,8 @@ class Program:
         image, log_det = x.new_empty(x.shape), x.new_empty(len(x), x.shape[-1])
         call = self._call(x, context, image=image, log_det=log_det, tape=tape)
         call.inverse = inverse
+        if tape is None:  # otherwise each member's rows stay in one thread
+            call.n_threads = n_threads(self.n_numbers * x.shape[-1], x.shape[-1])
         self.native.sknvp_evaluate(ctypes.byref(self.chain), ctypes.byref(call))
         return image, log_det
 
@@ -138,7 +141,8 @@ class Program:
         pointers = {name: tensor.data_ptr() for name, tensor in tensors.items() if tensor is not None}
         return Call(
             is_double=x.dtype == torch.float64,
-            last_member=self.n_members,
+            n_members=self.n_members,
+            n_threads=n_threads(self.n_numbers * x.shape[-1], self.n_members),
             n_rows=x.shape[-1],
             x=Columns.of(x),
             context=Columns.of(context),

@@ -49,7 +49,7 @@ class Call(ctypes.Structure):
     """The arguments of a call."""
 
     _fields_ = (
-        *((name, c_int32) for name in ("is_double", "inverse", "first_member", "last_member")),
+        *((name, c_int32) for name in ("is_double", "inverse", "n_members", "n_threads")),
         *(("n_rows", c_int64), ("x", Columns), ("context", Columns)),
         *((name, c_void_p) for name in ("image", "log_det", "grad_context")),
         *(("parts", Parts), ("grad_parts", Parts)),

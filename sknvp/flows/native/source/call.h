@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "chain.h"
+#include "threads.h"
 
 namespace {
 
@@ -28,7 +29,7 @@ struct Parts {
 
 // The arguments; `structures.py` has the same fields. Tensors without steps lie together, one member after the other.
 struct Call {
-  int32_t is_double, inverse, first_member, last_member;
+  int32_t is_double, inverse, n_members, n_threads;
   int64_t n_rows;
   Columns x, context;       // the input, or the gradient of the image
   void *image, *log_det;    // the image and its log-determinant, or the gradients of the input and the log-determinant
@@ -50,8 +51,8 @@ struct Memory {
 
 // Call a function with the first row of each block and its number of rows.
 template <class F>
-void for_each_block(int64_t n_rows, F f) {
-  for (int64_t first = 0; first < n_rows; first += BLOCK) f(first, (int)std::min<int64_t>(BLOCK, n_rows - first));
+void for_each_block(Range rows, F f) {
+  for (int64_t first = rows.begin; first < rows.end; first += BLOCK) f(first, (int)std::min<int64_t>(BLOCK, rows.end - first));
 }
 
 // The number of rows that a block has room for.

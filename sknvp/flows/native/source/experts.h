@@ -9,7 +9,7 @@ constexpr int N_POINTS = 24;  // the points whose kernels pass together
 
 // The arguments of a call; `experts.py` has the same fields. Tensors without steps lie together.
 struct Expert {
-  int64_t n_members, n_rows, n_features, n_parts;  // the parts are components, or kernels
+  int64_t n_threads, n_members, n_rows, n_features, n_parts;  // the parts are components, or kernels
   Columns z;
   const double *weights, *noise;        // of rows, for the expectation step
   int64_t n_noise;                      // the number of columns of noise
@@ -93,10 +93,10 @@ void keep_results(const Expert& call, int64_t member, int64_t first, int n, cons
   copy(call.value + member * call.n_rows + first, results, n);
 }
 
-void mixture_log_prob(const Expert& call, int64_t member, double* memory) {
+void mixture_log_prob(const Expert& call, int64_t member, Range rows, double* memory) {
   const int64_t d = call.n_features;
   double *z = memory, *white = z + d * BLOCK, *joint = white + d * BLOCK;
-  for_each_block(call.n_rows, [&](int64_t first, int n) {
+  for_each_block(rows, [&](int64_t first, int n) {
     LogSums sums(padded(n));
     fill_block(z, call.z, (int)member, (int)d, first, n);
     mixture_block(call, member, z, padded(n), joint, white);
@@ -106,11 +106,11 @@ void mixture_log_prob(const Expert& call, int64_t member, double* memory) {
 }
 
 // The logarithm of sum_i exp(constant_i + scale point_i . z), for each row.
-void kernels_log_sum(const Expert& call, int64_t member, double* memory) {
+void kernels_log_sum(const Expert& call, int64_t member, Range rows, double* memory) {
   const int d = (int)call.n_features;
   double *z = memory, *products = z + d * BLOCK;
   const double *points = call.matrices + member * call.n_parts * d, *constants = call.constants + member * call.n_parts;
-  for_each_block(call.n_rows, [&](int64_t first, int n) {
+  for_each_block(rows, [&](int64_t first, int n) {
     LogSums sums(padded(n));
     fill_block(z, call.z, (int)member, d, first, n);
     for (int i = 0; i < d * padded(n); i++) z[i] *= call.scale;
@@ -169,7 +169,7 @@ void expect(const Expert& call, int64_t member, double* memory) {
   for (int64_t row = 0; row < call.n_rows; row++)
     if (all_weights[row] != 0) rows.push_back(row);
   call.value[member] = 0;
-  for_each_block((int64_t)rows.size(), [&](int64_t first, int n) {
+  for_each_block({0, (int64_t)rows.size()}, [&](int64_t first, int n) {
     alignas(64) double weights[BLOCK] = {};
     for (int row = 0; row < n; row++) weights[row] = all_weights[rows[first + row]];
     monomials(call, rows.data() + first, n, summed);

@@ -40,7 +40,7 @@ template <class T>
 int64_t tape_size(const Chain& chain, int64_t n_rows) {
   Arena<T> arena{nullptr}, tape{nullptr};
   Workspace<T> space(chain, 0, nullptr, false, arena);
-  for_each_block(n_rows, [&](int64_t, int n) { lay_out(space.layers, padded(n), false, true, tape); });
+  for_each_block({0, n_rows}, [&](int64_t, int n) { lay_out(space.layers, padded(n), false, true, tape); });
   return tape.used;
 }
 
@@ -53,12 +53,12 @@ int64_t memory_size(const Chain& chain, bool gradients) {
   return arena.used;
 }
 
-// Carry all rows through the chain. With KEEP the tape keeps what the gradients need.
+// Carry rows through the chain. With KEEP the tape keeps what the gradients need.
 template <class T, bool INVERSE, bool KEEP>
-void evaluate(const Chain& chain, const Call& call, int member, Arena<T> arena, Arena<T> tape) {
+void evaluate(const Chain& chain, const Call& call, int member, Range rows, Arena<T> arena, Arena<T> tape) {
   auto parts = call.parts.of_member<T>(member, chain.n_parts);
   Workspace<T> space(chain, member, parts.data(), false, arena);
-  for_each_block(call.n_rows, [&](int64_t first, int n) {
+  for_each_block(rows, [&](int64_t first, int n) {
     Arena<T> shared = arena;
     auto tapes = lay_out(space.layers, padded(n), INVERSE, KEEP, KEEP ? tape : shared);
     space.begin(chain, call, member, tapes[0].x, first, n);
@@ -75,7 +75,7 @@ void vjp(const Chain& chain, const Call& call, int member, Arena<T> arena, Arena
   Workspace<T> space(chain, member, parts.data(), true, arena);
   const Columns grad_log_det{call.log_det, call.n_rows, 0, 1};
   T total = 0;
-  for_each_block(call.n_rows, [&](int64_t first, int n) {
+  for_each_block({0, call.n_rows}, [&](int64_t first, int n) {
     auto& grad = space.grad;
     fill_block(grad.x, call.x, member, chain.n_features, first, n);
     fill_block(grad.log_det, grad_log_det, member, 1, first, n);
@@ -97,7 +97,7 @@ void log_prob_and_gradients(const Chain& chain, const Call& call, int member, Ar
   const double *weights = call.weights + member * call.n_rows, *tail = call.tail + (call.tail ? member * call.n_rows : 0);
   double value = 0;
   T total = 0;
-  for_each_block(call.n_rows, [&](int64_t first, int n) {
+  for_each_block({0, call.n_rows}, [&](int64_t first, int n) {
     Arena<T> shared = arena;
     auto& grad = space.grad;
     auto tapes = lay_out(space.layers, padded(n), false, true, shared);
