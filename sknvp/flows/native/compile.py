@@ -66,7 +66,8 @@ def _compile(compiler: str, name: str) -> Path:
         [*compiler.split(), *FLAGS, *flags, *source, "-o", str(unfinished)], capture_output=True, text=True
     )
     if run.returncode:
-        raise OSError(f"{compiler} failed: {run.stderr.strip()}")
+        lines = run.stderr.splitlines() or ["it says nothing"]
+        raise OSError(f"{compiler} failed: {next((line for line in lines if 'error' in line), lines[0])}")
     return unfinished.replace(path)
 
 

@@ -89,7 +89,7 @@ INLINE Vector<T> maximum(Vector<T> a, Vector<T> b) {
 
 template <class T>
 INLINE Vector<T> square_root(Vector<T> x) {
-  Vector<T> root;
+  Vector<T> root{};
   for (int i = 0; i < LANES<T>; i++) root[i] = std::sqrt(x[i]);  // one instruction, which compilers find
   return root;
 }
@@ -164,23 +164,24 @@ INLINE void sum_lanes(T* sums, const Vector<T>* x) {
 #define ODD 1, 3, 5, 7
 #endif
 
-#define QUARTER(x, i) __builtin_shufflevector(x, x, i, i + 1, i + 2, i + 3)
+#if defined(__clang__) || __GNUC__ >= 12
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (Integers<float>){__VA_ARGS__})
+#endif
 
 INLINE Vector<float> sum_neighbours(Vector<float> a, Vector<float> b) {
-  return __builtin_shufflevector(a, b, EVEN) + __builtin_shufflevector(a, b, ODD);
+  return SHUFFLE(a, b, EVEN) + SHUFFLE(a, b, ODD);
 }
 
 template <>
 INLINE void sum_lanes<float, 4>(float* sums, const Vector<float>* x) {
-  typedef float Quarter __attribute__((vector_size(16), aligned(4)));
-  Vector<float> parts = sum_neighbours(sum_neighbours(x[0], x[1]), sum_neighbours(x[2], x[3]));
-  Quarter total = QUARTER(parts, 0);
-#if VECTOR_BYTES >= 32
-  total += QUARTER(parts, 4);
-#endif
-#if VECTOR_BYTES >= 64
-  total += QUARTER(parts, 8) + QUARTER(parts, 12);
-#endif
+  typedef float Quarter __attribute__((vector_size(16), aligned(4), may_alias));
+  const Vector<float> parts = sum_neighbours(sum_neighbours(x[0], x[1]), sum_neighbours(x[2], x[3]));
+  const Quarter* quarters = (const Quarter*)&parts;
+  Quarter total = quarters[0];
+#pragma GCC unroll 4
+  for (int i = 1; i < LANES<float> / 4; i++) total += quarters[i];
   *(Quarter*)sums = total;
 }
 
