@@ -11,7 +11,8 @@ import threading
 import numpy as np
 import pytest
 import torch
-from torch.func import functional_call
+from torch.autograd import forward_ad
+from torch.func import functional_call, jvp, vmap
 
 from sknvp import RealNVPDensity
 from sknvp.flows import AffineCoupling, Chain, Conditioner, Flow, StandardNormal
@@ -57,6 +58,21 @@ def test_what_the_library_does_not_know_is_left_to_torch():
     assert not is_native(known, randn(2, 0, 4))
     assert not is_native(known, randn(2, 5, 4), randn(2, 5, 1))
     assert program_for(known.transform.transforms, randn(2, 4, 5), None) is None  # autograd records
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
+def test_functions_of_torch_func_see_operations():
+    """Forward derivatives and batches, of flows and of what stands beside them, against differences and loops."""
+    flow, x, step = unit_flow(2, 3).requires_grad_(False), randn(2, 5, 3), 1e-6
+    for function in (flow.log_prob, random_mixture(2, 4, 3).log_prob, random_kernels(2, 3).log_prob):
+        value, slope = jvp(function, (x,), (torch.ones_like(x),))
+        difference = (function(x + step) - function(x - step)) / (2 * step)
+        torch.testing.assert_close((value, slope), (function(x), difference), rtol=1e-6, atol=1e-6)
+        with forward_ad.dual_level():
+            dual = function(forward_ad.make_dual(x, torch.ones_like(x)))
+            torch.testing.assert_close(forward_ad.unpack_dual(dual).tangent, slope)
+        both = vmap(function)(torch.stack([x, x + 1]))
+        torch.testing.assert_close(both, torch.stack([function(x), function(x + 1)]))
 
 
 def test_parameters_may_be_exchanged():

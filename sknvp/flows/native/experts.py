@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from .loader import library, n_threads
-from .structures import Columns
+from .structures import Columns, plain_dtype
 
 
 class Expert(ctypes.Structure):
@@ -46,7 +46,7 @@ def expected_moments(coefficients: Tensor, x: Tensor, weights: Tensor, noise: Te
     log-likelihood of the members.
     """
     native = library()
-    if native is None or not x.numel() or not _plain(coefficients, x, weights, noise):
+    if native is None or not x.numel() or plain_dtype(coefficients, x, weights, noise) != torch.float64:
         return None
     n_members, n_components, n_monomials = coefficients.shape
     moments = coefficients.new_zeros(n_members, n_components, n_monomials + noise.shape[1])
@@ -64,7 +64,7 @@ def expected_moments(coefficients: Tensor, x: Tensor, weights: Tensor, noise: Te
 def _log_prob(function: str, z: Tensor, scale: float = 1.0, **parts: Tensor) -> Tensor | None:
     """Call a function of rows; all tensors but ``z`` are of parts, the second axis of each."""
     native, recorded = library(), torch.is_grad_enabled() and z.requires_grad
-    if native is None or recorded or not z.numel() or not _plain(z, *parts.values()):
+    if native is None or recorded or not z.numel() or plain_dtype(z, *parts.values()) != torch.float64:
         return None
     n_members, n_rows, n_features = z.shape
     parts = {name: part.contiguous() for name, part in parts.items()}
@@ -77,8 +77,3 @@ def _log_prob(function: str, z: Tensor, scale: float = 1.0, **parts: Tensor) -> 
     call.value = value.data_ptr()
     native[function](ctypes.byref(call))
     return value
-
-
-def _plain(*tensors: Tensor) -> bool:
-    """Return whether tensors are what the library takes."""
-    return all(type(t) is Tensor and t.dtype == torch.float64 and t.device.type == "cpu" for t in tensors)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .loader import library
+from .structures import plain_dtype
 
 
 class Step(ctypes.Structure):
@@ -26,10 +27,9 @@ def adamw_step(parameters: Tensor, gradient: Tensor, mean: Tensor, square: Tenso
     The numbers are those of the fields of `Step` from ``decay`` on.
     """
     native, tensors = library(), (parameters, gradient, mean, square)
-    single = parameters.dtype == torch.float32
-    plain = parameters.device.type == "cpu" and (single or parameters.dtype == torch.float64) and parameters.ndim == 2
-    if native is None or not plain or not all(t.is_contiguous() and t.dtype == parameters.dtype for t in tensors):
+    dtype = plain_dtype(*tensors)
+    if native is None or dtype is None or parameters.ndim != 2 or not all(tensor.is_contiguous() for tensor in tensors):
         return False
     step = Step(*(tensor.data_ptr() for tensor in tensors), *parameters.shape, *numbers)
-    native.sknvp_adamw(ctypes.byref(step), not single)
+    native.sknvp_adamw(ctypes.byref(step), dtype == torch.float64)
     return True

@@ -15,7 +15,7 @@ from ..layers.coupling import AffineCoupling, Coupling, SplineCoupling
 from ..layers.linear import LULinear, Permute
 from ..networks.perceptron import Conditioner
 from .loader import library, n_threads
-from .structures import MAX_DENSE, Addresses, Call, Columns, Layer, Layers
+from .structures import MAX_DENSE, Addresses, Call, Columns, Layer, Layers, plain_dtype
 
 KINDS: dict[type, int] = {Permute: 0, LULinear: 1, AffineCoupling: 2, SplineCoupling: 3}
 ACTIVATIONS = {"relu": 0, "silu": 1, "tanh": 2}
@@ -69,12 +69,13 @@ class Program:
     def takes(self, x: Tensor, context: Tensor | None) -> bool:
         """Return whether the library can evaluate the chain as it is, with these arguments."""
         parts = self.parts
-        if any(part.dtype != x.dtype or part.device != x.device for part in parts):
-            return False
         if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, context, *parts)):
             return False
-        self.addresses = self.addresses.renewed(parts)
-        return self.addresses.usable
+        try:
+            self.addresses = self.addresses.renewed(parts)
+        except RuntimeError:  # The parameters are those of a function of `torch.func`.
+            return False
+        return self.addresses.dtype == x.dtype
 
     @property
     def parts(self) -> list[Tensor]:
@@ -129,8 +130,8 @@ class Program:
     def _with_gradients(self, function: str, call: Call, out: Sequence[Tensor]) -> None:
         """Make a call that writes the gradients of the parameters to ``out``."""
         self.grad_addresses = addresses = self.grad_addresses.renewed(out)
-        own = out if addresses.usable else [part.new_empty(part.shape) for part in out]
-        call.grad_parts = (addresses if addresses.usable else Addresses(own)).parts
+        own = out if addresses.dtype else [part.new_empty(part.shape) for part in out]
+        call.grad_parts = (addresses if addresses.dtype else Addresses(own)).parts
         self.native[function](ctypes.byref(self.chain), ctypes.byref(call))
         if own is not out:
             for part, numbers in zip(out, own, strict=True):
@@ -155,11 +156,10 @@ def program_for(transforms: nn.ModuleList, x: Tensor, context: Tensor | None) ->
     """Return the program that evaluates the transforms of a chain at x, or None where PyTorch has to do it.
 
     PyTorch does it where there is no library, on GPUs, in half precision, for other transforms than couplings, LU
-    layers and permutations, and where autograd records.
+    layers and permutations, and where autograd or `torch.func` records.
     """
-    native = library()
-    plain = type(x) is Tensor and x.dtype in (torch.float32, torch.float64) and x.device.type == "cpu"
-    if native is None or not plain or not x.numel() or (context is not None and context.dtype != x.dtype):
+    native, inputs = library(), (x,) if context is None else (x, context)
+    if native is None or not x.numel() or not plain_dtype(*inputs):
         return None
     shape = len(x), x.shape[1], 0 if context is None else context.shape[1]
     programs = _PROGRAMS.setdefault(transforms, {})

@@ -6,7 +6,9 @@ import ctypes
 from collections.abc import Sequence
 from ctypes import c_double, c_int32, c_int64, c_void_p
 
+import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 MAX_DENSE = 9  # layers of a network
 
@@ -57,12 +59,37 @@ class Call(ctypes.Structure):
     )
 
 
+def plain_dtype(*tensors: Tensor) -> torch.dtype | None:
+    """Return the dtype of tensors that the library can read; None if it differs, is another one, or they are elsewhere.
+
+    The tensors of `torch.func` have no memory of their own, and forward derivatives need PyTorch's operations.
+    """
+    (dtype, *more) = {tensor.dtype for tensor in tensors}
+    on_cpu = all(type(tensor) is Tensor and tensor.device.type == "cpu" for tensor in tensors)
+    if (
+        more
+        or not on_cpu
+        or dtype not in (torch.float32, torch.float64)
+        or getattr(forward_ad, "_current_level", -1) >= 0
+    ):
+        return None
+    try:
+        return dtype if all(tensor.data_ptr() or not tensor.numel() for tensor in tensors) else None
+    except RuntimeError:
+        return None
+
+
 class Addresses:
-    """Where the parameters of a chain, or their gradients, lie in memory."""
+    """Where the parameters of a chain, or their gradients, lie in memory.
+
+    ``dtype`` is that of all of them; None if the library cannot reach them, or if a member's numbers lie apart.
+    """
 
     def __init__(self, tensors: Sequence[Tensor]) -> None:
         self.key = [tensor.data_ptr() for tensor in tensors]
-        self.usable = all(tensor[0].is_contiguous() for tensor in tensors)
+        kinds = {(tensor.dtype, tensor.device.type, tensor[0].is_contiguous()) for tensor in tensors}
+        dtype, device, is_contiguous = next(iter(kinds), (None, "cpu", True))
+        self.dtype = dtype if len(kinds) == 1 and device == "cpu" and is_contiguous else None
         steps = (tensor.stride(0) for tensor in tensors)
         self.parts = Parts((c_void_p * len(tensors))(*self.key), (c_int64 * len(tensors))(*steps))
 
