@@ -17,7 +17,7 @@ from torch.func import functional_call, jvp, vmap
 from sknvp import RealNVPDensity
 from sknvp.flows import AffineCoupling, Chain, Conditioner, Flow, StandardNormal
 from sknvp.flows.native import compile as compilation
-from sknvp.flows.native import expected_moments, loader, program_for, status
+from sknvp.flows.native import expected_moments, loader, program_for, status, torch_only
 
 from ..small import moons
 from .builders import coupling, permutation, randn, random_kernels, random_mixture, shaken, whole_flow
@@ -88,6 +88,11 @@ def test_parameters_may_be_exchanged():
         assert torch.equal(flow.log_prob(x), expected)
         torch.testing.assert_close(flow.float().log_prob(x.float()), expected, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(flow.double().log_prob(x), expected, rtol=1e-4, atol=1e-4)
+        flow.transform.transforms[0].rows.copy_(torch.tensor([2, 0, 1, 4, 5, 3]))  # another order of the columns
+        with torch_only():
+            reordered = flow.log_prob(x)
+        torch.testing.assert_close(flow.log_prob(x), reordered)
+        assert not torch.allclose(reordered, expected, rtol=1e-4)
 
 
 def test_threads_of_the_library_change_no_bit(monkeypatch):

@@ -52,14 +52,12 @@ class Program:
         self, native: ctypes.CDLL, transforms: Iterable[nn.Module], n_members: int, n_features: int, n_context: int
     ) -> None:
         self.native, self.n_members, transforms = native, n_members, list(transforms)
-        self.orders = [_order(transform) for transform in transforms if isinstance(transform, Permute)]
         described = [_describe(transform, n_members, n_features, n_context) for transform in transforms]
         if not any(layer.n_parts for layer in described):
             raise ValueError("nothing to compute")
-        permutations = (layer for layer in described if layer.kind == KINDS[Permute])
-        for layer, order in zip(permutations, self.orders, strict=True):
-            layer.order = order.data_ptr()
         self.layers = (Layer * len(described))(*described)
+        links = zip(self.layers, transforms, strict=True)
+        self.permutations = [(layer, transform) for layer, transform in links if isinstance(transform, Permute)]
         n_parts = sum(layer.n_parts for layer in described)
         self.chain = Layers(len(described), n_parts, n_features, n_context, self.layers)
         self.holders = [part for transform in transforms for part in transform.modules() if part._parameters]
@@ -73,13 +71,15 @@ class Program:
             return False
         try:
             self.addresses = self.addresses.renewed(parts)
+            for layer, permutation in self.permutations:
+                layer.rows = permutation.rows.data_ptr()
         except RuntimeError:  # The parameters are those of a function of `torch.func`.
             return False
         return self.addresses.dtype == x.dtype
 
     @property
     def parts(self) -> list[Tensor]:
-        """The parameters, which may be others than before: training moves them to a buffer."""
+        """The parameters, which may lie elsewhere than before: training moves them to a buffer."""
         return [part for holder in self.holders for part in holder._parameters.values() if part is not None]
 
     def evaluate(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
@@ -173,12 +173,6 @@ def program_for(transforms: nn.ModuleList, x: Tensor, context: Tensor | None) ->
 
 
 _PROGRAMS: WeakKeyDictionary[nn.ModuleList, dict[tuple[int, int, int], Program | None]] = WeakKeyDictionary()
-
-
-def _order(permute: Permute) -> Tensor:
-    """Return the order of the columns of each member, shape (n_members, n_features)."""
-    rows = permute.rows.cpu().view(permute.n_members, permute.n_features)
-    return rows - torch.arange(permute.n_members).unsqueeze(1) * permute.n_features
 
 
 def _describe(transform: nn.Module, n_members: int, n_features: int, n_context: int) -> Layer:

@@ -93,7 +93,7 @@ void copy(T* to, const T* from, int64_t n) {
 template <class T>
 void permute(T* z, const T* x, const Bound<T>& bound, int64_t n_rows, bool inverse) {
   for (int j = 0; j < bound.d; j++) {
-    int64_t other = bound.order()[j];
+    int64_t other = bound.source(j);
     inverse ? copy(z + other * n_rows, x + j * n_rows, n_rows) : copy(z + j * n_rows, x + other * n_rows, n_rows);
   }
 }

@@ -18,7 +18,7 @@ struct Layer {
   int32_t n_first, flip, activation, n_dense;
   int32_t sizes[MAX_DENSE + 1];  // of the network: its inputs, hidden layers and outputs
   double bound;  // the box of splines, otherwise the bound of logarithms of scales
-  const int64_t* order;  // of a permutation, for one member after the other
+  const int64_t* rows;  // of a permutation: the order of the columns of all members, numbered one after the other
 };
 
 // A layer with the parameters of one member, and what follows from them.
@@ -40,7 +40,7 @@ struct Bound {
   int start_a() const { return layer->flip ? layer->n_first : 0; }
   int start_b() const { return layer->flip ? 0 : layer->n_first; }
   int n_outputs() const { return layer->sizes[layer->n_dense]; }
-  const int64_t* order() const { return layer->order + (int64_t)member * d; }
+  int64_t source(int column) const { return layer->rows[(int64_t)member * d + column] - (int64_t)member * d; }
 };
 
 // Where the numbers of a layer lie for a block of rows; what its gradients need stays there.
