@@ -120,6 +120,15 @@ def test_gradients_of_rows_and_context_are_those_of_torch(case):
     torch.testing.assert_close(*results, rtol=1e-9, atol=1e-11)
 
 
+def test_parameters_may_move_before_their_gradients_are_wanted():
+    flow, x = unit_flow(2, 3), randn(2, 5, 3).requires_grad_()
+    (expected,) = torch.autograd.grad(flow.log_prob(x).sum(), x)
+    total = flow.log_prob(x).sum()
+    flat = flatten(flow)
+    assert torch.equal(torch.autograd.grad(total, x)[0], expected)
+    assert len(flat) == 2
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("kind", ["affine", "spline"])
 def test_no_row_and_no_member_depends_on_another_in_any_bit(kind, dtype):

@@ -96,6 +96,8 @@ class Program:
         self, tape: Tape, grad_image: Tensor, grad_log_det: Tensor, out: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor | None]:
         """Compute the gradients of all inputs, as `Transform.vjp` does."""
+        self.addresses = self.addresses.renewed(self.parts)
+        assert self.addresses.dtype == grad_image.dtype, "parameters changed their precision after they were used"
         n_members, _, n_rows = grad_image.shape
         grad_log_det = grad_log_det.contiguous()
         grad_x = grad_image.new_empty(grad_image.shape)
