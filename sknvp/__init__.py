@@ -15,11 +15,13 @@ __all__ = [
     "RealNVPTransformer",
     "VariationalRealNVP",
     "flows",
+    "show_versions",
 ]
 __version__ = version("sknvp")
 
 if TYPE_CHECKING:
     from . import flows
+    from ._versions import show_versions
     from .classifier import DensityClassifier
     from .conditional import ConditionalRealNVPDensity
     from .density import RealNVPDensity
@@ -41,6 +43,7 @@ else:
         "RealNVPTransformer": ".transformer",
         "VariationalRealNVP": ".variational",
         "flows": ".flows",
+        "show_versions": "._versions",
     }
 
     def __getattr__(name: str) -> Any:

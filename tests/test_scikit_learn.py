@@ -310,6 +310,24 @@ def test_threads_do_not_disturb_each_other():
             np.testing.assert_array_equal(fit.result().score_samples(moons()), scores)
 
 
+def test_a_fit_leaves_the_number_of_threads_as_it_was():
+    """Small batches are trained on one thread; several fits at once all put back what was before the first of them."""
+    before, seen = torch.get_num_threads(), []
+    torch.set_num_threads(3)
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            for fit in [pool.submit(small(max_iter=5, random_state=seed).fit, moons()) for seed in range(4)]:
+                fit.result()
+        assert torch.get_num_threads() == 3
+        density = small(max_iter=2)
+        density._fit_experts = lambda *args: seen.append(torch.get_num_threads()) or 1 / 0
+        with pytest.raises(ZeroDivisionError):
+            density.fit(moons())
+        assert (seen, torch.get_num_threads()) == ([1], 3)
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_curves_and_convergence():
     estimator = small(max_iter=1000).fit(normal_rows(200, 2))
     assert len(estimator.loss_curve_) == len(estimator.validation_scores_)

@@ -2,6 +2,7 @@
 
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple
 
@@ -22,6 +23,7 @@ from .dependence import hold_out_together
 from .evaluation import default_torch_modes
 from .rows import Rows, check_groups, moved
 from .state import loaded_flow, saved_flow
+from .threads import one_thread
 from .training import (
     FittedFlow,
     OnEvaluation,
@@ -102,8 +104,9 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
     def _fit_rows(self, rows: Rows, device: torch.device, continues: bool, task: Task) -> None:
         """Fit the flow and its experts to rows, and keep them."""
         settings, rng = TrainingSettings.of(self), check_random_state(self.random_state)
-        with default_torch_modes():
+        with default_torch_modes(), ExitStack() as stack:
             start = self._start(rows, rng, device, continues)
+            stack.enter_context(one_thread(start.has_small_batches(settings)))
             validation = held_out_rows(rows, settings, start)
             objective = self._objective(start, rows, validation, settings.batch_size)
             training = task.part("train", settings.max_evaluations(objective.n_batches)).begin()
@@ -122,8 +125,9 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
     def _advance_rows(self, rows: Rows, device: torch.device) -> None:
         """Weigh the experts anew by rows, and train the flow, or a new one, for one epoch on them."""
         continues, settings = self._is_fitted, TrainingSettings.of(self)
-        with default_torch_modes():
+        with default_torch_modes(), ExitStack() as stack:
             start = self._start(rows, check_random_state(self.random_state), device, continues)
+            stack.enter_context(one_thread(start.has_small_batches(settings)))
             moments = self._moments if continues else {}
             none_held_out = np.zeros((start.flow.n_members, len(rows.x)), dtype=bool)
             objective = self._objective(start, rows, none_held_out, settings.batch_size)

@@ -59,6 +59,12 @@ class Start(NamedTuple):
     split_seed: int  # decides which rows each member holds out
     n_continued: int  # how often the flow has been trained before
 
+    def has_small_batches(self, settings: TrainingSettings) -> bool:
+        """Return whether the numbers of a batch of rows fit the cache of a processor, so that one thread is enough."""
+        on_cpu = self.flow.reference.device.type == "cpu"
+        is_table = isinstance(self.specification, TabularSpecification)
+        return on_cpu and is_table and settings.batch_size <= self.flow.chunk_size
+
 
 class FittedFlow(NamedTuple):
     """A trained flow, and what happened in its training."""

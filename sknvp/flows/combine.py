@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
+from .native import Tape, program_for
 from .transform import Transform
 
 
@@ -20,7 +21,8 @@ class Link(NamedTuple):
 class Chain(Transform):
     """Apply transforms one after the other; their log-determinants add up. An empty chain is the identity.
 
-    A chain must not be changed after it was made: to change it, make another one from its ``transforms``.
+    Where all of them are couplings, LU layers and permutations, the native library does the work, if there is one. A
+    chain must not be changed after it was made: to change it, make another one from its ``transforms``.
 
     Parameters
     ----------
@@ -42,6 +44,9 @@ class Chain(Transform):
         self._places = [slice(*place) for place in pairwise(ends)]  # the places of the parameters of each transform
 
     def evaluate_with_residuals(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor, Any]:
+        program = None if inverse else program_for(self.transforms, x, context)
+        if program is not None:
+            return program.evaluate_with_tape(x, context)
         log_det, links = x.new_zeros(len(x), x.shape[-1]), []
         for transform, own in self._in_order(inverse):
             x, term, residuals = transform.evaluate_with_residuals(x, context, inverse)
@@ -50,8 +55,10 @@ class Chain(Transform):
         return x, log_det, links
 
     def vjp(
-        self, residuals: list[Link], grad_image: Tensor, grad_log_det: Tensor, out: Sequence[Tensor]
+        self, residuals: list[Link] | Tape, grad_image: Tensor, grad_log_det: Tensor, out: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor | None]:
+        if isinstance(residuals, Tape):
+            return residuals.program.vjp(residuals, grad_image, grad_log_det, out)
         grad, grad_context = grad_image, None
         for link in reversed(residuals):
             grad, term = link.transform.vjp(link.residuals, grad, grad_log_det, out[link.own])
@@ -60,6 +67,9 @@ class Chain(Transform):
         return grad, grad_context
 
     def evaluate(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
+        program = program_for(self.transforms, x, context)
+        if program is not None:
+            return program.evaluate(x, context, inverse)
         log_det = x.new_zeros(len(x), x.shape[-1])
         for transform, _ in self._in_order(inverse):
             x, term = transform.evaluate(x, context, inverse)

@@ -7,7 +7,9 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
-from .bases import Base
+from .bases import Base, StandardNormal
+from .combine import Chain
+from .native import program_for
 from .transform import Transform
 
 MAX_CHUNK_NUMBERS = 2**20  # The output of one layer may have this many numbers: they fit the cache of the processor.
@@ -111,6 +113,11 @@ class Flow(nn.Module):
             In nats; a tensor of `torch.inference_mode`.
         """
         context = None if context is None else context.mT
+        program = None
+        if type(self.transform) is Chain and type(self.base) is StandardNormal:
+            program = program_for(self.transform.transforms, x.mT, context)
+        if program is not None:
+            return program.log_prob_and_gradients(out, x.mT, weights, context, tail)
         z, log_det, residuals = self.transform.evaluate_with_residuals(x.mT.contiguous(), context, False)
         log_prob = self.base.log_prob(z.mT) + log_det
         value = (weights * (log_prob if tail is None else torch.logaddexp(log_prob, tail))).sum(-1)

@@ -1,5 +1,7 @@
 """Expectation-maximization, against scikit-learn."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
@@ -7,12 +9,20 @@ from sklearn.mixture import GaussianMixture as SklearnMixture
 
 from sknvp.flows.bases import expectation_maximization as mixture
 from sknvp.flows.bases.expectation_maximization import expectation_maximization, narrow_components
+from sknvp.flows.native import torch_only
 
 from .builders import DTYPE, randn
 
 
 def fitted_from(centres, x, weights, ridge=1e-3):
     return expectation_maximization(narrow_components(centres), x, weights, ridge)
+
+
+@pytest.fixture(params=["native", "torch"], autouse=True)
+def path(request):
+    """Every law holds by either path."""
+    with nullcontext() if request.param == "native" else torch_only():
+        yield
 
 
 def clusters(n):
@@ -72,7 +82,8 @@ def test_memory_does_not_grow_with_rows_or_columns(monkeypatch):
     seen, original = [], mixture._monomials
     monkeypatch.setattr(mixture, "_monomials", lambda *parts: seen.append(original(*parts)) or seen[-1])
     x = randn(3000, 40)
-    fitted_from(x[None, :1], x, torch.ones(1, 3000, dtype=DTYPE))
+    with torch_only():
+        fitted_from(x[None, :1], x, torch.ones(1, 3000, dtype=DTYPE))
     assert max(part.numel() for part in seen) <= mixture.MAX_CHUNK_NUMBERS
 
 

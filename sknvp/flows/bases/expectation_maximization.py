@@ -9,6 +9,7 @@ import math
 import torch
 from torch import Tensor
 
+from ..native import expected_moments
 from .base import LOG_2_PI, exp_
 from .mixture import GaussianMixture
 
@@ -90,6 +91,9 @@ def _expected(mixture: GaussianMixture, x: Tensor, weights: Tensor, noise: Tenso
         The mean log-likelihood of a row, in nats, averaged over the members.
     """
     coefficients = _coefficients(mixture)
+    found = expected_moments(coefficients, x, weights, noise)
+    if found is not None:
+        return found
     shape, n_monomials = coefficients.shape[:2], coefficients.shape[2]
     moments, log_likelihood = coefficients.new_zeros(*shape, n_monomials + noise.shape[1]), 0.0
     chunk_size = max(1, MAX_CHUNK_NUMBERS // max(shape.numel(), moments.shape[2]))

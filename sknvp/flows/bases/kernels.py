@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from ..native import kernels_log_sum
 from .base import LOG_2_PI, Base, logsumexp, normal_noise, sample_categorical
 
 
@@ -44,7 +45,9 @@ class Kernels(Base):
     def log_prob(self, z: Tensor) -> Tensor:
         precision = self.bandwidth**-2
         offset = self.log_weights - 0.5 * precision * self.squares
-        log_sum = logsumexp(torch.baddbmm(offset.unsqueeze(1), z * precision, self.points.mT), -1)
+        log_sum = kernels_log_sum(z, offset, self.points, precision)
+        if log_sum is None:
+            log_sum = logsumexp(torch.baddbmm(offset.unsqueeze(1), z * precision, self.points.mT), -1)
         constant = self.n_features * (math.log(self.bandwidth) + 0.5 * LOG_2_PI)
         return log_sum - 0.5 * precision * z.square().sum(-1) - constant
 

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from ..native import mixture_log_prob
 from .base import LOG_2_PI, Base, logsumexp, normal_noise, sample_categorical
 
 
@@ -38,18 +39,28 @@ class GaussianMixture(Base):
         return self.means[0].numel()
 
     def log_prob(self, z: Tensor) -> Tensor:
-        return logsumexp(self.log_joint(z), -1)
+        constants, shifts, matrices = self._constants, -self._centres, self.precisions_cholesky
+        found = mixture_log_prob(z, constants, shifts, matrices)
+        return logsumexp(self.log_joint(z), -1) if found is None else found
 
     def log_joint(self, z: Tensor) -> Tensor:
         """Return ``log w_k + log N(z; mu_k, Sigma_k)`` in nats, shape (n_members, n_rows, n_components)."""
         n_components, n_features = self.means.shape[1:]
         side_by_side = self.precisions_cholesky.transpose(1, 2).flatten(2)  # (n_members, n_features, K n_features)
-        centres = (self.means.unsqueeze(2) @ self.precisions_cholesky).flatten(1).unsqueeze(1)
-        white = torch.unflatten(z @ side_by_side - centres, -1, (n_components, n_features))
+        white = z @ side_by_side - self._centres.flatten(1).unsqueeze(1)
+        squares = torch.unflatten(white, -1, (n_components, n_features)).square().sum(-1)
+        return self._constants.unsqueeze(1) - 0.5 * squares
+
+    @property
+    def _centres(self) -> Tensor:
+        """The ``mu_k P_k``, shape (n_members, n_components, n_features)."""
+        return (self.means.unsqueeze(2) @ self.precisions_cholesky).squeeze(2)
+
+    @property
+    def _constants(self) -> Tensor:
+        """The logarithms of ``w_k |P_k|`` and of the normal constant, shape (n_members, n_components)."""
         log_det = self.precisions_cholesky.diagonal(0, -2, -1).log().sum(-1)
-        constant = self.log_weights + log_det - 0.5 * n_features * LOG_2_PI
-        joint: Tensor = constant.unsqueeze(1) - 0.5 * white.square().sum(-1)
-        return joint
+        return self.log_weights + log_det - 0.5 * self.n_features * LOG_2_PI
 
     def sample(self, shape: tuple[int, int], reference: Tensor, generator: torch.Generator | None = None) -> Tensor:
         noise = normal_noise((*shape, self.n_features), reference, generator)

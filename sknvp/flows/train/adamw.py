@@ -1,11 +1,15 @@
-"""The optimiser AdamW, for all parameters in one buffer.
+"""The optimiser AdamW, for all parameters in one buffer, with clipped gradients.
 
 It computes what `torch.optim.AdamW` computes. To create that one loads PyTorch's compiler, which takes most of a second
 in every process.
 """
 
+import math
+
 import torch
 from torch import Tensor
+
+from ..native import adamw_step
 
 BETAS = 0.9, 0.999
 EPSILON = 1e-8
@@ -16,12 +20,14 @@ class AdamW:
 
     Parameters
     ----------
-    parameters : Tensor
+    parameters : Tensor of shape (n_members, n_parameters)
         The parameters, which are changed in place.
     weight_decay : float
         In every step, parameters shrink by this share of themselves times the learning rate.
     moments : dict of Tensor, optional
         The attribute `moments` of an earlier optimiser, which this one continues as if it had never stopped.
+    max_norm : float, default=inf
+        The gradient of each member is clipped to this norm.
 
     References
     ----------
@@ -29,9 +35,16 @@ class AdamW:
     Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019, arXiv:1711.05101.
     """
 
-    def __init__(self, parameters: Tensor, weight_decay: float, moments: dict[str, Tensor] | None = None) -> None:
+    def __init__(
+        self,
+        parameters: Tensor,
+        weight_decay: float,
+        moments: dict[str, Tensor] | None = None,
+        max_norm: float = math.inf,
+    ) -> None:
         self.parameters = parameters.detach()
         self.weight_decay = weight_decay
+        self.max_norm = max_norm
         self.n_steps, self.mean = 0, torch.zeros_like(self.parameters)
         self.square = torch.zeros_like(self.parameters)
         if moments:
@@ -45,12 +58,21 @@ class AdamW:
         return {"step": torch.tensor(float(self.n_steps)), "exp_avg": self.mean, "exp_avg_sq": self.square}
 
     def step(self, gradient: Tensor, learning_rate: float) -> None:
-        """Take one step against a gradient that has the shape of the parameters."""
+        """Take one step against a gradient that has the shape of the parameters, and may be changed.
+
+        Numbers of it that are not finite count as zero: a single overflow must not spoil the weights.
+        """
         self.n_steps += 1
-        bias_correction_1, bias_correction_2 = (1 - beta**self.n_steps for beta in BETAS)
+        correction_1, correction_2 = (1 - beta**self.n_steps for beta in BETAS)
+        decay = learning_rate * self.weight_decay
+        rate = min(learning_rate / correction_1, torch.finfo(self.parameters.dtype).max)
+        tensors = self.parameters, gradient, self.mean, self.square
+        if adamw_step(*tensors, (decay, rate, *BETAS, correction_2, EPSILON, self.max_norm)):
+            return
+        gradient.nan_to_num_(0.0, 0.0, 0.0)
+        gradient.mul_((self.max_norm / gradient.norm(dim=1, keepdim=True)).clamp(max=1.0))
         self.mean.lerp_(gradient, 1 - BETAS[0])
         self.square.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
-        size = (self.square / bias_correction_2).sqrt_().add_(EPSILON)
-        self.parameters.mul_(1 - learning_rate * self.weight_decay)
-        rate = min(learning_rate / bias_correction_1, torch.finfo(size.dtype).max)
+        size = (self.square / correction_2).sqrt_().add_(EPSILON)
+        self.parameters.mul_(1 - decay)
         self.parameters.addcdiv_(self.mean, size, value=-rate)

@@ -115,7 +115,7 @@ def train(
     learned = [flat, *statistics(flow)]
     best = None if losses is None else Checkpoint(learned, losses)
     last = Checkpoint(learned, torch.zeros(len(flat)))
-    optimizer = AdamW(flat, _decay(alpha, learning_rate))
+    optimizer = AdamW(flat, _decay(alpha, learning_rate), max_norm=MAX_GRADIENT_NORM)
     schedule, batches = PlateauSchedule(tol, n_iter_no_change), _counted(objective.batches(), history)
     try:
         while not (history.n_steps >= max_steps or history.converged or history.interrupted):
@@ -168,7 +168,7 @@ def advance(
     flat = flatten(flow)
     if not flat.numel():
         return 0.0
-    optimizer = AdamW(flat, _decay(alpha, learning_rate), moments)
+    optimizer = AdamW(flat, _decay(alpha, learning_rate), moments, MAX_GRADIENT_NORM)
     last = Checkpoint([flat, *statistics(flow)], torch.zeros(len(flat)))
     losses = _descend(flow, flat, objective, islice(objective.batches(), n_steps), optimizer, learning_rate)
     if losses.isfinite().all():
@@ -209,9 +209,6 @@ def _descend(
     flow.train()
     for batch in batches:
         losses.append(objective.loss_and_gradients(out, *batch))
-        gradient.nan_to_num_(0.0, 0.0, 0.0)  # A single overflow must not spoil the weights.
-        norm = gradient.norm(dim=1, keepdim=True)
-        gradient.mul_((MAX_GRADIENT_NORM / norm).clamp(max=1.0))
         optimizer.step(gradient, learning_rate)
     flow.eval()
     return torch.stack(losses).mean(0)

@@ -1,0 +1,79 @@
+"""Mixtures and kernels in the native library, in double precision."""
+
+import ctypes
+from ctypes import c_double, c_int64, c_void_p
+
+import torch
+from torch import Tensor
+
+from .loader import library, n_threads
+from .structures import Columns, plain_dtype
+
+
+class Expert(ctypes.Structure):
+    """The arguments of a call, with the fields of the structure of the same name in ``source``."""
+
+    _fields_ = (
+        *((name, c_int64) for name in ("n_threads", "n_members", "n_rows", "n_features", "n_parts")),
+        *(("z", Columns), ("weights", c_void_p), ("noise", c_void_p), ("n_noise", c_int64)),
+        *((name, c_void_p) for name in ("constants", "matrices", "shifts")),
+        *(("scale", c_double), ("moments", c_void_p), ("value", c_void_p)),
+    )
+
+
+def mixture_log_prob(z: Tensor, constants: Tensor, shifts: Tensor, matrices: Tensor) -> Tensor | None:
+    """Compute ``log sum_k exp(c_k - |P_k^T z + s_k|^2 / 2)``, or return None where PyTorch has to do it.
+
+    The shapes are (n_members, n_rows, n_features), (n_members, n_components), (n_members, n_components, n_features) and
+    (n_members, n_components, n_features, n_features).
+    """
+    return _log_prob("sknvp_mixture_log_prob", z, constants=constants, shifts=shifts, matrices=matrices)
+
+
+def kernels_log_sum(z: Tensor, constants: Tensor, points: Tensor, scale: float) -> Tensor | None:
+    """Compute ``log sum_i exp(c_i + scale point_i . z)``, or return None where PyTorch has to do it.
+
+    The shapes are (n_members, n_rows, n_features), (n_members, n_points) and (n_members, n_points, n_features).
+    """
+    return _log_prob("sknvp_kernels_log_sum", z, scale, constants=constants, matrices=points)
+
+
+def expected_moments(coefficients: Tensor, x: Tensor, weights: Tensor, noise: Tensor) -> tuple[Tensor, float] | None:
+    """Take the expectation step of mixtures, or return None where PyTorch has to do it.
+
+    The arguments have shape (n_members, n_components, n_monomials), (n_rows, n_features), (n_members, n_rows) and
+    (n_rows, n_noise). Returns the moments, shape (n_members, n_components, n_monomials + n_noise), and the mean
+    log-likelihood of the members.
+    """
+    native = library()
+    if native is None or not x.numel() or plain_dtype(coefficients, x, weights, noise) != torch.float64:
+        return None
+    n_members, n_components, n_monomials = coefficients.shape
+    moments = coefficients.new_zeros(n_members, n_components, n_monomials + noise.shape[1])
+    value = coefficients.new_empty(n_members)
+    x, weights, noise, coefficients = (part.contiguous() for part in (x, weights, noise, coefficients))
+    threads = n_threads(2 * coefficients.numel() * len(x), n_members)
+    z = Columns(start=x.data_ptr())
+    call = Expert(threads, n_members, len(x), x.shape[1], n_components, z, n_noise=noise.shape[1])
+    call.weights, call.noise, call.constants = weights.data_ptr(), noise.data_ptr(), coefficients.data_ptr()
+    call.moments, call.value = moments.data_ptr(), value.data_ptr()
+    native.sknvp_expect(ctypes.byref(call))
+    return moments, float(value.mean())
+
+
+def _log_prob(function: str, z: Tensor, scale: float = 1.0, **parts: Tensor) -> Tensor | None:
+    """Call a function of rows; all tensors but ``z`` are of parts, the second axis of each."""
+    native, recorded = library(), torch.is_grad_enabled() and z.requires_grad
+    if native is None or recorded or not z.numel() or plain_dtype(z, *parts.values()) != torch.float64:
+        return None
+    n_members, n_rows, n_features = z.shape
+    parts = {name: part.contiguous() for name, part in parts.items()}
+    if any(len(part) != n_members for part in parts.values()):
+        return None
+    value = z.new_empty(n_members, n_rows)
+    pointers = {name: part.data_ptr() for name, part in parts.items()}
+    n_parts, threads = parts["constants"].shape[1], n_threads(parts["matrices"].numel() * n_rows, n_rows)
+    call = Expert(threads, n_members, n_rows, n_features, n_parts, Columns.of(z.mT), scale=scale, **pointers)
+    call.value = value.data_ptr()
+    native[function](ctypes.byref(call))
+    return value

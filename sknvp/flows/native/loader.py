@@ -1,0 +1,72 @@
+"""The native library: where it is, and whether it may be used."""
+
+import ctypes
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+import torch
+
+from .compile import checksum, library_path
+
+_logger = logging.getLogger("sknvp")
+LEAST_WORK = 2e7  # multiplications that pay for a thread
+
+_paused = 0  # how many callers of `torch_only` are inside it
+
+
+@contextmanager
+def torch_only() -> Iterator[None]:
+    """Leave all work to PyTorch within the body, which shows what the native library makes of it."""
+    global _paused
+    _paused += 1
+    try:
+        yield
+    finally:
+        _paused -= 1
+
+
+def n_threads(work: int, n_items: int) -> int:
+    """Return how many of PyTorch's number of threads are to share so many multiplications, in items that stay whole."""
+    return max(1, min(torch.get_num_threads(), n_items, int(work / LEAST_WORK)))
+
+
+def library() -> ctypes.CDLL | None:
+    """Return the native library, or None where PyTorch does the work."""
+    return None if _paused else _load()[0]
+
+
+def status() -> str:
+    """Say in a few words which code evaluates and trains flows on the CPU."""
+    return _load()[1]
+
+
+@cache
+def _load() -> tuple[ctypes.CDLL | None, str]:
+    """Load the library for this processor; return it, if it can be used, and the `status`."""
+    try:
+        found, said = _open()
+    except OSError as error:
+        found, said = None, f"PyTorch ({error})"
+    _logger.debug("Flows are evaluated and trained by: %s", said)
+    return found, said
+
+
+def _open() -> tuple[ctypes.CDLL, str]:
+    """Load the library; raise an OSError that says why if it cannot be used."""
+    if os.environ.get("SKNVP_PURE_PYTHON", "0") not in ("", "0"):
+        raise OSError("SKNVP_PURE_PYTHON is set")
+    instructions = torch.backends.cpu.get_cpu_capability()
+    path = library_path(instructions)
+    if not path.exists():
+        instructions, path = "DEFAULT", library_path("DEFAULT")
+    if not path.exists():
+        raise OSError("the native library was not compiled")
+    opened = ctypes.CDLL(str(path))
+    opened.sknvp_source.restype = ctypes.c_char_p
+    opened.sknvp_tape_size.restype = ctypes.c_int64
+    if opened.sknvp_source().decode() != checksum():
+        raise OSError("the native library was compiled from another source")
+    return opened, f"native library, {instructions} instructions"

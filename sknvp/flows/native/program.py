@@ -1,0 +1,210 @@
+"""Programs: chains of couplings, LU layers and permutations, as the native library reads them."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterable, Sequence
+from ctypes import c_int64
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from ..layers.coupling import AffineCoupling, Coupling, SplineCoupling
+from ..layers.linear import LULinear, Permute
+from ..networks.perceptron import Conditioner
+from .loader import library, n_threads
+from .structures import MAX_DENSE, Addresses, Call, Columns, Layer, Layers, plain_dtype
+
+KINDS: dict[type, int] = {Permute: 0, LULinear: 1, AffineCoupling: 2, SplineCoupling: 3}
+ACTIVATIONS = {"relu": 0, "silu": 1, "tanh": 2}
+N_BINS = 8  # of a spline
+
+
+class Tape(NamedTuple):
+    """The residuals of a program."""
+
+    program: Program
+    numbers: Tensor
+    has_context: bool
+
+
+class Program:
+    """A chain in the form that the native library reads.
+
+    Parameters
+    ----------
+    native : CDLL
+        The native library.
+    transforms : iterable of Module
+        The transforms of the chain.
+    n_members, n_features, n_context : int
+        The shape of what they take.
+
+    Raises
+    ------
+    ValueError
+        If the library cannot run the chain.
+    """
+
+    def __init__(
+        self, native: ctypes.CDLL, transforms: Iterable[nn.Module], n_members: int, n_features: int, n_context: int
+    ) -> None:
+        self.native, self.n_members, transforms = native, n_members, list(transforms)
+        described = [_describe(transform, n_members, n_features, n_context) for transform in transforms]
+        if not any(layer.n_parts for layer in described):
+            raise ValueError("nothing to compute")
+        self.layers = (Layer * len(described))(*described)
+        links = zip(self.layers, transforms, strict=True)
+        self.permutations = [(layer, transform) for layer, transform in links if isinstance(transform, Permute)]
+        n_parts = sum(layer.n_parts for layer in described)
+        self.chain = Layers(len(described), n_parts, n_features, n_context, self.layers)
+        self.holders = [part for transform in transforms for part in transform.modules() if part._parameters]
+        self.n_numbers = sum(part.numel() for part in self.parts)
+        self.addresses = self.grad_addresses = Addresses([])
+
+    def takes(self, x: Tensor, context: Tensor | None) -> bool:
+        """Return whether the library can evaluate the chain as it is, with these arguments."""
+        parts = self.parts
+        if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, context, *parts)):
+            return False
+        try:
+            self.addresses = self.addresses.renewed(parts)
+            for layer, permutation in self.permutations:
+                layer.rows = permutation.rows.data_ptr()
+        except RuntimeError:  # The parameters are those of a function of `torch.func`.
+            return False
+        return self.addresses.dtype == x.dtype
+
+    @property
+    def parts(self) -> list[Tensor]:
+        """The parameters, which may lie elsewhere than before: training moves them to a buffer."""
+        return [part for holder in self.holders for part in holder._parameters.values() if part is not None]
+
+    def evaluate(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
+        """Return the image and its log-determinant."""
+        return self._evaluate(x, context, inverse, None)
+
+    def evaluate_with_tape(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor, Tape]:
+        """Return the image, its log-determinant, and what `vjp` needs."""
+        size = self.native.sknvp_tape_size(ctypes.byref(self.chain), c_int64(x.shape[-1]), x.dtype == torch.float64)
+        numbers = x.new_empty(self.n_members * size)
+        return *self._evaluate(x, context, False, numbers), Tape(self, numbers, context is not None)
+
+    def vjp(
+        self, tape: Tape, grad_image: Tensor, grad_log_det: Tensor, out: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor | None]:
+        """Compute the gradients of all inputs, as `Transform.vjp` does."""
+        self.addresses = self.addresses.renewed(self.parts)
+        assert self.addresses.dtype == grad_image.dtype, "parameters changed their precision after they were used"
+        n_members, _, n_rows = grad_image.shape
+        grad_log_det = grad_log_det.contiguous()
+        grad_x = grad_image.new_empty(grad_image.shape)
+        grad_context = grad_x.new_empty(n_members, self.chain.n_context, n_rows) if tape.has_context else None
+        call = self._call(grad_image, tape=tape.numbers, image=grad_x, log_det=grad_log_det, grad_context=grad_context)
+        self._with_gradients("sknvp_vjp", call, out)
+        return grad_x, grad_context
+
+    def log_prob_and_gradients(
+        self, out: Sequence[Tensor], x: Tensor, weights: Tensor, context: Tensor | None, tail: Tensor | None
+    ) -> Tensor:
+        """Compute the sum of weighted log-densities of each member under a standard normal base, and its gradients.
+
+        The arguments are those of `Flow.log_prob_and_gradients`, but columns come before rows in ``x`` and ``context``.
+        """
+        value = torch.empty(self.n_members, dtype=torch.float64)
+        both = {"weights": weights, "tail": tail}
+        of_rows = {name: t.to(torch.float64).contiguous() for name, t in both.items() if t is not None}
+        call = self._call(x, context, value=value, **of_rows)
+        self._with_gradients("sknvp_log_prob_and_gradients", call, out)
+        return value
+
+    def _evaluate(self, x: Tensor, context: Tensor | None, inverse: bool, tape: Tensor | None) -> tuple[Tensor, Tensor]:
+        image, log_det = x.new_empty(x.shape), x.new_empty(len(x), x.shape[-1])
+        call = self._call(x, context, image=image, log_det=log_det, tape=tape)
+        call.inverse = inverse
+        if tape is None:  # otherwise each member's rows stay in one thread
+            call.n_threads = n_threads(self.n_numbers * x.shape[-1], x.shape[-1])
+        self.native.sknvp_evaluate(ctypes.byref(self.chain), ctypes.byref(call))
+        return image, log_det
+
+    def _with_gradients(self, function: str, call: Call, out: Sequence[Tensor]) -> None:
+        """Make a call that writes the gradients of the parameters to ``out``."""
+        self.grad_addresses = addresses = self.grad_addresses.renewed(out)
+        own = out if addresses.dtype else [part.new_empty(part.shape) for part in out]
+        call.grad_parts = (addresses if addresses.dtype else Addresses(own)).parts
+        self.native[function](ctypes.byref(self.chain), ctypes.byref(call))
+        if own is not out:
+            for part, numbers in zip(out, own, strict=True):
+                part.copy_(numbers)
+
+    def _call(self, x: Tensor, context: Tensor | None = None, **tensors: Tensor | None) -> Call:
+        """Return the arguments of a call; ``tensors`` hold what lies together in memory."""
+        pointers = {name: tensor.data_ptr() for name, tensor in tensors.items() if tensor is not None}
+        return Call(
+            is_double=x.dtype == torch.float64,
+            n_members=self.n_members,
+            n_threads=n_threads(self.n_numbers * x.shape[-1], self.n_members),
+            n_rows=x.shape[-1],
+            x=Columns.of(x),
+            context=Columns.of(context),
+            parts=self.addresses.parts,
+            **pointers,
+        )
+
+
+def program_for(transforms: nn.ModuleList, x: Tensor, context: Tensor | None) -> Program | None:
+    """Return the program that evaluates the transforms of a chain at x, or None where PyTorch has to do it.
+
+    PyTorch does it where there is no library, on GPUs, in half precision, for other transforms than couplings, LU
+    layers and permutations, and where autograd or `torch.func` records.
+    """
+    native, inputs = library(), (x,) if context is None else (x, context)
+    if native is None or not x.numel() or not plain_dtype(*inputs):
+        return None
+    shape = len(x), x.shape[1], 0 if context is None else context.shape[1]
+    programs = _PROGRAMS.setdefault(transforms, {})
+    if shape not in programs:
+        try:
+            programs[shape] = Program(native, transforms, *shape)
+        except ValueError:
+            programs[shape] = None
+    program = programs[shape]
+    return program if program is not None and program.takes(x, context) else None
+
+
+_PROGRAMS: WeakKeyDictionary[nn.ModuleList, dict[tuple[int, int, int], Program | None]] = WeakKeyDictionary()
+
+
+def _describe(transform: nn.Module, n_members: int, n_features: int, n_context: int) -> Layer:
+    """Describe a transform; raise a ValueError if the library does not know it."""
+    layer = Layer(kind=KINDS.get(type(transform), -1), n_parts=len(list(transform.parameters())))
+    if isinstance(transform, Permute):
+        known = (transform.n_members, transform.n_features) == (n_members, n_features)
+    elif isinstance(transform, LULinear):
+        known = transform.weight.shape == (n_members, n_features, n_features)
+        layer.bound = transform.MAX_LOG_SCALE
+    elif isinstance(transform, AffineCoupling | SplineCoupling):
+        known = _describe_coupling(layer, transform, n_members, n_features, n_context)
+    if layer.kind < 0 or not known:
+        raise ValueError(f"the native library does not know {transform}")
+    return layer
+
+
+def _describe_coupling(layer: Layer, coupling: Coupling, n_members: int, n_features: int, n_context: int) -> bool:
+    """Describe a coupling; return whether the library knows it."""
+    conditioner = coupling.conditioner
+    if type(conditioner) is not Conditioner or getattr(coupling, "N_BINS", N_BINS) != N_BINS:
+        return False
+    weights = list(conditioner.parameters())[: layer.n_parts // 2]
+    if len(weights) > MAX_DENSE:
+        return False
+    sizes = [weights[0].shape[2], *(weight.shape[1] for weight in weights)]
+    n_b = coupling.n_first if coupling.flip else n_features - coupling.n_first
+    layer.n_first, layer.flip, layer.n_dense = coupling.n_first, coupling.flip, len(weights)
+    layer.activation = ACTIVATIONS[conditioner.activation]
+    layer.bound = coupling.BOX if isinstance(coupling, SplineCoupling) else coupling.MAX_LOG_SCALE
+    layer.sizes[: len(sizes)] = sizes
+    fits = (sizes[0], sizes[-1]) == (n_features - n_b + n_context, coupling.N_PARAMETERS * n_b)
+    return fits and len(weights[0]) == n_members
