@@ -298,6 +298,6 @@ def test_the_density_says_which_rows_are_taken():
             tags.input_tags.allow_nan = tags.input_tags.sparse = True
             return tags
 
-    for density, takes in ((Tolerant(), True), (Record(), False), (None, False)):
+    for density, takes in ((Tolerant(), (True, True)), (Record(), (False, False)), (None, (True, False))):
         tags = get_tags(DensityClassifier(density)).input_tags
-        assert tags.allow_nan == tags.sparse == takes
+        assert (tags.allow_nan, tags.sparse) == takes

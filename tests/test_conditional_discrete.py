@@ -78,7 +78,7 @@ def test_classes_are_targets_too(kind):
     targets["polars"] = pl.Series(names)
     density = small().fit(X, targets[kind])
     assert density.columns_[0].endswith("category of 3 values")
-    totals = [np.exp(density.score_samples(X, [name] * 900)) for name in np.unique(names)]
+    totals = [np.exp(density.score_samples(X, [name] * 600)) for name in np.unique(names)]
     np.testing.assert_allclose(np.sum(totals, 0), 1, atol=1e-3)
     assert (density.predict(X) == np.unique(names)[np.argmax(totals, 0)]).mean() > 0.98
     assert (density.predict(X) == names).mean() > 0.6

@@ -115,7 +115,7 @@ def test_a_bad_batch_costs_nothing():
     estimator = streamed(2)
     before = estimator.score_samples(moons())
     for bad, message in (
-        (np.full((3, 2), np.nan), "NaN"),
+        (np.full((3, 2), np.inf), "infinity"),
         (normal_rows(3, 5), "5 features"),
         ([[1, 2], [3, 1e999]], "inf"),
     ):

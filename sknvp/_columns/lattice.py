@@ -44,7 +44,7 @@ class Lattice(NamedTuple):
             if deviation * 10**n_decimals > MAX_MULTIPLE * MAX_DEVIATION or np.abs(numbers).max() > LARGEST:
                 return None
             steps = np.rint(numbers)
-            if (np.abs(numbers - steps) <= TOLERANCE).all():
+            if (np.abs(numbers - steps) <= TOLERANCE).all() and np.diff(steps).min() > 0:
                 multiple = float(np.gcd.reduce((steps - steps[0]).astype(np.int64)))
                 spacing = multiple / 10**n_decimals
                 origin = float(np.fmod(steps[0], multiple)) / 10**n_decimals

@@ -45,10 +45,7 @@ def check_not_fitted(estimator: Any) -> None:
 
 
 def check_bad_rows_in_fit(estimator: Any) -> None:
-    """``fit`` raises ValueError or TypeError for infinity, wrong shapes, complex, sparse, words, None.
-
-    So it does for NaN, unless ``allow_nan`` of the estimator's tags says that cells may be missing.
-    """
+    """``fit`` raises an error for infinity, wrong shapes, complex, sparse, words, None; NaN too, if tags allow none."""
     for what, X in _bad_rows(estimator).items():
         ensure_raises(partial(fresh(estimator).fit, X), f"fit to {what}", BAD_INPUT)
 
