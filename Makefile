@@ -2,7 +2,6 @@
 #
 #   make demo     fit real tables, print a comparison, write a picture   (CSV=FILE: your own table)
 #   make test     lint, type check, tests, doctests
-#   make pure     the tests again, without the native library
 #   make check    lint and type check alone
 #   make docs     the documentation, into docs/_build/html
 #   make bench    time a fit and scoring beside other libraries
@@ -13,17 +12,14 @@ BIN := $(VENV)/bin
 CODE := sknvp tests examples benchmarks docs
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test pure check docs bench clean
+.PHONY: demo test check docs bench clean
 
 demo: $(VENV)/demo
 	$(BIN)/python examples/demo.py $(if $(CSV),--csv "$(CSV)")
 
 test: check $(VENV)/test
 	$(BIN)/python -m pytest --numprocesses 2
-
-# The tests that fit or score with the default chain, without the native library.
-pure: $(VENV)/test
-	SKNVP_PURE_PYTHON=1 $(BIN)/python -m pytest --numprocesses 2 tests
+	SKNVP_PURE_PYTHON=1 $(BIN)/python -m pytest --numprocesses 2 tests --ignore tests/testing  # without the native library
 
 check: $(VENV)/test
 	$(BIN)/ruff check $(CODE)

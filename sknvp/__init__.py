@@ -11,6 +11,7 @@ __all__ = [
     "PlanarFlowDensity",
     "RealNVPDensity",
     "RealNVPImageDensity",
+    "RealNVPImputer",
     "RealNVPOutlierDetector",
     "RealNVPTransformer",
     "VariationalRealNVP",
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from .conditional import ConditionalRealNVPDensity
     from .density import RealNVPDensity
     from .image import RealNVPImageDensity
+    from .imputer import RealNVPImputer
     from .outlier import RealNVPOutlierDetector
     from .planar import PlanarFlowDensity
     from .plotting import DensityDisplay
@@ -39,6 +41,7 @@ else:
         "PlanarFlowDensity": ".planar",
         "RealNVPDensity": ".density",
         "RealNVPImageDensity": ".image",
+        "RealNVPImputer": ".imputer",
         "RealNVPOutlierDetector": ".outlier",
         "RealNVPTransformer": ".transformer",
         "VariationalRealNVP": ".variational",

@@ -221,7 +221,7 @@ def _known_values(series: Any) -> tuple[Array, Array]:
         missing = series != series  # NaN alone differs from itself
         return series[~missing], ~missing
     missing = np.asarray(series.isna() if hasattr(series, "isna") else series.is_null(), dtype=bool)
-    values = np.asarray(series)[~missing]
+    values = np.asarray(series.dropna() if hasattr(series, "dropna") else series.drop_nulls())
     number = getattr(series.dtype, "numpy_dtype", None)  # of pandas' nullable kinds
     if values.dtype == object and _are_numbers(values):
         number = np.dtype(np.float64) if number is None else number
