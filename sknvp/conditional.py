@@ -54,7 +54,7 @@ class ConditionalRealNVPDensity(ConditionalDensityMethods, FlowFitter):
     discrete_targets : "auto", None or array-like of bool, int or str, default="auto"
         The targets that are discrete: a mask, their numbers or their names; None for none. "auto" finds them as
         :class:`RealNVPDensity` does its columns: strings, booleans, categories, whole numbers of which some repeat, and
-        single values of continuous targets that have a probability, such as the zeros of claims or of rain.
+        zeros of continuous targets that have a probability, such as those of claims or of rain.
     bounds : None or tuple (low, high) of floats or array-likes of shape (n_outputs,), default=None
         The least and the greatest number that each target can be, -inf and inf where there is no end to it. See
         :class:`RealNVPDensity`.

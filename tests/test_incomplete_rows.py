@@ -158,7 +158,7 @@ def test_frames_with_holes():
     assert density.columns_ == ["kind: category of 2 values", "age: whole numbers", "size: continuous"]
     assert np.isfinite(density.score_samples(table)).all()
     each = [density.score_samples(pd.DataFrame({"kind": [k], "age": [pd.NA], "size": [np.nan]})) for k in "ab"]
-    assert np.exp(each).sum() == pytest.approx(1, abs=0.05)
+    assert np.exp(each).sum() == pytest.approx(1, abs=0.1)
     drawn = density.impute(table, n_samples=2, random_state=0)
     assert len(drawn) == 1000
     assert not drawn.isna().any().any()

@@ -16,10 +16,10 @@ Array = NDArray[Any]
 
 MAX_SPAN = 200_000  # whole numbers that span more values than this count as continuous
 FREQUENT = 0.2  # whole numbers of which one has this share of the rows are discrete, however much they deviate
-FREQUENT_ATOM = 0.05  # a value that so many rows have is an atom of a continuous column ...
-STANDS_OUT = 10  # ... if so many times fewer rows have any value that is no atom
-LEAST_COUNT = 10  # rows that have an atom at least
-LEAST_OTHERS = 10  # different values that a continuous column has besides its atoms at least
+FREQUENT_ATOM = 0.05  # zero is an atom of a continuous column if this share of the rows has it, ...
+LEAST_COUNT = 10  # ... at least so many rows, ...
+STANDS_OUT = 10  # ... so many times more than have any other value, ...
+LEAST_OTHERS = 10  # ... of which there are so many
 MAX_SEARCHED = 100_000  # rows that atoms are looked for in at most
 LARGEST_INTEGER = 2**53  # float64 holds all whole numbers up to this one
 MAX_SHOWN = 5  # an error shows so many categories
@@ -116,7 +116,7 @@ def columns_of(
         The table.
     discrete : ndarray of shape (n_features,), dtype bool, optional
         The columns that are discrete. By default these are found: see `_is_whole`; a column that holds no numbers is
-        always a category. The atoms of continuous columns are found too: see `_atoms`.
+        always a category. The atoms of continuous columns are found too: see `_frequent_zero`.
     bounds : tuple (low, high) of ndarrays of shape (n_features,), optional
         The bounds of columns of numbers. By default there are none but atoms at the end of a column.
     counts : ndarray of shape (n_samples,), optional
@@ -283,7 +283,7 @@ def _column(name: str, values: Array, asked: Asked) -> Column:
         lattice = Lattice.of(*value_counts(values[some], asked.counts[some]))
         if lattice is not None and lattice.holds(values):
             return Column(name, "lattice", low=low, high=high, lattice=lattice)
-        atoms |= _frequent_values(*value_counts(values[some], asked.counts[some]))
+        atoms |= _frequent_zero(*value_counts(values[some], asked.counts[some]))
         low = values.min() if np.isneginf(low) and values.min() in atoms else low
         high = values.max() if np.isposinf(high) and values.max() in atoms else high
     return _with_atoms(Column(name, "continuous", low=float(low), high=float(high)), values, asked.counts, atoms)
@@ -306,21 +306,14 @@ def value_counts(values: Array, counts: Array) -> tuple[Array, Array]:
     return different, sums
 
 
-def _frequent_values(different: Array, counts: Array) -> set[float]:
-    """Return the values of a column that varies which so many rows have that no density explains it.
+def _frequent_zero(different: Array, counts: Array) -> set[float]:
+    """Return zero if so many rows have it, and so few any other value, that no density explains it.
 
-    These are the most frequent ones, if a twentieth of the rows has each, ten times as many as any other value, and
-    there are ten others or more.
+    A twentieth of the rows must have it, ten times as many as any other value, of which there are ten or more.
     """
-    n_rows, order = counts.sum(), np.argsort(-counts, kind="stable")
-    different, counts = different[order], counts[order]
-    n_most = min(int(1 / FREQUENT_ATOM), len(counts) - LEAST_OTHERS)
-    if n_most <= 0:
-        return set()
-    frequent = (counts[:n_most] >= max(LEAST_COUNT, FREQUENT_ATOM * n_rows)) & (
-        counts[:n_most] >= STANDS_OUT * counts[1 : n_most + 1]
-    )
-    return set(different[: 1 + int(np.flatnonzero(frequent).max(initial=-1))].tolist())
+    zeros, others = counts[different == 0].sum(), counts[different != 0]
+    stands_out = zeros >= STANDS_OUT * others.max(initial=0.0) and len(others) >= LEAST_OTHERS
+    return {0.0} if stands_out and zeros >= max(LEAST_COUNT, FREQUENT_ATOM * counts.sum()) else set()
 
 
 def _different(name: str, values: Array, table: str) -> Array:

@@ -19,7 +19,7 @@ from .evaluation import LEAST_LOG_DENSITY, RandomState, draw_rows, finite_log_de
 from .rows import Draws, Rows, repeated
 from .specify import checked_bounds
 
-N_DRAWN = 4_000  # that the proposal of unknown cells is fitted to
+N_DRAWN = 2_000  # that the proposal of unknown cells is fitted to
 N_COMPLETED = 8  # draws of the unknown cells of each row in training, ...
 MAX_COMPLETED = 400_000  # ... but no more than this for all rows
 MAX_REPEATED = 10_000  # rows of weights that stand for more are not repeated to more rows than this, ...

@@ -39,10 +39,9 @@ PARAMETERS: dict[str, tuple[str, str]] = {  # the type and the description of ea
         '"auto", None or array-like of bool, int or str',
         """The columns that are discrete: a mask, their numbers or their names; None for none. "auto" finds them:
         strings, booleans, categories and integers of a DataFrame, and other numbers that are all whole and of which
-        some repeat. It also finds single values of continuous columns that have a probability, such as the zeros of a
-        zero-inflated column. `score_samples` then gives the log-probability of discrete columns and such values,
-        together with the log-density of the others, and draws have values that can be. The page "Columns that are not
-        continuous" says more.""",
+        some repeat. It also finds the zeros of zero-inflated columns, which have a probability. `score_samples` then
+        gives the log-probability of discrete columns and such zeros, together with the log-density of the others, and
+        draws have values that can be. The page "Columns that are not continuous" says more.""",
     ),
     "bounds": (
         "None or tuple (low, high) of floats or array-likes of shape (n_features,)",

@@ -12,10 +12,11 @@ from .proposal import Proposal
 
 Array = NDArray[Any]
 
-N_DRAWS = 32  # for each row at first, ...
-MAX_DRAWS = 256  # ... and at most, in steps that double them
-PRECISE = 0.05  # a smaller standard error of the logarithm, in nats, needs no more draws
-DRAWS_PER_SAMPLE = 4  # that draws given known cells are chosen from
+N_DRAWS = 16  # for each row at first, ...
+MAX_DRAWS = 128  # ... and at most, in steps that double them
+PRECISE = 0.1  # a smaller standard error of the logarithm, in nats, needs no more draws
+LEAST_RESAMPLED = 256  # proposals of each row, ...
+DRAWS_PER_SAMPLE = 4  # ... or so many for each draw, that draws given known cells are chosen from
 MAX_NUMBERS = 2**22  # in the largest array at once
 
 
@@ -52,9 +53,10 @@ class Incomplete(NamedTuple):
             Numbers between 0 and 1.
         """
         n_mapped = 0 if self.cells is None else len(self.cells.mapped)
-        y = np.repeat(self.rows[:, None].astype(np.float64), uniform.shape[1], axis=1)
-        log_measure = np.zeros(y.shape[:2])
+        y, log_measure = self.rows[:, None].astype(np.float64), np.zeros((1, 1))
         if self.cells is not None:
+            y = np.repeat(y, uniform.shape[1], axis=1)
+            log_measure = np.zeros(y.shape[:2])
             for i in range(uniform.shape[1]):
                 y[:, i] = self.cells.points(self.rows, uniform[:, i, :n_mapped])
                 log_measure[:, i] = self.cells.log_measure_at(y[:, i])
@@ -134,7 +136,7 @@ def resampled(log_density: Callable[[Array], Array], incomplete: Incomplete, n_s
     ----------
     D. Rubin, "Using the SIR algorithm to simulate posterior distributions", Bayesian Statistics 3, 1988.
     """
-    rng, n_draws = np.random.default_rng(seed), max(MAX_DRAWS, DRAWS_PER_SAMPLE * n_samples)
+    rng, n_draws = np.random.default_rng(seed), max(LEAST_RESAMPLED, DRAWS_PER_SAMPLE * n_samples)
     points = np.empty((len(incomplete.rows), n_samples, incomplete.rows.shape[1]))
     for batch in incomplete.batches(n_draws):
         drawn = incomplete.of(batch).drawn(n_draws, rng)

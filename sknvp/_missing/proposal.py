@@ -25,9 +25,9 @@ from torch import Tensor
 Array = NDArray[Any]
 
 N_COMPONENTS = (1, 2, 4, 8, 16)  # the numbers of components that are tried
-MAX_ROWS = 4_000  # that the mixture is fitted to
-MAX_ITERATIONS = 30  # of expectation-maximization
-LEAST_GAIN = 1e-3  # nats a row; a smaller gain ends expectation-maximization
+MAX_ROWS = 2_000  # that the mixture is fitted to
+MAX_ITERATIONS = 20  # of expectation-maximization
+LEAST_GAIN = 3e-3  # nats a row; a smaller gain ends expectation-maximization
 RIDGE = 1e-3  # added to the variances of the components, whose columns have variance one
 LEAST_ROWS = 3  # that a component needs for each of its columns
 WIDE_SHARE = 0.1  # of the proposals that come from components with twice the width, so that weights stay bounded
@@ -63,17 +63,16 @@ class Proposal:
         z, weight = z.nan_to_num(0.0), torch.tensor(w)
         n_held_out = len(z) // 4
         parts = (z[n_held_out:], known[n_held_out:], weight[n_held_out:])
-        best = -math.inf, 1
+        best, fitted = -math.inf, _expectation_maximization(*parts, 1, rng)
         for n_components in N_COMPONENTS:
             if n_components > 1 and len(z) < LEAST_ROWS * n_components * z.shape[1]:
                 break
-            mixture = _expectation_maximization(*parts, n_components, rng)
+            mixture = fitted if n_components == 1 else _expectation_maximization(*parts, n_components, rng)
             held_out = slice(0, max(1, n_held_out))
             score = float((_log_marginal(mixture, z[held_out], known[held_out]) * weight[held_out]).mean())
-            if score <= best[0]:
+            if score <= best:
                 break
-            best = score, n_components
-        fitted = _expectation_maximization(z, known, weight, best[1], rng)
+            best, fitted = score, mixture
         return cls(loc, scale, *(part.numpy() for part in fitted))
 
     def draw(self, y: Tensor, known: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
@@ -81,8 +80,8 @@ class Proposal:
 
         Parameters
         ----------
-        y : Tensor of shape (n_rows, n_draws, n_features), dtype float64
-            The rows, once for each draw, as the known cells may differ from draw to draw.
+        y : Tensor of shape (n_rows, n_draws, n_features) or (n_rows, 1, n_features), dtype float64
+            The rows, once for each draw if the known cells differ from draw to draw.
         known : Tensor of shape (n_rows, n_features), dtype bool
         uniform : Tensor of shape (n_rows, n_draws, n_features + 1), dtype float64
             Numbers between 0 and 1, of which the last one chooses the component.
@@ -103,6 +102,7 @@ class Proposal:
         lower = torch.linalg.cholesky(covariance)
         shares = torch.softmax(evidence, -1)  # (n_rows, n_draws, n_components)
         chosen = (shares.cumsum(-1) < uniform[..., -1:]).sum(-1).clamp(max=shares.shape[-1] - 1)
+        mean = mean.expand(-1, chosen.shape[1], -1, -1)
         rows = torch.arange(len(z)).unsqueeze(1)
         noise = torch.special.ndtri(uniform[..., :-1].clamp(1e-12, 1 - 1e-12)) * ~known.unsqueeze(1)
         picked = mean.gather(2, chosen[..., None, None].expand(-1, -1, 1, z.shape[-1])).squeeze(2)
