@@ -3,7 +3,7 @@
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, clone
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
@@ -122,7 +122,7 @@ class RealNVPImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # 
             del self.feature_names_in_
         return self
 
-    def transform(self, X: ArrayLike) -> NDArray[Any]:
+    def transform(self, X: ArrayLike) -> Any:
         """Fill the missing cells of rows.
 
         Parameters
@@ -139,7 +139,7 @@ class RealNVPImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # 
         density = self.density_
         if self.sample_posterior:
             drawn = density.impute(X, 1, check_random_state(self.random_state))
-            return drawn[:, 0] if isinstance(drawn, np.ndarray) and drawn.ndim == 3 else drawn
+            return _with_index_of(X, drawn[:, 0] if isinstance(drawn, np.ndarray) else drawn)
         rows = density._check_rows(X, reset=False)
         incomplete, numbers = np.isnan(rows).any(1), rows.copy()
         if incomplete.any():
@@ -147,5 +147,11 @@ class RealNVPImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # 
             mean = with_indicators(drawn, density._columns).mean(1) if density._columns else drawn.mean(1)
             filled = without_indicators(mean, density._columns) if density._columns else mean
             numbers[incomplete] = np.where(np.isnan(rows[incomplete]), filled, rows[incomplete])
-        result: NDArray[Any] = density._as_fitted(numbers)
-        return result
+        return _with_index_of(X, density._as_fitted(numbers))
+
+
+def _with_index_of(X: Any, filled: Any) -> Any:
+    """Give a DataFrame of pandas the index of another one."""
+    if hasattr(filled, "index") and hasattr(X, "index"):
+        filled.index = X.index
+    return filled

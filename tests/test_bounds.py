@@ -207,3 +207,17 @@ def test_the_kinds_of_constant_columns_are_told():
         "2: constant",
         "3: whole numbers",
     ]
+
+
+def test_amounts_with_zeros_have_no_tails_that_rows_have_not():
+    x = np.where(np.random.default_rng(3).uniform(size=1500) < 0.4, 0.0, np.exp(1.5 * normal_rows(1500, 1)[:, 0]))
+    drawn = small(coupling="spline", max_iter=20).fit(np.c_[x, normal_rows(1500, 1, 1)]).sample(50_000, random_state=0)
+    assert drawn[:, 0].mean() < 2 * x.mean()
+    assert (drawn[:, 0] > 10 * x.max()).mean() < 1e-4
+
+
+def test_bounds_are_rounded_as_rows_are():
+    X = np.array([[0.1], [0.05], [0.02], [0.03]] * 5, dtype=np.float32)
+    density = small(bounds=(0, 0.1), max_iter=2, discrete_features=None).fit(X)
+    assert density.columns_ == ["0: continuous above 0 and below 0.1, with a probability at 0.1"]
+    assert density.sample(200, random_state=0).max() == np.float32(0.1)

@@ -187,6 +187,7 @@ def test_bad_tables_are_refused_and_nothing_is_lost():
             (X, ["several"] * 60),
             "Column 0 of y must hold categories that were there in fit, 'few', 'many', got 'several'",
         ),
+        ((X.assign(kind="u").to_numpy()[:, [0, 0, 0]], ["few"] * 60), "Column kind of X must hold categories"),
         ((X.assign(kind=None), ["few"] * 60), "Input X contains NaN: column kind has 60 missing values"),
     ):
         with pytest.raises(ValueError, match=message):

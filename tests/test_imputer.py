@@ -73,6 +73,8 @@ def test_frames_come_back_as_they_were(sample_posterior):
     assert not filled.isna().any().any()
     assert (filled.dtypes == table.dtypes).all()
     assert list(filled.columns) == list(table.columns) == list(imputer.get_feature_names_out())
+    shifted = table.set_index(np.arange(100, 600))
+    assert (imputer.transform(shifted).index == shifted.index).all()
     known = table.notna()
     assert (filled[known["kind"]]["kind"] == table[known["kind"]]["kind"]).all()
     assert set(filled["kind"]) == {"a", "b"}

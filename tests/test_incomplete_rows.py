@@ -239,3 +239,50 @@ def test_bad_tables_are_refused_and_nothing_is_lost(fitted):
         with pytest.raises(NotFittedError):
             method(holes)
     np.testing.assert_array_equal(fitted.score_samples(normal(20)), before)
+
+
+@pytest.mark.parametrize("value", [0.1, 3.0, 7.0])
+def test_a_missing_cell_of_a_constant_column_is_its_value(value):
+    X = np.c_[normal_column(), np.full(300, value)]
+    holes = X.copy()
+    holes[::3, 1] = np.nan
+    for table in (X, holes):
+        density = stacked(max_iter=5).fit(table)
+        assert density.columns_[1] == "1: constant"
+        np.testing.assert_allclose(density.score_samples(holes), density.score_samples(X), rtol=1e-9)
+        assert (density.impute(holes, 2, random_state=0)[..., 1] == value).all()
+    continued = small(max_iter=3, warm_start=True).fit(X).fit(holes).partial_fit(holes)
+    np.testing.assert_allclose(continued.score_samples(holes), continued.score_samples(X), rtol=1e-9)
+
+
+def normal_column():
+    return np.random.default_rng(0).normal(size=300)
+
+
+def test_a_column_that_is_constant_in_one_class_may_have_holes():
+    X, y = normal(200)[:, :2], np.arange(200) % 2
+    X[y == 1, 1] = 3.0
+    X[(y == 0) & (np.arange(200) % 5 == 0), 1] = np.nan
+    assert DensityClassifier(small(max_iter=3)).fit(X, y).score(X[~np.isnan(X[:, 1])], y[~np.isnan(X[:, 1])]) == 1
+
+
+def test_columns_that_few_rows_know_keep_their_spread():
+    X = np.random.default_rng(0).normal(size=(20_000, 2))
+    X[40:, 1] = np.nan
+    X[:40, 1] = 1e4 + 100 * X[:40, 1]
+    drawn = small(max_iter=1).fit(X).impute(X[100:1100], random_state=0)[:, 0, 1]
+    assert 60 < drawn.std() < 160
+    assert drawn.mean() == pytest.approx(1e4, abs=60)
+
+
+def test_streams_may_lack_a_column_for_a_while():
+    density = small().partial_fit(normal(100))
+    density.partial_fit([[np.nan, 1.0, 0.0]])
+    assert np.isfinite(density.score(normal(20)))
+
+
+@pytest.mark.parametrize("unit", [1e-170, 1e160])
+def test_units_do_not_matter_for_marginals(unit):
+    X = with_holes(normal(200))
+    change = small(max_iter=2).fit(X * unit).score_samples(X * unit) - small(max_iter=2).fit(X).score_samples(X)
+    np.testing.assert_allclose(change, -(~np.isnan(X)).sum(1) * np.log(unit), rtol=1e-3)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .lattice import MAX_DEVIATION, Lattice, weighted_deviation
-from .mixed import median_and_spread, to_line
+from .mixed import is_value, median_and_spread, to_line
 
 Array = NDArray[Any]
 
@@ -150,8 +150,8 @@ def encoded(X: Any, columns: Sequence[Column], allow_missing: bool = False) -> A
         values, known = _known_values(_series(X, j))
         if not (known.all() or allow_missing):
             raise ValueError(
-                f"Input X contains NaN: column {column.name} has {int((~known).sum())} missing values. Leave these "
-                "rows out, or put an imputer before the density."
+                f"Input {column.table} contains NaN: column {column.name} has {int((~known).sum())} missing values. "
+                "Leave these rows out, or put an imputer before the density."
             )
         numbers[known, j] = column.codes(values)
     return numbers
@@ -239,7 +239,7 @@ def _are_numbers(values: Array) -> bool:
 
 def _array_column(name: str, values: Array, asked: Asked) -> Column:
     """Describe a column of an array."""
-    if values.dtype.kind in "fiub":
+    if values.dtype.kind in "fiu":
         return _column(name, values, asked)
     if values.dtype == object and _are_numbers(values):
         return _column(name, values.astype(np.float64), asked)
@@ -277,7 +277,7 @@ def _column(name: str, values: Array, asked: Asked) -> Column:
         return Column(name, "whole", low=low, high=high)
     if values.min() == values.max():
         return Column(name, "continuous", low=low, high=high)
-    atoms = {bound for bound in (low, high) if (values == bound).any()}
+    atoms = {bound for bound in (low, high) if is_value(values, bound).any()}
     if discrete is None:
         some = slice(None, None, -(-len(values) // MAX_SEARCHED))
         lattice = Lattice.of(*value_counts(values[some], asked.counts[some]))

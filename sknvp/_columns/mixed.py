@@ -5,11 +5,13 @@ the column. Between the atoms the column has a density. Together they have the d
 
     F(x) = sum of P(a) over the atoms a below x + (1 - sum of P(a) over all atoms) G((t(x) - loc) / scale),
 
-where t carries the column from between its bounds to the line, and G is the logistic distribution of variance one. The
-flow sees the normal quantile ``y`` of F(x): one point for a value between the atoms, and for an atom a point of the
-interval that F leaves out there. Without atoms, ``y`` is ``(t(x) - loc) / scale``.
+where t carries the column from between its bounds to the line, and G is the logistic distribution of variance one; if
+all atoms are at one bound, G is the normal distribution on the other side of its median. The flow sees the normal
+quantile ``y`` of F(x): one point for a value between the atoms, and for an atom a point of the interval that F leaves
+out there. Without atoms, ``y`` is ``(t(x) - loc) / scale``.
 
-G has heavier tails than the normal distribution. So a flow can still tell values apart that lie close to an atom.
+The logistic distribution has heavier tails than the normal one, so that a flow can still tell values apart that lie
+close to an atom. Away from it such tails would give amounts, which are exponentials of t, an infinite mean.
 
 References
 ----------
@@ -23,7 +25,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, log_expit, log_ndtr, ndtr, ndtri, ndtri_exp
+from scipy.special import log_expit, log_ndtr, ndtr, ndtri, ndtri_exp
 
 from ..flows.bases.point_mass import LOG_OTHER
 from .margins import Places
@@ -32,6 +34,7 @@ Array = NDArray[Any]
 
 LOG_SQRT_2_PI = 0.5 * math.log(2 * math.pi)
 UNSEEN = 0.05  # rows; each atom, and the values between them, count as found in so many more
+FARTHEST = 1e8  # standard deviations; numbers farther away have the density there
 STEEPNESS = math.pi / math.sqrt(3)  # of the logistic distribution function of variance one
 
 
@@ -73,8 +76,8 @@ class MixedMargin:
         otherwise : tuple (loc, scale)
             The location and scale of what is between the atoms if no row has such a value.
         """
-        shares = np.array([weights[values == atom].sum() for atom in atoms]) / weights.sum()
-        between = ~np.isin(values, atoms)
+        shares = np.array([weights[is_value(values, atom)].sum() for atom in atoms]) / weights.sum()
+        between = ~np.any([is_value(values, atom) for atom in atoms], axis=0) if atoms else np.ones(len(values), bool)
         t = to_line(values[between].astype(np.float64), low, high)[0]
         loc, scale = median_and_spread(t, weights[between]) if len(t) else otherwise
         counts = shares * n_rows + UNSEEN
@@ -94,7 +97,7 @@ class MixedMargin:
         point = np.where(possible, point, np.nan)
         edges = self._edges()
         for atom, lower, upper, probability in zip(self.atoms, *edges, self.probabilities, strict=True):
-            here = (x == atom) | (x == _single(atom))  # rows may have been rounded to single precision
+            here = is_value(x, atom)
             low[here], high[here], log_measure[here], point[here] = lower, upper, math.log(probability), np.nan
         return Places(low, high, point, log_measure)
 
@@ -111,7 +114,11 @@ class MixedMargin:
             log_upper = np.log(np.maximum(ndtr(-y) - self._above(n_below), 0))
             log_lower = np.where(n_below == 0, log_ndtr(y), log_lower)
             log_upper = np.where(n_below == len(self.atoms), log_ndtr(-y), log_upper)
-            x = from_line(self.loc + self.scale * (log_lower - log_upper) / STEEPNESS, self.low, self.high)
+            log_cdf = log_lower - np.logaddexp(log_lower, log_upper)
+            log_sf = log_upper - np.logaddexp(log_lower, log_upper)
+            normal = np.where(log_cdf < log_sf, ndtri_exp(log_cdf), -ndtri_exp(log_sf))
+            z = np.where(self._is_heavy(log_cdf - log_sf), (log_cdf - log_sf) / STEEPNESS, normal)
+            x = from_line(self.loc + self.scale * z, self.low, self.high)
         nearest = np.minimum(n_below, len(self.atoms) - 1)
         at_atom = (lower[nearest] <= u) & (u <= upper[nearest])
         return np.where(at_atom, self.atoms[nearest], x)
@@ -129,19 +136,34 @@ class MixedMargin:
         if not len(self.atoms):
             return z, np.zeros(len(z))
         log_share = math.log(1 - self.probabilities.sum())
+        log_cdf, log_sf, log_density = self._distribution(z)
         with np.errstate(divide="ignore"):
-            log_lower = np.logaddexp(np.log(self._below(n_below)), log_share + log_expit(STEEPNESS * z))
-            log_upper = np.logaddexp(np.log(self._above(n_below)), log_share + log_expit(-STEEPNESS * z))
+            log_lower = np.logaddexp(np.log(self._below(n_below)), log_share + log_cdf)
+            log_upper = np.logaddexp(np.log(self._above(n_below)), log_share + log_sf)
         y = np.where(log_lower < log_upper, ndtri_exp(log_lower), -ndtri_exp(log_upper))
-        log_density = math.log(STEEPNESS) + log_expit(STEEPNESS * z) + log_expit(-STEEPNESS * z)
         return y, log_share + log_density + 0.5 * y**2 + LOG_SQRT_2_PI
+
+    def _is_heavy(self, z: Array) -> Array:
+        """Tell on which side of the median G is logistic: on both, unless all atoms are at one bound."""
+        if (self.atoms == self.low).all():
+            return z < 0
+        return z > 0 if (self.atoms == self.high).all() else np.ones(z.shape, dtype=bool)
+
+    def _distribution(self, z: Array) -> tuple[Array, Array, Array]:
+        """Return the logarithms of G, of 1 - G and of the density of G."""
+        z = np.clip(z, -FARTHEST, FARTHEST)
+        heavy, steep = self._is_heavy(z), STEEPNESS * z
+        logistic = math.log(STEEPNESS) + log_expit(steep) + log_expit(-steep)
+        log_density = np.where(heavy, logistic, -0.5 * z**2 - LOG_SQRT_2_PI)
+        log_cdf = np.where(heavy, log_expit(steep), log_ndtr(z))
+        return log_cdf, np.where(heavy, log_expit(-steep), log_ndtr(-z)), log_density
 
     def _edges(self) -> tuple[Array, Array]:
         """Return where the interval of each atom begins and ends."""
         with np.errstate(divide="ignore"):
             z = (to_line(self.atoms, self.low, self.high)[0] - self.loc) / self.scale
         share = 1 - self.probabilities.sum()
-        begin = self._below(np.arange(len(self.atoms))) + share * expit(STEEPNESS * z)
+        begin = self._below(np.arange(len(self.atoms))) + share * np.exp(self._distribution(z)[0])
         return begin, begin + self.probabilities
 
     def _below(self, n_below: Array) -> Array:
@@ -155,10 +177,11 @@ class MixedMargin:
         return cumulative[n_below]
 
 
-def _single(x: Any) -> Any:
-    """Round to single precision."""
+def is_value(values: Array, value: float) -> Array:
+    """Tell which numbers are a value, or that value rounded to single precision."""
     with np.errstate(over="ignore"):
-        return np.float32(x)
+        equal: Array = (values == value) | (values == np.float32(value))
+    return equal
 
 
 def median_and_spread(t: Array, weights: Array) -> tuple[float, float]:

@@ -53,6 +53,7 @@ class DensityOfCells(FlowEstimator):
 
     def _with_cells(self, rows: Rows, n_rows: float, continues: bool) -> Rows:
         """Put points of their cells in the place of values, where columns ask for it, in each of ``n_rows`` rows."""
+        rows = rows._replace(x=self._with_constants(rows.x, continues))
         self._check_bounds(rows.x)
         if not continues:
             self.__dict__.pop("_proposal", None)
@@ -64,6 +65,20 @@ class DensityOfCells(FlowEstimator):
         if self._cell_map is not None:
             rows = rows._replace(x=self._points(numbers).astype(numbers.dtype), cells=self._cell_map.cells(numbers))
         return self._completed(rows, numbers, continues) if np.isnan(numbers).any() else rows
+
+    def _with_constants(self, x: NDArray[Any], continues: bool = True) -> NDArray[Any]:
+        """Put the value of a constant column in the place of missing ones, in rows that have any known cell."""
+        unknown = np.isnan(x)
+        if not unknown.any():
+            return x
+        if continues:
+            assert isinstance(self._specification, TabularSpecification)
+            scaling = self._specification.scaling
+            value, constant = scaling.loc, ~np.isin(np.arange(x.shape[1]), scaling.columns)
+        else:
+            low, high = np.nanmin(x, axis=0), np.nanmax(x, axis=0)
+            value, constant = low, high - low <= 4 * np.finfo(x.dtype).eps * np.abs(low)
+        return np.where(unknown & constant & ~unknown.all(axis=1, keepdims=True), value, x).astype(x.dtype)
 
     def _completed(self, rows: Rows, numbers: NDArray[Any], continues: bool) -> Rows:
         """Draw the unknown cells of rows, whose numbers are NaN there."""
@@ -91,7 +106,8 @@ class DensityOfCells(FlowEstimator):
         """Raise a ValueError if a number of the rows lies outside of the user's bounds."""
         if self.bounds is None:
             return
-        for bound, beyond in zip(checked_bounds(self.bounds, x.shape[1]), (np.less, np.greater), strict=True):
+        bounds = (bound.astype(x.dtype) for bound in checked_bounds(self.bounds, x.shape[1]))
+        for bound, beyond in zip(bounds, (np.less, np.greater), strict=True):
             for j, column in enumerate(self._columns):
                 if column.categories is None and beyond(x[:, j], bound[j]).any():
                     raise ValueError(
@@ -101,6 +117,7 @@ class DensityOfCells(FlowEstimator):
 
     def _score_rows(self, rows: NDArray[Any], context: NDArray[Any] | None = None) -> NDArray[np.float64]:
         """Compute the log-density of rows of numbers, given their context if there is any."""
+        rows = self._with_constants(rows)
         incomplete = np.isnan(rows).any(1)
         if incomplete.any():
             log_density = np.empty(len(rows))
@@ -129,7 +146,7 @@ class DensityOfCells(FlowEstimator):
 
     def _imputed(self, rows: NDArray[Any], n_samples: int, random_state: RandomState) -> NDArray[Any]:
         """Draw whole rows given the known cells of each, shape (n_rows, n_samples, n_features)."""
-        rng = check_random_state(random_state)
+        rng, rows = check_random_state(random_state), self._with_constants(rows)
         seed = int(rng.randint(2**31 - 1))
         imputed = np.repeat(rows[:, None], n_samples, axis=1)
         unknown = np.isnan(rows)

@@ -76,7 +76,7 @@ class ConditionalDensityMethods(RegressorMixin, DensityOfCells):  # type: ignore
         """Check X, and return it as numbers, with indicators in the place of categories."""
         if reset:
             self._context_columns = ()
-        if library_of(X) is None or (not reset and not self._context_columns):
+        if not self._context_columns and (library_of(X) is None or not reset):
             return self._check_rows(X, reset=reset, n_least=n_least)
         if reset:
             validate_data(self, X, skip_check_array=True)
@@ -85,6 +85,7 @@ class ConditionalDensityMethods(RegressorMixin, DensityOfCells):  # type: ignore
                 return self._check_rows(X, reset=True, n_least=n_least)
             self._context_columns = columns
         validate_data(self, X, skip_check_array=True, reset=False)
+        X = X if library_of(X) is not None else np.asarray(X, dtype=object)
         numbers = with_indicators(encoded(X, self._context_columns), self._context_columns)
         rows: NDArray[Any] = check_array(numbers, ensure_min_samples=n_least, estimator=self, input_name="X")
         return rows
@@ -101,7 +102,7 @@ class ConditionalDensityMethods(RegressorMixin, DensityOfCells):  # type: ignore
 
     def _describe_targets(self, table: Any, counts: NDArray[np.float64] | None) -> tuple[Column, ...]:
         """Describe the targets as the parameters ask."""
-        is_numeric = library_of(table) is None and table.dtype.kind in "fiub"
+        is_numeric = library_of(table) is None and table.dtype.kind in "fiu"
         if is_numeric:  # numbers that are not finite are refused first
             table = check_array(table, dtype=FLOATS, input_name="y")
             if self.discrete_targets is None and self.bounds is None:

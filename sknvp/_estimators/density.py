@@ -117,7 +117,7 @@ class FlowDensity(DiscreteColumns, DensityMethods, FlowFitter):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            The rows; at least two, finite, without missing values.
+            The rows; at least two, finite. Cells may be missing (NaN) where an estimator's tags say so.
         y : Ignored
             Not used, present for API consistency by convention.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -154,7 +154,7 @@ class FlowDensity(DiscreteColumns, DensityMethods, FlowFitter):
             continues = self.warm_start and self._is_fitted
             device = self._check_parameters()
             checked = self._check_rows(X, reset=not continues, n_least=2)
-            weights = self._without_empty(checked, check_weights(sample_weight, checked))
+            weights = self._without_empty(checked, check_weights(sample_weight, checked), 2, continues)
             n_rows = count_rows(sample_weight, checked)
             if not continues:
                 checked = self._described_anew(X, checked, weights, n_rows)
@@ -178,7 +178,7 @@ class FlowDensity(DiscreteColumns, DensityMethods, FlowFitter):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            The rows; at least two in the first call, finite, without missing values.
+            The rows; at least two in the first call, finite. Cells may be missing as in `fit`.
         y : Ignored
             Not used, present for API consistency by convention.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -206,7 +206,7 @@ class FlowDensity(DiscreteColumns, DensityMethods, FlowFitter):
             device = self._check_parameters()
             checked = self._check_rows(X, reset=not self._is_fitted, n_least=n_least)
             weights = check_weights(sample_weight, checked, n_least=n_least)
-            weights = self._without_empty(checked, weights, n_least)
+            weights = self._without_empty(checked, weights, n_least, self._is_fitted)
             n_rows = count_rows(sample_weight, checked)
             if not self._is_fitted:
                 checked = self._described_anew(X, checked, weights, n_rows)

@@ -51,11 +51,11 @@ class DiscreteColumns(DensityOfCells):
             check_array(np.zeros(X.shape), ensure_min_samples=n_least, estimator=self)
 
     def _without_empty(
-        self, checked: NDArray[Any], weights: NDArray[np.float64], n_least: int = 2
+        self, checked: NDArray[Any], weights: NDArray[np.float64], n_least: int, continues: bool
     ) -> NDArray[np.float64]:
-        """Give the weight zero to rows without any known cell, and warn of them; every column must have some."""
+        """Give the weight zero to rows without any known cell, and warn; a new fit needs some in each column."""
         unknown = np.isnan(checked[weights > 0]).all(0)
-        if unknown.any():
+        if unknown.any() and not continues:
             raise ValueError(
                 "X must have a known value in every column, got missing ones alone in column "
                 f"{np.flatnonzero(unknown)[0]}. Leave the column out."

@@ -64,8 +64,12 @@ def _of_one(estimator: Any, X: Any, weights: NDArray[np.float64]) -> float:
         return 0.0
     rows, weights = _safe_indexing(X, np.flatnonzero(weights)), weights[weights > 0]
     table = np.asarray(_safe_indexing(rows if steps is None else steps.transform(rows), constant, axis=1), np.float64)
-    _, scale, varies = location_and_scale(table, weights)
-    return -float(np.log(WIDTH * scale[varies]).sum())
+    total = 0.0
+    for column in table.T:
+        known = ~np.isnan(column)
+        _, scale, varies = location_and_scale(column[known, None], weights[known])
+        total -= float(np.log(WIDTH * scale[varies]).sum())
+    return total
 
 
 def _before_density(estimator: Any) -> tuple[Pipeline | None, Any]:

@@ -26,6 +26,7 @@ Array = NDArray[Any]
 
 N_COMPONENTS = (1, 2, 4, 8, 16)  # the numbers of components that are tried
 MAX_ROWS = 2_000  # that the mixture is fitted to
+LEAST_KNOWN = 100  # of these rows each column is known in so many, if there are
 MAX_ITERATIONS = 20  # of expectation-maximization
 LEAST_GAIN = 3e-3  # nats a row; a smaller gain ends expectation-maximization
 RIDGE = 1e-3  # added to the variances of the components, whose columns have variance one
@@ -56,9 +57,9 @@ class Proposal:
         rng : RandomState
             The source of the rows held out and of the first means.
         """
-        chosen = rng.permutation(len(y))[:MAX_ROWS]
+        loc, scale = _location_and_scale(y, weights)
+        chosen = _choose_rows(~np.isnan(y), rng)
         y, w = y[chosen].astype(np.float64), weights[chosen] / weights[chosen].mean()
-        loc, scale = _location_and_scale(y, w)
         z, known = torch.tensor((y - loc) / scale), torch.tensor(~np.isnan(y))
         z, weight = z.nan_to_num(0.0), torch.tensor(w)
         n_held_out = len(z) // 4
@@ -124,11 +125,21 @@ Mixture = tuple[Tensor, Tensor, Tensor]  # log-weights, means, covariances
 def _location_and_scale(y: Array, weights: Array) -> tuple[Array, Array]:
     """Return the mean and the standard deviation of the known cells of each column."""
     known = ~np.isnan(y)
-    w = known * weights[:, None]
+    unit = np.maximum(np.where(known, np.abs(y), 0.0).max(0), np.finfo(np.float64).tiny)  # squares must not overflow
+    y, w = y / unit, known * weights[:, None]
     total = np.maximum(w.sum(0), np.finfo(np.float64).tiny)
     loc = np.where(known, y * w, 0.0).sum(0) / total
     variance = np.where(known, (y - loc) ** 2 * w, 0.0).sum(0) / total
-    return loc, np.where(variance > 0, np.sqrt(variance), 1.0)
+    return loc * unit, np.where(variance > 0, np.sqrt(variance), 1.0) * unit
+
+
+def _choose_rows(known: Array, rng: np.random.RandomState) -> Array:
+    """Choose rows at random, among them some in which each column is known."""
+    order = rng.permutation(len(known))
+    if len(known) <= MAX_ROWS:
+        return order
+    first = [order[known[order, j]][:LEAST_KNOWN] for j in range(known.shape[1])]
+    return np.unique(np.concatenate([*first, order[:MAX_ROWS]]))
 
 
 def _known_factors(mixture: Mixture, known: Tensor) -> Tensor:
