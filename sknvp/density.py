@@ -190,7 +190,7 @@ class RealNVPDensity(FlowDensity):
 
         So a table with missing cells in some columns gives draws conditioned on the other columns. Draws are chosen
         from 256 proposals of a Gaussian mixture, or from four for each draw, with probabilities in proportion to the
-        density divided by that of the proposals [1]_.
+        density divided by that of the proposals (Rubin 1988).
 
         Parameters
         ----------
@@ -213,7 +213,7 @@ class RealNVPDensity(FlowDensity):
 
         References
         ----------
-        .. [1] D. Rubin, "Using the SIR algorithm to simulate posterior distributions", Bayesian Statistics 3, 1988.
+        D. Rubin, "Using the SIR algorithm to simulate posterior distributions", Bayesian Statistics 3, 1988.
 
         Examples
         --------

@@ -28,8 +28,8 @@ class RealNVPImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # 
     sample_posterior : bool, default=False
         Whether missing cells are drawn from their distribution given the known cells, all those of a row together.
         Tables that are filled so several times, with different ``random_state``, show how uncertain results are
-        (multiple imputation [1]_). Otherwise cells get means, which are best where single values are wanted, and vary
-        less than the cells did.
+        (multiple imputation, Rubin 1987). Otherwise cells get means, which are best where single values are wanted,
+        and vary less than the cells did.
     random_state : int, RandomState instance or None, default=None
         Determines the fit, if ``estimator`` is None, and the draws. Pass an int for the same results at every call.
 
@@ -39,7 +39,7 @@ class RealNVPImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # 
         The fitted density.
     n_features_in_ : int
         Number of columns of ``X`` seen during `fit`.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the columns of ``X`` seen during `fit`, if all are strings.
 
     See Also
@@ -53,7 +53,7 @@ class RealNVPImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # 
 
     References
     ----------
-    .. [1] D. Rubin, "Multiple Imputation for Nonresponse in Surveys", Wiley 1987.
+    D. Rubin, "Multiple Imputation for Nonresponse in Surveys", Wiley 1987.
 
     Examples
     --------
