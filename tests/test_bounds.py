@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 from scipy import integrate, stats
 from sklearn.base import clone
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from sknvp import DensityClassifier, RealNVPDensity, RealNVPOutlierDetector, RealNVPTransformer
 
@@ -122,6 +124,20 @@ def test_bounds_hold_for_whole_numbers():
     assert density.score_samples([[11]]) < -60
 
 
+def test_bounds_hold_for_whole_numbers_that_are_far_from_them():
+    X = np.random.default_rng(0).poisson(3, (300, 1)) + 40.0
+    density = small(bounds=(5, np.inf), max_iter=3).fit(X)
+    at_the_bound, beyond = density.score_samples([[5], [4]])
+    assert beyond < -60 < at_the_bound
+
+
+def test_classes_behind_pipelines_must_agree_on_zeros():
+    X, y = claims(300), np.arange(300) % 2
+    X[y == 1, 0] += 1.0 + np.random.default_rng(0).uniform(size=150)
+    with pytest.raises(ValueError, match="column 0 is continuous, with a probability at 0, in class 0 and continuous"):
+        DensityClassifier(make_pipeline(FunctionTransformer(), small(max_iter=2))).fit(X, y)
+
+
 def test_bounds_of_frames_with_categories():
     table = pd.DataFrame({"kind": np.array(list("ab"))[np.arange(200) % 2], "size": np.exp(normal_rows(200, 1)[:, 0])})
     density = small(bounds=(0, np.inf), max_iter=5).fit(table)
@@ -142,10 +158,11 @@ def test_weights_are_repetitions_and_zero_is_absence():
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_draws_stay_inside_in_the_dtype_of_the_rows(dtype):
-    X = (0.1 + 1e-6 * np.exp(normal_rows(200, 1))).astype(dtype)
-    drawn = small(bounds=(0.1, np.inf), max_iter=3).fit(X).sample(5000, random_state=0)
+    low = 0.7  # single precision rounds it down
+    X = np.maximum((low + 1e-7 * np.exp(normal_rows(200, 1))).astype(dtype), np.nextafter(dtype(low), dtype(1)))
+    drawn = small(bounds=(low, np.inf), max_iter=3, discrete_features=None).fit(X).sample(5000, random_state=0)
     assert drawn.dtype == dtype
-    assert (drawn.astype(float) > 0.1).all()
+    assert (drawn.astype(float) > low).all()
 
 
 def test_the_family_takes_bounds():

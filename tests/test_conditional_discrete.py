@@ -10,6 +10,7 @@ from scipy import stats
 from sklearn.model_selection import cross_val_score
 
 from sknvp import ConditionalRealNVPDensity
+from sknvp._estimators import conditional
 
 from .test_conditional import full_batch, small
 
@@ -48,6 +49,23 @@ def test_probabilities_of_all_counts_add_up_to_one(of_counts):
         each = of_counts.score_samples(X.iloc[[i] * 200], np.arange(200))
         assert np.exp(each).sum() == pytest.approx(1, abs=1e-3)
     assert (of_counts.score_samples(X, np.full(5, 1.5)) < -60).all()
+
+
+def test_counts_far_out_have_finite_scores_that_fall(of_counts):
+    X, _ = table(1)
+    far = of_counts.score_samples(X.iloc[[0] * 6], [100, 200, 400, 800, 1600, 3200])
+    assert (np.diff(far) < 0).all()
+    assert far.min() > -3000
+
+
+def test_points_of_cells_agree_with_differences_of_the_distribution_function(of_counts, monkeypatch):
+    """Points take over where differences have too few digits."""
+    X, y = counts(200, 5)
+    exact = of_counts.score_samples(X, y)
+    monkeypatch.setattr(conditional, "LEAST_DIFFERENCE", 2.0)
+    by_points = of_counts.score_samples(X, y)
+    np.testing.assert_allclose(by_points, exact, atol=0.1)
+    assert 0 < np.abs(by_points - exact).mean() < 0.01
 
 
 def test_means_quantiles_and_draws_belong_to_these_probabilities(of_counts):

@@ -163,6 +163,7 @@ def test_the_density_on_a_lattice_is_that_of_its_spacing():
         (np.where(np.arange(2000) % 40, DRAWN, 0.0), (), (-np.inf, np.inf)),
         (np.where(np.arange(2000) % 2, 0.3, 0.0) * (1 + (np.arange(2000) % 6 > 2)), (), (-np.inf, np.inf)),
         (COLUMNS["a default value"][0], (), (-np.inf, np.inf)),
+        (np.where(DRAWN > 1, 0.0, np.where(DRAWN < -1, 0.123456789, DRAWN)), (), (-np.inf, np.inf)),
         (DRAWN, (), (-np.inf, np.inf)),
         (DRAWN[:5], (), (-np.inf, np.inf)),
     ],
