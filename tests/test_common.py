@@ -28,6 +28,8 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore::sklearn.exceptions.ConvergenceWarning", "ignore:The flows are far from log_density"
 )
 BRIEF: dict[str, Any] = {"n_layers": 2, "hidden_layer_sizes": (8,), "n_estimators": 2, "max_iter": 3, "random_state": 0}
+HOLED = np.where(np.arange(120).reshape(60, 2) % 7 == 3, np.nan, moons(60))
+AMOUNTS = np.maximum(moons(60), 0.0)
 X, Y, DIGITS = moons(60), normal_rows(60, 1)[:, 0], load_digits().data[:40, :16]
 
 
@@ -58,6 +60,18 @@ CASES = {
         sknvp.RealNVPDensity,
         (np.round(4 * X),),
         lambda e: [e.score_samples(np.round(4 * X)), e.sample(5, 0), e.score(np.round(4 * X))],
+    ),
+    "missing cells": case(
+        sknvp.RealNVPDensity,
+        (HOLED,),
+        lambda e: [e.score_samples(HOLED), e.sample(5, 0), e.impute(HOLED, 2, 0), e.score_cells(HOLED)],
+    ),
+    "bounds and zeros": case(
+        sknvp.RealNVPDensity,
+        (AMOUNTS,),
+        lambda e: [e.score_samples(AMOUNTS), e.sample(5, 0)],
+        {**BRIEF, "bounds": (0, np.inf)},
+        {"discrete_features": "all"},
     ),
     "flows alone": case(
         sknvp.RealNVPDensity,
@@ -275,5 +289,6 @@ def test_pickles_name_only_what_stays():
     text = b"".join(pickle.dumps(case.make().fit(*case.data)) for case in CASES.values())
     names = set(re.findall(rb"sknvp\.[a-z_.]*", text))
     classes = {b"density", b"outlier", b"transformer", b"planar", b"image", b"conditional", b"variational"}
-    columns = {b"sknvp._columns." + name for name in (b"kinds", b"cells", b"margins")}
+    columns = {b"sknvp._columns." + name for name in (b"kinds", b"cells", b"margins", b"mixed")}
+    columns |= {b"sknvp._missing.proposal"}
     assert names == {b"sknvp." + name for name in classes} | {b"sknvp.flows.builders.specification"} | columns

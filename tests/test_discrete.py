@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from sknvp import DensityClassifier, RealNVPOutlierDetector
-from sknvp._columns.kinds import columns_of
+from sknvp._columns.describe import columns_of
 
 from .small import full_batch, moons, small, stacked
 

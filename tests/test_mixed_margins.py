@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from sknvp._columns.kinds import columns_of
+from sknvp._columns.describe import columns_of
 from sknvp._columns.lattice import Lattice, LatticeMargin
 from sknvp._columns.margins import LOG_OTHER
 from sknvp._columns.mixed import MixedMargin, from_line, to_line

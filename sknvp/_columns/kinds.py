@@ -1,26 +1,18 @@
-"""The kinds of the columns of a table, and the way from a table to numbers and back."""
+"""Columns of a table, and the way from a table to numbers and back."""
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .lattice import MAX_DEVIATION, Lattice, weighted_deviation
-from .mixed import is_value, median_and_spread, to_line
+from .lattice import Lattice
 
 Array = NDArray[Any]
 
-MAX_SPAN = 200_000  # whole numbers that span more values than this count as continuous
-FREQUENT = 0.2  # whole numbers of which one has this share of the rows are discrete, however much they deviate
-FREQUENT_ATOM = 0.05  # zero is an atom of a continuous column if this share of the rows has it, ...
-LEAST_COUNT = 10  # ... at least so many rows, ...
-STANDS_OUT = 10  # ... so many times more than have any other value, ...
-LEAST_OTHERS = 10  # ... of which there are so many
-MAX_SEARCHED = 100_000  # rows that atoms are looked for in at most
 LARGEST_INTEGER = 2**53  # float64 holds all whole numbers up to this one
 MAX_SHOWN = 5  # an error shows so many categories
 
@@ -83,16 +75,6 @@ class Column:
         return "whole numbers" if self.kind == "whole" else self.kind
 
 
-class Asked(NamedTuple):
-    """What the description of a column is to heed besides its values."""
-
-    discrete: bool | None  # whether a user declared it to be discrete; None to find out
-    low: float  # its bounds
-    high: float
-    counts: Array  # shape (n_samples,): how many rows each value stands for
-    table: str  # the name of the table in messages
-
-
 def library_of(X: Any) -> str | None:
     """Return "pandas" or "polars" for a DataFrame of that library, and None for anything else."""
     for name in ("pandas", "polars"):
@@ -101,53 +83,11 @@ def library_of(X: Any) -> str | None:
     return None
 
 
-def columns_of(
-    X: Any,
-    discrete: Array | None = None,
-    bounds: tuple[Array, Array] | None = None,
-    counts: Array | None = None,
-    table: str = "X",
-) -> tuple[Column, ...]:
-    """Describe the columns of a table.
-
-    Parameters
-    ----------
-    X : ndarray or DataFrame
-        The table.
-    discrete : ndarray of shape (n_features,), dtype bool, optional
-        The columns that are discrete. By default these are found: see `_is_whole`; a column that holds no numbers is
-        always a category. The atoms of continuous columns are found too: see `_frequent_zero`.
-    bounds : tuple (low, high) of ndarrays of shape (n_features,), optional
-        The bounds of columns of numbers. By default there are none but atoms at the end of a column.
-    counts : ndarray of shape (n_samples,), optional
-        How many rows each row stands for; by default one.
-    table : str, default="X"
-        The name of the table in messages.
-    """
-    found = [None] * X.shape[1] if discrete is None else discrete.tolist()
-    ends = [(-np.inf, np.inf)] * X.shape[1] if bounds is None else list(zip(*bounds, strict=True))
-    counts = np.ones(X.shape[0]) if counts is None else counts
-    columns = []
-    for j in range(X.shape[1]):
-        series, label = _series(X, j), j if library_of(X) is None else X.columns[j]
-        values, known = _known_values(series)
-        if not known.any():
-            raise ValueError(
-                f"Column {label} of {table} must have a known value, got missing ones alone. Leave it out."
-            )
-        asked = Asked(found[j], float(ends[j][0]), float(ends[j][1]), counts[known], table)
-        if library_of(X) is None:
-            columns.append(_array_column(str(j), values, asked))
-        else:
-            columns.append(_frame_column(label, values, series.dtype, asked))
-    return tuple(columns)
-
-
 def encoded(X: Any, columns: Sequence[Column], allow_missing: bool = False) -> Array:
     """Return a table as numbers, shape (n_samples, n_features), dtype float64; a missing cell is NaN."""
     numbers = np.full(X.shape, np.nan)
     for j, column in enumerate(columns):
-        values, known = _known_values(_series(X, j))
+        values, known = known_values(series_of(X, j))
         if not (known.all() or allow_missing):
             raise ValueError(
                 f"Input {column.table} contains NaN: column {column.name} has {int((~known).sum())} missing values. "
@@ -188,34 +128,14 @@ def frame(library: str, numbers: Array, columns: Sequence[Column]) -> Any:
     return module.DataFrame([s.cast(column.dtype) for s, column in zip(series, columns, strict=True)])
 
 
-def discrete_mask(discrete_features: Any, X: Any, name: str = "discrete_features") -> Array | None:
-    """Return which columns a user declared to be discrete by a parameter, shape (n_features,), or None for "auto"."""
-    if isinstance(discrete_features, str):
-        return None
-    table = "X" if name == "discrete_features" else "y"
-    if discrete_features is None:
-        return np.zeros(X.shape[1], dtype=bool)
-    n_features, chosen = X.shape[1], np.asarray(discrete_features)
-    if chosen.dtype.kind == "b":
-        if chosen.shape != (n_features,):
-            raise ValueError(f"{name} must have shape (n_features,) = ({n_features},), got {chosen.shape}.")
-        return chosen
-    labels = list(range(n_features)) if library_of(X) is None else list(X.columns)
-    known = labels if set(chosen.tolist()) <= set(labels) else list(range(n_features))
-    for column in chosen.tolist():
-        if column not in known:
-            raise ValueError(f"{name} must name columns of {table} or hold their numbers, of {labels}, got {column!r}.")
-    return np.array([column in chosen.tolist() for column in known])
-
-
-def _series(X: Any, j: int) -> Any:
+def series_of(X: Any, j: int) -> Any:
     """Return a column of a DataFrame or an array."""
     if library_of(X) is None:
         return X[:, j]
     return X.iloc[:, j] if library_of(X) == "pandas" else X.to_series(j)
 
 
-def _known_values(series: Any) -> tuple[Array, Array]:
+def known_values(series: Any) -> tuple[Array, Array]:
     """Return the values of a column that are not missing, and which these are."""
     if isinstance(series, np.ndarray):
         missing = series != series  # NaN alone differs from itself
@@ -223,7 +143,7 @@ def _known_values(series: Any) -> tuple[Array, Array]:
     missing = np.asarray(series.isna() if hasattr(series, "isna") else series.is_null(), dtype=bool)
     values = np.asarray(series.dropna() if hasattr(series, "dropna") else series.drop_nulls())
     number = getattr(series.dtype, "numpy_dtype", None)  # of pandas' nullable kinds
-    if values.dtype == object and _are_numbers(values):
+    if values.dtype == object and are_numbers(values):
         number = np.dtype(np.float64) if number is None else number
     if values.dtype == object and number is not None:
         values = values.astype(number)
@@ -232,118 +152,6 @@ def _known_values(series: Any) -> tuple[Array, Array]:
     return values, ~missing
 
 
-def _are_numbers(values: Array) -> bool:
+def are_numbers(values: Array) -> bool:
     """Tell whether objects are numbers."""
     return all(isinstance(value, Real) and not isinstance(value, bool) for value in values.tolist())
-
-
-def _array_column(name: str, values: Array, asked: Asked) -> Column:
-    """Describe a column of an array."""
-    if values.dtype.kind in "fiu":
-        return _column(name, values, asked)
-    if values.dtype == object and _are_numbers(values):
-        return _column(name, values.astype(np.float64), asked)
-    categories = _different(name, values, asked.table)
-    return Column(name, "category" if len(categories) > 1 else "continuous", categories, table=asked.table)
-
-
-def _frame_column(label: Any, values: Array, dtype: Any, asked: Asked) -> Column:
-    """Describe a column of a DataFrame by its known values."""
-    name, named = str(label), np.asarray(getattr(dtype, "categories", None))
-    if not named.ndim and values.dtype.kind in "fiu":
-        integer = values.dtype if values.dtype.kind in "iu" else None
-        return replace(_column(name, values, asked), label=label, dtype=dtype, integer=integer)
-    categories = named if named.ndim else _different(name, values, asked.table)
-    kind = "category" if len(categories) > 1 else "continuous"
-    return Column(name, kind, categories, label, dtype, table=asked.table)
-
-
-def _column(name: str, values: Array, asked: Asked) -> Column:
-    """Describe a column of numbers."""
-    if values.dtype.kind in "iu" and max(-int(values.min()), int(values.max())) > LARGEST_INTEGER:
-        raise ValueError(
-            f"Column {name} of {asked.table} must hold integers of at most 2^53, beyond which float64 has not all, got "
-            f"{values.max()}. Subtract a number from the column."
-        )
-    discrete, low, high = asked[:3]
-    if discrete and (values != np.floor(values)).any():
-        return Column(name, "category", np.unique(values), table=asked.table)
-    if discrete and float(values.max()) - float(values.min()) > MAX_SPAN:
-        raise ValueError(
-            f"Column {name} of {asked.table} must span at most {MAX_SPAN} whole numbers to be discrete, got "
-            f"{float(values.max()) - float(values.min()):g}. Leave it out of discrete_features."
-        )
-    if discrete or (discrete is None and _is_whole(values, asked.counts)):
-        return Column(name, "whole", low=low, high=high)
-    if values.min() == values.max():
-        return Column(name, "continuous", low=low, high=high)
-    atoms = {bound for bound in (low, high) if is_value(values, bound).any()}
-    if discrete is None:
-        some = slice(None, None, -(-len(values) // MAX_SEARCHED))
-        lattice = Lattice.of(*value_counts(values[some], asked.counts[some]))
-        if lattice is not None and lattice.holds(values):
-            return Column(name, "lattice", low=low, high=high, lattice=lattice)
-        atoms |= _frequent_zero(*value_counts(values[some], asked.counts[some]))
-        low = values.min() if np.isneginf(low) and values.min() in atoms else low
-        high = values.max() if np.isposinf(high) and values.max() in atoms else high
-    return _with_atoms(Column(name, "continuous", low=float(low), high=float(high)), values, asked.counts, atoms)
-
-
-def _with_atoms(column: Column, values: Array, counts: Array, atoms: set[float]) -> Column:
-    """Return a continuous column with atoms, and with the location and scale of what is between them."""
-    between = (column.low < values) & (values < column.high) & ~np.isin(values, list(atoms))
-    column = replace(column, atoms=tuple(sorted(map(float, atoms))))
-    if not atoms or not between.any():
-        return column
-    t = to_line(values[between].astype(np.float64), column.low, column.high)[0]
-    return replace(column, between=median_and_spread(t, counts[between]))
-
-
-def value_counts(values: Array, counts: Array) -> tuple[Array, Array]:
-    """Return the different values in ascending order, and how many rows have each."""
-    different, places = np.unique(values, return_inverse=True)
-    sums: Array = np.bincount(places, counts)
-    return different, sums
-
-
-def _frequent_zero(different: Array, counts: Array) -> set[float]:
-    """Return zero if so many rows have it, and so few any other value, that no density explains it.
-
-    A twentieth of the rows must have it, ten times as many as any other value, of which there are ten or more.
-    """
-    zeros, others = counts[different == 0].sum(), counts[different != 0]
-    stands_out = zeros >= STANDS_OUT * others.max(initial=0.0) and len(others) >= LEAST_OTHERS
-    return {0.0} if stands_out and zeros >= max(LEAST_COUNT, FREQUENT_ATOM * counts.sum()) else set()
-
-
-def _different(name: str, values: Array, table: str) -> Array:
-    """Return the different values of a category, of which some must repeat."""
-    try:
-        different = list(set(values.tolist())) if values.dtype == object else values  # to sort few objects is faster
-        categories = np.unique(np.array(different, dtype=values.dtype))
-    except TypeError as error:
-        kinds = sorted({type(value).__name__ for value in values.tolist()})
-        raise ValueError(
-            f"Column {name} of {table} must hold values of one type, got {' and '.join(kinds)}. Convert it, for "
-            "instance by astype(str)."
-        ) from error
-    if len(categories) == len(values) > MAX_SHOWN:
-        raise ValueError(
-            f"Column {name} of {table} must hold categories that repeat, got {len(values)} different values in as many "
-            "rows. Leave the column out."
-        )
-    return categories
-
-
-def _is_whole(values: Array, counts: Array) -> bool:
-    """Tell whether a column that varies holds whole numbers, not too far apart; among floats some must repeat."""
-    with np.errstate(over="ignore"):
-        span = float(values.max()) - float(values.min())
-    if not 0 < span <= MAX_SPAN or not (values == np.floor(values)).all():
-        return False
-    different, counts = value_counts(values, counts)
-    if values.dtype.kind == "f" and counts.max() <= 1:
-        return False
-    steps = different.astype(np.int64) - int(different[0])
-    deviation = weighted_deviation(steps / np.gcd.reduce(steps), counts)
-    return deviation <= MAX_DEVIATION or bool(counts.max() >= FREQUENT * counts.sum())

@@ -11,15 +11,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from .._columns.cells import Cells, normal_quantile
-from .._columns.kinds import (
-    Column,
-    columns_of,
-    discrete_mask,
-    encoded,
-    library_of,
-    with_indicators,
-    without_indicators,
-)
+from .._columns.describe import columns_of, discrete_mask
+from .._columns.kinds import Column, encoded, library_of, with_indicators, without_indicators
 from .._columns.lattice import LatticeMargin
 from .._columns.margins import Margin
 from ..flows.builders.specification import RealNVPSpecification, Specification

@@ -7,7 +7,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import _safe_indexing, check_array
 from sklearn.utils.validation import validate_data
 
-from .._columns.kinds import Column, columns_of, discrete_mask, encoded, frame, library_of
+from .._columns.describe import columns_of, discrete_mask
+from .._columns.kinds import Column, encoded, frame, library_of
 from .._warn import warn_caller
 from .cells import DensityOfCells
 from .specify import checked_bounds
