@@ -57,6 +57,7 @@ class RealNVPDensity(FlowDensity):
     {standardize}
     {discrete_features}
     {bounds}
+    {periods}
     {n_estimators}
     {stacking}
     {alpha}
@@ -144,6 +145,7 @@ class RealNVPDensity(FlowDensity):
         standardize: bool = True,
         discrete_features: str | ArrayLike | None = "auto",
         bounds: tuple[ArrayLike, ArrayLike] | None = None,
+        periods: dict[Any, float] | ArrayLike | None = None,
         n_estimators: int = 4,
         stacking: bool = True,
         alpha: float = 0.1,
@@ -168,6 +170,7 @@ class RealNVPDensity(FlowDensity):
         self.standardize = standardize
         self.discrete_features = discrete_features
         self.bounds = bounds
+        self.periods = periods
         self.n_estimators = n_estimators
         self.stacking = stacking
         self.alpha = alpha

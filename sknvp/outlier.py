@@ -41,6 +41,7 @@ class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc
     {standardize}
     {discrete_features}
     {bounds}
+    {periods}
     {n_estimators}
     {stacking}
     {alpha}
@@ -115,6 +116,7 @@ class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc
         standardize: bool = True,
         discrete_features: str | ArrayLike | None = "auto",
         bounds: tuple[ArrayLike, ArrayLike] | None = None,
+        periods: dict[Any, float] | ArrayLike | None = None,
         n_estimators: int = 4,
         stacking: bool = True,
         alpha: float = 0.1,
@@ -140,6 +142,7 @@ class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc
             standardize=standardize,
             discrete_features=discrete_features,
             bounds=bounds,
+            periods=periods,
             n_estimators=n_estimators,
             stacking=stacking,
             alpha=alpha,

@@ -73,6 +73,13 @@ CASES = {
         {**BRIEF, "bounds": (0, np.inf)},
         {"discrete_features": "all"},
     ),
+    "periods": case(
+        sknvp.RealNVPDensity,
+        (X,),
+        lambda e: [e.score_samples(X), e.sample(5, 0)],
+        {**BRIEF, "periods": 3.0},
+        {"periods": -1},
+    ),
     "flows alone": case(
         sknvp.RealNVPDensity,
         (X,),

@@ -1,8 +1,9 @@
 """Cells: the places of the values of a row, points in continuous columns and intervals in discrete ones."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -10,15 +11,17 @@ import torch
 from numpy.typing import NDArray
 from torch.quasirandom import SobolEngine
 
+from .circle import Circle
 from .kinds import Column
 from .lattice import LatticeMargin
 from .margins import Margin, Places
 from .mixed import MixedMargin, between
 
 Array = NDArray[Any]
-AnyMargin = Margin | LatticeMargin | MixedMargin
+AnyMargin = Margin | LatticeMargin | MixedMargin | Circle
 
 LOG_SQRT_2_PI = 0.5 * math.log(2 * math.pi)
+SURE = 1 - 1e-4  # a value on a circle whose point has a larger probability counts as having no other
 N_POINTS = 16  # points in the cell of a row, over which its density is averaged
 
 
@@ -29,6 +32,9 @@ class Cells(NamedTuple):
     a value that has a probability the normal quantile of a uniform number between ``low`` and ``high``. So the density
     of a row is the mean of ``p(y) / phi(y)`` over its cell, times the lengths of its intervals and the slopes of its
     points; phi is the normal density of the columns with intervals.
+
+    A value on a circle has two points, and the density of a row is the sum over all combinations of these. In the mean
+    that estimates the sum, each has a probability by which its density is divided.
     """
 
     low: Array  # shape (n_rows, n_mapped)
@@ -36,6 +42,8 @@ class Cells(NamedTuple):
     point: Array  # shape (n_rows, n_mapped): NaN where there is an interval
     log_measure: Array  # shape (n_rows,): the sum of the logarithms of the lengths and slopes
     mapped: Array  # shape (n_mapped,): the numbers of the columns
+    other: Array  # shape (n_rows, n_mapped): the other point of a value on a circle; elsewhere as ``point``
+    share: Array  # shape (n_rows, n_mapped): the probability of ``point``; one where there is no other
 
     @property
     def has_interval(self) -> Array:
@@ -44,19 +52,36 @@ class Cells(NamedTuple):
 
     def of(self, rows: Array) -> Self:
         """Return the cells of some rows."""
-        return self._replace(**{name: getattr(self, name)[rows] for name in ("low", "high", "point", "log_measure")})
+        names = ("low", "high", "point", "log_measure", "other", "share")
+        return self._replace(**{name: getattr(self, name)[rows] for name in names})
+
+    @property
+    def is_torn(self) -> Array:
+        """Which rows lie so near to the cut of a circle that both of their points matter, shape (n_rows,)."""
+        return np.asarray((self.share < SURE).any(axis=1))
+
+    def copies(self) -> Iterator[Self]:
+        """Yield the cells of all combinations of the points of values on circles, over which densities are summed."""
+        circles = np.flatnonzero((self.other != self.point).any(axis=0) & ~np.isnan(self.point).any(axis=0))
+        for moved in product((False, True), repeat=len(circles)):
+            point = self.point.copy()
+            point[:, circles] = np.where(moved, self.other[:, circles], self.point[:, circles])
+            yield self._replace(point=point, other=point, share=np.ones_like(self.share))
 
     def points(self, x: Array, uniform: Array) -> Array:
         """Return the rows ``x`` with points of their cells in the mapped columns; ``uniform`` is between 0 and 1."""
         y = x.astype(np.float64)
         inside = normal_quantile(self.low + (self.high - self.low) * uniform)
-        y[:, self.mapped] = np.where(np.isnan(self.point), inside, self.point)
+        point = np.where(uniform < self.share, self.point, self.other)
+        y[:, self.mapped] = np.where(np.isnan(self.point), inside, point)
         return y
 
     def log_measure_at(self, y: Array) -> Array:
         """Return what is added to the log-density at points of the cells, shape (n_rows,)."""
         normal = np.where(np.isnan(self.point), 0.5 * y[:, self.mapped] ** 2 + LOG_SQRT_2_PI, 0.0)
-        measure: Array = self.log_measure + normal.sum(1)
+        is_other = np.abs(y[:, self.mapped] - self.other) < np.abs(y[:, self.mapped] - self.point)
+        log_share = np.log(np.where(is_other, 1 - self.share, self.share))
+        measure: Array = self.log_measure + (normal - log_share).sum(1)
         return measure
 
 
@@ -80,35 +105,31 @@ class CellMap:
         columns : sequence of Column
             What the columns hold.
         """
-        margins: dict[int, AnyMargin] = {}
-        all_weights = weights
+        margins = {}
         for j, column in enumerate(columns):
-            known, limits = ~np.isnan(x[:, j]), {"low": column.low, "high": column.high}
-            values, weights = x[known, j], all_weights[known]
-            n_values = n_rows if known.all() else n_rows * weights.sum() / all_weights.sum()
-            if column.kind == "category":
-                assert column.categories is not None
-                margins[j] = Margin.of_categories(values, weights, n_values, len(column.categories))
-            elif column.kind == "whole":
-                margins[j] = Margin.of_whole_numbers(values, weights, n_values, **limits)
-            elif column.lattice is not None:
-                margins[j] = LatticeMargin.of(values, weights, n_values, column.lattice, **limits)
-            elif column.atoms or (column.is_mapped and values.min() < values.max()):
-                margins[j] = MixedMargin.of(
-                    values, weights, n_rows, **limits, atoms=column.atoms, otherwise=column.between
-                )
+            known = ~np.isnan(x[:, j])
+            n_values = n_rows if known.all() else n_rows * weights[known].sum() / weights.sum()
+            margin = _margin(column, x[known, j], weights[known], n_values)
+            if margin is not None:
+                margins[j] = margin
         return cls(margins)
 
     @property
     def has_intervals(self) -> bool:
         """Whether any value has a probability."""
-        return any(not isinstance(margin, MixedMargin) or len(margin.atoms) for margin in self.margins.values())
+        return any(_has_intervals(margin) for margin in self.margins.values())
 
     def cells(self, x: Array) -> Cells:
         """Return the cells of rows of numbers; a missing one, which is NaN, has the point zero."""
         places = [_places(margin, x[:, j]) for j, margin in self.margins.items()]
         low, high, point, log_measure = (np.stack(part, 1) for part in zip(*places, strict=True))
-        return Cells(low, high, point, log_measure.sum(1), np.array(list(self.margins), dtype=np.intp))
+        other, share = point.copy(), np.ones_like(point)
+        for i, (j, margin) in enumerate(self.margins.items()):
+            if isinstance(margin, Circle) and margin.margin is None:
+                known = ~np.isnan(x[:, j])
+                _, other[known, i], share[known, i] = margin.copies(x[known, j])
+        mapped = np.array(list(self.margins), dtype=np.intp)
+        return Cells(low, high, point, log_measure.sum(1), mapped, other, share)
 
     def values(self, y: Array) -> Array:
         """Return the rows of numbers in whose cells points lie."""
@@ -119,6 +140,33 @@ class CellMap:
                 at_atom = np.isin(x[:, j], margin.atoms.astype(x.dtype))
                 x[:, j] = np.where(at_atom, x[:, j], between(x[:, j], margin.low, margin.high))
         return x
+
+
+def _margin(column: Column, values: Array, weights: Array, n_values: float) -> AnyMargin | None:
+    """Estimate the margin of a column, or return None if the flow sees its numbers as they are."""
+    if column.period is not None:
+        circle = Circle.of(values, weights, column.period)
+        margin = _margin(circle.cut_open(column), circle.unwrapped(values), weights, n_values)
+        assert margin is None or isinstance(margin, Margin | LatticeMargin)
+        return replace(circle, margin=margin)
+    limits = {"low": column.low, "high": column.high}
+    if column.kind == "category":
+        assert column.categories is not None
+        return Margin.of_categories(values, weights, n_values, len(column.categories))
+    if column.kind == "whole":
+        return Margin.of_whole_numbers(values, weights, n_values, **limits)
+    if column.lattice is not None:
+        return LatticeMargin.of(values, weights, n_values, column.lattice, **limits)
+    if column.atoms or (column.is_mapped and values.min() < values.max()):
+        return MixedMargin.of(values, weights, n_values, **limits, atoms=column.atoms, otherwise=column.between)
+    return None
+
+
+def _has_intervals(margin: AnyMargin) -> bool:
+    """Tell whether any value of a column has a probability."""
+    if isinstance(margin, Circle):
+        return margin.margin is not None
+    return not isinstance(margin, MixedMargin) or bool(len(margin.atoms))
 
 
 def _places(margin: AnyMargin, values: Array) -> Places:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .kinds import LARGEST_INTEGER, MAX_SHOWN, Column, are_numbers, known_values, library_of, series_of
-from .lattice import MAX_DEVIATION, Lattice, weighted_deviation
+from .lattice import MAX_DEVIATION, TOLERANCE, Lattice, weighted_deviation
 from .mixed import is_value, median_and_spread, to_line
 
 Array = NDArray[Any]
@@ -25,6 +25,7 @@ def columns_of(
     X: Any,
     discrete: Array | None = None,
     bounds: tuple[Array, Array] | None = None,
+    periods: Array | None = None,
     counts: Array | None = None,
     table: str = "X",
 ) -> tuple[Column, ...]:
@@ -39,6 +40,8 @@ def columns_of(
         always a category. The atoms of continuous columns are found too: see `_frequent_zero`.
     bounds : tuple (low, high) of ndarrays of shape (n_features,), optional
         The bounds of columns of numbers. By default there are none but atoms at the end of a column.
+    periods : ndarray of shape (n_features,), optional
+        The periods of columns of numbers, NaN for columns that have none.
     counts : ndarray of shape (n_samples,), optional
         How many rows each row stands for; by default one.
     table : str, default="X"
@@ -46,6 +49,7 @@ def columns_of(
     """
     found = [None] * X.shape[1] if discrete is None else discrete.tolist()
     ends = [(-np.inf, np.inf)] * X.shape[1] if bounds is None else list(zip(*bounds, strict=True))
+    lengths = np.full(X.shape[1], np.nan) if periods is None else periods
     counts = np.ones(X.shape[0]) if counts is None else counts
     columns = []
     for j in range(X.shape[1]):
@@ -57,9 +61,10 @@ def columns_of(
             )
         asked = Asked(found[j], float(ends[j][0]), float(ends[j][1]), counts[known], table)
         if library_of(X) is None:
-            columns.append(_array_column(str(j), values, asked))
+            column = _array_column(str(j), values, asked)
         else:
-            columns.append(_frame_column(label, values, series.dtype, asked))
+            column = _frame_column(label, values, series.dtype, asked)
+        columns.append(column if np.isnan(lengths[j]) else _with_period(column, float(lengths[j])))
     return tuple(columns)
 
 
@@ -177,6 +182,20 @@ def _with_atoms(column: Column, values: Array, counts: Array, atoms: set[float])
         return column
     t = to_line(values[between].astype(np.float64), column.low, column.high)[0]
     return replace(column, between=median_and_spread(t, counts[between]))
+
+
+def _with_period(column: Column, period: float) -> Column:
+    """Return a column of numbers with a period; discrete ones stay discrete if the period holds whole steps."""
+    if column.categories is not None or np.isfinite(column.low) or np.isfinite(column.high):
+        kind = "categories" if column.categories is not None else "bounds"
+        raise ValueError(
+            f"periods must name columns of numbers without bounds, got {period:g} for column {column.name}, which has "
+            f"{kind}. Leave it out of periods{' or of bounds' * (kind == 'bounds')}."
+        )
+    spacing = 1.0 if column.lattice is None else column.lattice.spacing
+    if column.kind != "continuous" and abs(period / spacing - round(period / spacing)) < TOLERANCE:
+        return replace(column, period=period)
+    return replace(column, kind="continuous", lattice=None, atoms=(), period=period)
 
 
 def _different(name: str, values: Array, table: str) -> Array:

@@ -33,11 +33,13 @@ class Column:
     between: tuple[float, float] = (0.0, 1.0)  # location and scale of what is between atoms; see `mixed`
     table: str = "X"  # the name of the table in messages
     lattice: Lattice | None = None  # the values that numbers at equal distances can have
+    period: float | None = None  # of numbers on a circle
 
     @property
     def is_mapped(self) -> bool:
         """Whether the flow sees something else than the numbers of the column."""
-        return self.kind != "continuous" or bool(self.atoms) or np.isfinite(self.low) or np.isfinite(self.high)
+        has_bounds = np.isfinite(self.low) or np.isfinite(self.high)
+        return self.kind != "continuous" or bool(self.atoms) or has_bounds or self.period is not None
 
     def codes(self, values: Array) -> Array:
         """Return the values as numbers; the code of a category is its place among the categories."""

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import NotFittedError
 
 from .._columns.cells import N_POINTS, CellMap, Cells, shifts, uniform_points
+from .._columns.circle import Circle
 from .._columns.kinds import Column
 from .._columns.lattice import LatticeMargin
 from .._columns.mixed import MixedMargin
@@ -24,6 +25,7 @@ class DensityOfCells(DensityOfKnownCells):
     """An estimator whose flow sees points of cells in the place of the values of columns, where these ask for it."""
 
     bounds: Any = None  # for estimators that do not have this parameter
+    periods: Any = None  # likewise
 
     _columns: tuple[Column, ...] = ()  # what the columns hold whose density is learned; empty if all are continuous
 
@@ -39,7 +41,7 @@ class DensityOfCells(DensityOfKnownCells):
         for j in range(len(columns)):
             if j not in scaling.columns:
                 kinds[j] = "constant"
-            elif isinstance(margins.get(j), MixedMargin | LatticeMargin):
+            elif isinstance(margins.get(j), MixedMargin | LatticeMargin | Circle):
                 kinds[j] = margins[j]
         return [f"{column.name}: {kind}" for column, kind in zip(columns, kinds, strict=True)]
 
@@ -56,7 +58,8 @@ class DensityOfCells(DensityOfKnownCells):
         numbers = rows.x
         if self._cell_map is not None:
             rows = rows._replace(x=self._points(numbers).astype(numbers.dtype), cells=self._cell_map.cells(numbers))
-        return self._completed(rows, numbers, continues) if np.isnan(numbers).any() else rows
+        has_draws = np.isnan(numbers).any() or (rows.cells is not None and rows.cells.is_torn.any())
+        return self._completed(rows, numbers, continues) if has_draws else rows
 
     def _points(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Return points of the cells of rows, drawn by a generator that starts anew at every call."""
@@ -90,13 +93,17 @@ class DensityOfCells(DensityOfKnownCells):
             return log_density
         if self._cell_map is None:
             return finite_log_density(self._density, rows, context)
-        cells = self._cell_map.cells(rows)
+        copies = [self._log_density_of(cells, rows, context) for cells in self._cell_map.cells(rows).copies()]
+        finite: NDArray[np.float64] = np.maximum(np.logaddexp.reduce(copies), LEAST_LOG_DENSITY)
+        return finite
+
+    def _log_density_of(self, cells: Cells, rows: NDArray[Any], context: NDArray[Any] | None) -> NDArray[np.float64]:
+        """Compute the log-density of rows with these cells."""
         wide, log_density = cells.has_interval, np.empty(len(rows))
         for some, average in ((wide, self._mean_over_cells), (~wide, self._at_points)):
             if some.any():
                 log_density[some] = average(rows[some], cells.of(some), None if context is None else context[some])
-        finite: NDArray[np.float64] = np.maximum(log_density, LEAST_LOG_DENSITY)
-        return finite
+        return log_density
 
     def _at_points(self, rows: NDArray[Any], cells: Cells, context: NDArray[Any] | None) -> NDArray[np.float64]:
         """Compute the log-density of rows without values that have a probability."""

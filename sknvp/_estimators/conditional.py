@@ -101,7 +101,9 @@ class ConditionalDensityMethods(RegressorMixin, DensityOfCells):  # type: ignore
             if self.discrete_targets is None and self.bounds is None:
                 return ()
         bounds = None if self.bounds is None else checked_bounds(self.bounds, table.shape[1])
-        return columns_of(table, discrete_mask(self.discrete_targets, table, "discrete_targets"), bounds, counts, "y")
+        return columns_of(
+            table, discrete_mask(self.discrete_targets, table, "discrete_targets"), bounds, counts=counts, table="y"
+        )
 
     def _context(self, X: ArrayLike) -> NDArray[Any]:
         """Check X, and standardise the columns that vary, in the dtype of the flow; see `standardized_context`."""

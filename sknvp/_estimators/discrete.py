@@ -11,7 +11,7 @@ from .._columns.describe import columns_of, discrete_mask
 from .._columns.kinds import Column, encoded, frame, library_of
 from .._warn import warn_caller
 from .cells import DensityOfCells
-from .specify import checked_bounds
+from .specify import checked_bounds, checked_periods
 
 
 class DiscreteColumns(DensityOfCells):
@@ -26,7 +26,7 @@ class DiscreteColumns(DensityOfCells):
         """Check X, and return it as numbers; the number of a category is its place among the categories."""
         if reset:
             self._library, self._columns = None, ()
-        asked = self.discrete_features is not None or self.bounds is not None
+        asked = any(parameter is not None for parameter in (self.discrete_features, self.bounds, self.periods))
         considered = asked if reset else bool(self._columns)
         library = library_of(X) if considered else None
         if library is None:
@@ -92,7 +92,9 @@ class DiscreteColumns(DensityOfCells):
     def _describe(self, X: Any, counts: NDArray[np.float64] | None = None) -> tuple[Column, ...]:
         """Describe the columns of an array or a DataFrame, whose rows stand for so many, as the parameters ask."""
         bounds = None if self.bounds is None else checked_bounds(self.bounds, X.shape[1])
-        return columns_of(X, discrete_mask(self.discrete_features, X), bounds, counts)
+        labels = list(range(X.shape[1]) if library_of(X) is None else X.columns)
+        periods = None if self.periods is None else checked_periods(self.periods, labels)
+        return columns_of(X, discrete_mask(self.discrete_features, X), bounds, periods, counts)
 
     def _presented(self, y: NDArray[Any]) -> Any:
         """Return drawn points as rows of the kind that was fitted."""

@@ -52,6 +52,13 @@ PARAMETERS: dict[str, tuple[str, str]] = {  # the type and the description of ea
         nats off, as does a bound itself if no row had it in `fit`; otherwise it has a probability. Categories have no
         bounds.""",
     ),
+    "periods": (
+        "None, dict or array-like of float, of shape () or (n_features,)",
+        """The periods of columns of angles, hours, longitudes and the like: ``dict(hour=24)`` by the names or numbers
+        of the columns, or a number for each column, with None where there is no period. The density is equal at numbers
+        that lie a period apart, and integrates to one over one period. Draws lie between zero and the period, or if
+        the column has negative numbers between minus and plus half of it. Columns with a period have no bounds.""",
+    ),
     "n_estimators": ("int", "Number of flows whose densities are averaged."),
     "stacking": (
         "bool",

@@ -47,12 +47,13 @@ class DensityOfKnownCells(FlowEstimator):
         return np.where(unknown & constant & ~unknown.all(axis=1, keepdims=True), value, x).astype(x.dtype)
 
     def _completed(self, rows: Rows, numbers: NDArray[Any], continues: bool) -> Rows:
-        """Draw the unknown cells of rows, whose numbers are NaN there."""
+        """Draw the unknown cells of rows, whose numbers are NaN there, and the places of values on circles."""
         unknown = np.isnan(numbers)
-        incomplete = np.flatnonzero(unknown.any(1))
+        torn = False if rows.cells is None else rows.cells.is_torn
+        incomplete = np.flatnonzero(unknown.any(1) | torn)
         n_draws = int(np.clip(MAX_COMPLETED // len(incomplete), 1, N_COMPLETED))
         with default_torch_modes(inference=True):
-            if not continues:
+            if not continues and unknown.any():
                 y = np.where(unknown, np.nan, rows.x.astype(np.float64))
                 self._proposal = Proposal.fit(y, rows.weights, np.random.RandomState(0))
             cells, rng = self._incomplete(numbers[incomplete]), np.random.default_rng(0)
@@ -97,7 +98,7 @@ class DensityOfKnownCells(FlowEstimator):
     def _incomplete(self, rows: NDArray[Any]) -> Incomplete:
         """Return rows with unknown cells together with what these are drawn from."""
         cells = None if self._cell_map is None else self._cell_map.cells(rows)
-        return Incomplete(rows, cells, self._proposal_of_cells())
+        return Incomplete(rows, cells, self._proposal_of_cells() if np.isnan(rows).any() else None)
 
     def _proposal_of_cells(self) -> Proposal:
         """Return the proposal of unknown cells; a density of complete rows gets one from its own draws."""

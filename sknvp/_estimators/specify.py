@@ -11,6 +11,8 @@ from ..flows.builders.masks import MASKS
 from ..flows.builders.specification import Array, RealNVPSpecification, Scaling
 from .rows import Rows, scaling_of
 
+MAX_PERIODIC = 8  # columns with a period, since the density of a row is a sum over two places in each of them
+
 
 def real_nvp_specification(
     scaling: Scaling,
@@ -100,3 +102,23 @@ def per_column(name: str, values: ArrayLike, n_features: int) -> NDArray[np.floa
         return np.broadcast_to(np.asarray(values, dtype=np.float64), n_features).copy()
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} must be numbers of shape () or ({n_features},), got {values!r}.") from error
+
+
+def checked_periods(periods: Any, labels: list[Any]) -> NDArray[np.float64]:
+    """Check the periods of columns with these labels, and return a number for each column, NaN where there is none."""
+    if isinstance(periods, dict):
+        lengths = np.full(len(labels), np.nan)
+        for column, period in periods.items():
+            place = labels.index(column) if column in labels else column
+            if place not in range(len(labels)):
+                raise ValueError(f"periods must name columns of X or hold their numbers, of {labels}, got {column!r}.")
+            lengths[place] = per_column("periods", period, 1)[0]
+    else:
+        lengths = per_column("periods", periods, len(labels))
+    given = lengths[~np.isnan(lengths)]
+    if not ((given > 0) & np.isfinite(given)).all() or len(given) > MAX_PERIODIC:
+        raise ValueError(
+            f"periods must be finite numbers greater than 0, of {MAX_PERIODIC} columns at most, got {periods!r}. None "
+            "or NaN stands for no period."
+        )
+    return lengths

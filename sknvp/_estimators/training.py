@@ -174,7 +174,7 @@ def maximum_likelihood(
     log_det = -float(np.log(specification.scaling.scale).sum())
     settings: dict[str, Any] = {"batch_size": int(batch_size), "generator": start.generator, "log_det": log_det}
     if rows.cells is not None:
-        settings["log_det"] += float(np.average(rows.cells.log_measure_at(rows.x), weights=rows.weights))
+        settings["log_det"] += float(np.average(_log_measure(rows), weights=rows.weights))
     if rows.cells is None or not rows.cells.has_interval.any():
         objective = NegativeLogLikelihood(*arguments, **settings)
     else:
@@ -183,6 +183,15 @@ def maximum_likelihood(
     if rows.draws is not None:
         objective.completions = _completions(rows.draws, specification, standardize, part, len(rows.x))
     return objective
+
+
+def _log_measure(rows: Rows) -> NDArray[np.float64]:
+    """Return what is added to the log-density of each row for its cells; draws carry it in their weights already."""
+    assert rows.cells is not None
+    log_measure: NDArray[np.float64] = rows.cells.log_measure_at(rows.x)
+    if rows.draws is not None:
+        log_measure[rows.draws.rows] = 0.0
+    return log_measure
 
 
 def _completions(

@@ -32,7 +32,7 @@ class Incomplete(NamedTuple):
 
     rows: Array  # shape (n_rows, n_features): the numbers, NaN where they are unknown
     cells: Cells | None  # of the mapped columns, if there are any
-    proposal: Proposal  # of what the flow sees
+    proposal: Proposal | None  # of what the flow sees; None if all cells are known
 
     def of(self, some: Array) -> "Incomplete":
         """Return some of the rows."""
@@ -41,7 +41,8 @@ class Incomplete(NamedTuple):
     def batches(self, n_draws: int) -> list[Array]:
         """Return the numbers of rows that are to be drawn for at once."""
         n_columns = self.rows.shape[1]
-        each = len(self.proposal.log_weights) * 2 * n_columns * max(n_columns, n_draws)
+        n_components = 1 if self.proposal is None else len(self.proposal.log_weights)
+        each = n_components * 2 * n_columns * max(n_columns, n_draws)
         return np.array_split(np.arange(len(self.rows)), -(-len(self.rows) * each // MAX_NUMBERS))
 
     def completed(self, uniform: Array) -> Completed:
@@ -60,6 +61,8 @@ class Incomplete(NamedTuple):
             for i in range(uniform.shape[1]):
                 y[:, i] = self.cells.points(self.rows, uniform[:, i, :n_mapped])
                 log_measure[:, i] = self.cells.log_measure_at(y[:, i])
+        if self.proposal is None:
+            return Completed(y, np.broadcast_to(log_measure, y.shape[:2]))
         known = torch.tensor(~np.isnan(self.rows))
         drawn, log_density = self.proposal.draw(torch.tensor(y), known, torch.tensor(uniform[..., n_mapped:]))
         return Completed(drawn.numpy(), log_measure - log_density.numpy())
@@ -73,6 +76,7 @@ class Incomplete(NamedTuple):
         """Return quasi-random numbers that the known cells of each row decide, for these of its draws."""
         n_mapped = 0 if self.cells is None else len(self.cells.mapped)
         n_numbers = n_mapped + self.rows.shape[1] + 1
+        assert self.proposal is not None
         z = np.nan_to_num((self.rows - self.proposal.loc) / self.proposal.scale, posinf=0.0, neginf=0.0)
         factors = np.random.default_rng(1).uniform(1e3, 1e4, (self.rows.shape[1], n_numbers))
         shift = np.abs(np.modf(z @ factors)[0])
