@@ -14,6 +14,7 @@ __all__ = [
     "RealNVPImputer",
     "RealNVPOutlierDetector",
     "RealNVPTransformer",
+    "TransformedDensity",
     "VariationalRealNVP",
     "flows",
     "show_versions",
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from .outlier import RealNVPOutlierDetector
     from .planar import PlanarFlowDensity
     from .plotting import DensityDisplay
+    from .transformed import TransformedDensity
     from .transformer import RealNVPTransformer
     from .variational import VariationalRealNVP
 else:
@@ -44,6 +46,7 @@ else:
         "RealNVPImputer": ".imputer",
         "RealNVPOutlierDetector": ".outlier",
         "RealNVPTransformer": ".transformer",
+        "TransformedDensity": ".transformed",
         "VariationalRealNVP": ".variational",
         "flows": ".flows",
         "show_versions": "._versions",

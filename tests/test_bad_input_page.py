@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 from sklearn.mixture import GaussianMixture
+from sklearn.preprocessing import QuantileTransformer
 
 from sknvp import (
     ConditionalRealNVPDensity,
@@ -18,6 +19,7 @@ from sknvp import (
     RealNVPImageDensity,
     RealNVPOutlierDetector,
     RealNVPTransformer,
+    TransformedDensity,
     VariationalRealNVP,
 )
 
@@ -94,6 +96,10 @@ CASES = {
     "a log-density that is NaN everywhere": lambda: variational(lambda x: x.sum(1) * np.nan),
     "a log-density of NumPy without gradient": lambda: variational(lambda x: -np.sum(x.numpy() ** 2, 1)
         if hasattr(x, "numpy") else -np.sum(x**2, 1)),
+    "a transformer without a Jacobian": lambda: (
+        TransformedDensity(density(), QuantileTransformer(n_quantiles=9)).fit(X)
+    ),
+    "the logarithm of negative numbers": lambda: TransformedDensity(density(), func=np.log).fit(X),
     "pixels from 0 to 1": lambda: RealNVPImageDensity().fit(np.random.default_rng(0).random((4, 16))),
     "`image_shape` that is not X's": lambda: RealNVPImageDensity(image_shape=(3, 4, 4)).fit(np.ones((4, 16))),
     "a picture of a conditional density": lambda: DensityDisplay.from_estimator(conditional(), X),

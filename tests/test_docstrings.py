@@ -19,6 +19,7 @@ ESTIMATORS = [
     sknvp.RealNVPImputer,
     sknvp.RealNVPOutlierDetector,
     sknvp.RealNVPTransformer,
+    sknvp.TransformedDensity,
     sknvp.VariationalRealNVP,
 ]
 
@@ -55,7 +56,7 @@ def fitted(estimator):
     if estimator is sknvp.RealNVPImageDensity:
         return estimator(n_filters=2, n_blocks=0, n_levels=2).partial_fit(np.arange(64).reshape(4, 16) % 2)
     X = moons()
-    if estimator is sknvp.RealNVPImputer:
+    if estimator in (sknvp.RealNVPImputer, sknvp.TransformedDensity):
         return estimator(sknvp.RealNVPDensity(max_iter=1, n_layers=1, stacking=False)).fit(X)
     if estimator is sknvp.ConditionalRealNVPDensity:
         return estimator(max_iter=1, n_layers=1).fit(X, normal_rows(400, 1)[:, 0])
