@@ -8,8 +8,11 @@ its spread changes or it has two values at once.
 
 import matplotlib.pyplot as plt
 import numpy as np
+from scipy import stats
+from sklearn.linear_model import LinearRegression
 
 from sknvp import ConditionalRealNVPDensity
+from sknvp.metrics import crps
 
 rng = np.random.default_rng(0)
 x = rng.uniform(-2, 2, 3000)
@@ -45,4 +48,26 @@ for ax, (name, fit) in zip(axes, fits.items(), strict=True):
         ax.plot(y, np.exp(fit.score_samples(np.full((400, 1), place), y)), label=f"x = {place}")
     ax.set(title=name, xlabel="y", ylabel="p(y | x)")
     ax.legend()
+plt.show()
+
+# %%
+# Is it right? The distribution function at new targets is spread evenly between 0 and 1 if the density is. A regression
+# line with normal noise of one width is too wide where targets vary little, and too narrow where they vary much. The
+# continuous ranked probability score sums this up in units of the target; less is better.
+
+x_new = rng.uniform(-2, 2, 3000)
+y_new = np.sin(2 * x_new) + np.exp(0.8 * x_new - 1.5) * rng.standard_normal(3000)
+fit = fits["spread grows"]
+line = LinearRegression().fit(x[:, None], targets["spread grows"])
+center, width = line.predict(x_new[:, None]), np.std(targets["spread grows"] - line.predict(x[:, None]))
+drawn = center[:, None] + width * rng.standard_normal((3000, 100))
+values = {
+    "ConditionalRealNVPDensity": (fit.predict_cdf(x_new[:, None], y_new), fit.sample(x_new[:, None], 100, 0)),
+    "line with normal noise": (stats.norm.cdf(y_new, center, width), drawn),
+}
+figure, axes = plt.subplots(1, 2, figsize=(11, 3), sharey=True, layout="constrained")
+for ax, (name, (cdf, draws)) in zip(axes, values.items(), strict=True):
+    ax.hist(cdf, bins=20, density=True)
+    ax.axhline(1, color="k", linestyle="--")
+    ax.set(title=f"{name}, CRPS {crps(y_new, draws):.3f}", xlabel="distribution function at new targets")
 plt.show()

@@ -22,6 +22,7 @@ from sknvp import (
     TransformedDensity,
     VariationalRealNVP,
 )
+from sknvp.metrics import crps
 
 from .small import normal_rows
 
@@ -88,6 +89,8 @@ CASES = {
     "`contamination=0.9`": lambda: RealNVPOutlierDetector(contamination=0.9).fit(X),
     "two columns of `y` after one": lambda: conditional().score_samples(X, X),
     "`predict_quantile(X, 1)`": lambda: conditional().predict_quantile(X, 1),
+    "the distribution function of two targets": lambda: conditional(Y=X).predict_cdf(X, X),
+    "scores of a single draw": lambda: crps(Y, Y[:, None]),
     "missing target": lambda: conditional(Y=np.r_[np.nan, Y[1:]]),
     "weights for densities that take none": lambda: (
         DensityClassifier(GaussianMixture()).fit(X, Y > 0, sample_weight=np.ones(60))

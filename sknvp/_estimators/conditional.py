@@ -20,6 +20,7 @@ from ..flows.summaries import distribution, mean, noise_points, quantile
 from . import parameters as rule
 from .base import FLOATS
 from .cells import DensityOfCells
+from .distribution import cumulative, upper_ends
 from .evaluation import default_torch_modes, evaluate
 from .rows import restore_constants, weighted_total
 from .specify import checked_bounds
@@ -252,16 +253,7 @@ class ConditionalDensityMethods(RegressorMixin, DensityOfCells):  # type: ignore
             If there are several targets, the target is a category without order, or ``q`` breaks its rule.
         """
         check_is_fitted(self)
-        if self.n_outputs_ > 1:
-            raise ValueError(
-                f"predict_quantile needs a single target, got {self.n_outputs_} in fit. Take quantiles of what "
-                "sample(X, n_samples) draws, or fit one density for each target."
-            )
-        if any(c.categories is not None and not getattr(c.dtype, "ordered", False) for c in self._columns):
-            raise ValueError(
-                "predict_quantile needs a target of numbers or of ordered categories, got one without order in fit. "
-                "Take the likeliest value, predict(X), or draws."
-            )
+        self._check_ordered("predict_quantile", "Take quantiles of what sample(X, n_samples) draws")
         shares = np.asarray(q, dtype=np.float64)
         if shares.ndim > 1 or not ((shares > 0) & (shares < 1)).all():
             raise ValueError(f"q must be a number strictly between 0 and 1, or a list of such numbers, got {q!r}.")
@@ -277,6 +269,65 @@ class ConditionalDensityMethods(RegressorMixin, DensityOfCells):  # type: ignore
         numbers = self._numbers_at(y.reshape(-1, 1)).reshape(y.shape)
         each = np.stack([self._as_in_fit(column[:, None]).reshape(-1) for column in numbers.T], 1)
         return each if shares.ndim else each[:, 0]
+
+    def predict_cdf(self, X: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
+        """Compute the distribution function of the target of each row at a number: the probability of at most that.
+
+        At the targets of new rows these numbers are evenly spread between 0 and 1 if the density is right, whatever its
+        shape (the probability integral transform), so that a histogram of them shows how it is wrong: a U means too
+        narrow, a hump too wide, a slope too low or too high. Those of discrete targets are not, since a probability is
+        taken at once.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows to condition on.
+        y : array-like of shape (n_samples,) or (n_samples, 1)
+            A target for each row.
+
+        Returns
+        -------
+        probability : ndarray of shape (n_samples,), dtype float64
+            Between 0 and 1. The inverse of `predict_quantile`.
+
+        Raises
+        ------
+        ValueError
+            If there are several targets, the target is a category without order, or ``X`` or ``y`` breaks its rule.
+
+        References
+        ----------
+        T. Gneiting, F. Balabdaoui and A. Raftery, "Probabilistic forecasts, calibration and sharpness", Journal of the
+        Royal Statistical Society B 69, 2007.
+        """
+        check_is_fitted(self)
+        self._check_ordered("predict_cdf", "Compare draws by sknvp.metrics.energy_score")
+        rows, targets = np.split(self._check_pairs(X, y, reset=False), [-1], axis=1)
+        scaling = self._specification.scaling
+        values = restore_constants(targets, scaling)[:, 0]
+        if not len(scaling.columns):
+            return np.where(values >= scaling.loc[0], 1.0, 0.0)
+        ends = upper_ends(self._cell_map, values)
+        probability = np.where(ends > 0, 1.0, 0.0)
+        some = np.isfinite(ends)
+        if some.any():
+            context = standardized_context(self._specification, rows[some])
+            probability[some] = cumulative(self._density, ends[some, None], context)
+        between: NDArray[np.float64] = np.clip(probability, 0.0, 1.0)
+        return between
+
+    def _check_ordered(self, method: str, cure: str) -> None:
+        """Raise a ValueError if there are several targets, or one without an order."""
+        if self.n_outputs_ > 1:
+            raise ValueError(
+                f"{method} needs a single target, got {self.n_outputs_} in fit. {cure}, or fit one density for each "
+                "target."
+            )
+        if any(c.categories is not None and not getattr(c.dtype, "ordered", False) for c in self._columns):
+            raise ValueError(
+                f"{method} needs a target of numbers or of ordered categories, got one without order in fit. Take the "
+                "likeliest value, predict(X), or draws."
+            )
 
     def _few_edges(self) -> NDArray[np.float64] | None:
         """Return the ends of the intervals of a single target's values, if it is discrete and these are few."""
@@ -316,21 +367,13 @@ class ConditionalDensityMethods(RegressorMixin, DensityOfCells):  # type: ignore
         """Compute the logarithm of the mean density over cells; of a single target, exactly, by differences of F."""
         if self.n_outputs_ > 1:
             return super()._mean_over_cells(rows, cells, context)
-        density = self._density
-
-        def cumulative(edge: Tensor, context: Tensor) -> Tensor:
-            return distribution(density, edge[:, 0], context)[0]
-
-        low, high = (
-            evaluate(cumulative, density.chunk_size, density.reference, normal_quantile(edges), context)
-            for edges in (cells.low, cells.high)
-        )
+        assert context is not None
+        low, high = (cumulative(self._density, normal_quantile(edges), context) for edges in (cells.low, cells.high))
         total = np.where(cells.high[:, 0] < 1, high, 1) - np.where(cells.low[:, 0] > 0, low, 0)
         with np.errstate(divide="ignore", invalid="ignore"):
             mean: NDArray[np.float64] = np.log(total / (cells.high - cells.low)[:, 0]) + cells.log_measure
         small = total < LEAST_DIFFERENCE  # rounding errors of differences matter
         if small.any():
-            assert context is not None
             mean[small] = super()._mean_over_cells(rows[small], cells.of(small), context[small])
         return mean
 

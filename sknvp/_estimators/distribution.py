@@ -1,0 +1,43 @@
+"""Distribution functions of single targets, which may be discrete or bounded."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .._columns.cells import CellMap, normal_quantile
+from ..flows import Ensemble
+from ..flows.summaries import distribution
+from .evaluation import evaluate
+
+ROUNDING = 1e-6  # of a value in single precision, as a share of it
+
+
+def cumulative(density: Ensemble, points: NDArray[Any], context: NDArray[Any]) -> NDArray[np.float64]:
+    """Compute the distribution function of one column at points, shape (n_rows, 1), that the flow sees."""
+
+    def value(y: Tensor, context: Tensor) -> Tensor:
+        return distribution(density, y[:, 0], context)[0]
+
+    return evaluate(value, density.chunk_size, density.reference, points, context)
+
+
+def upper_ends(cell_map: CellMap | None, values: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the points, as the flow sees them, up to which everything is at most a value; infinity where all is.
+
+    Parameters
+    ----------
+    cell_map : CellMap or None
+        The cells of the values of the first column; None if the flow sees these as they are.
+    values : ndarray of shape (n_values,)
+    """
+    if cell_map is None:
+        return values.astype(np.float64)
+    margin = cell_map.margins[0]
+    low, high, point, _ = margin.places(values)
+    owner = margin.values_at(normal_quantile((low + high) / 2))  # a value that cannot be lies in another one's interval
+    end = np.where(owner <= values + ROUNDING * np.abs(values), high, low)
+    with np.errstate(invalid="ignore"):
+        at_end = np.where(end <= 0, -np.inf, np.where(end >= 1, np.inf, normal_quantile(end)))
+    return np.where(np.isnan(point), at_end, point)
