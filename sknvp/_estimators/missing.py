@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 from .._columns.cells import CellMap
+from .._missing.incomplete_mixture import fit_mixture
 from .._missing.marginal import Incomplete, log_marginal, resampled
 from .._missing.proposal import Proposal
 from ..flows.builders.specification import TabularSpecification
@@ -17,11 +18,12 @@ from .evaluation import (
     default_torch_modes,
     draw_rows,
     finite_log_density,
+    in_single_precision,
     new_generator,
 )
 from .rows import Draws, Rows
 
-N_DRAWN = 2_000  # that the proposal of unknown cells is fitted to
+N_DRAWN = 40_000  # that the proposal of unknown cells is fitted to
 N_COMPLETED = 8  # draws of the unknown cells of each row in training, ...
 MAX_COMPLETED = 400_000  # ... but no more than this for all rows
 
@@ -55,10 +57,12 @@ class DensityOfKnownCells(FlowEstimator):
         with default_torch_modes(inference=True):
             if not continues and unknown.any():
                 y = np.where(unknown, np.nan, rows.x.astype(np.float64))
-                self._proposal = Proposal.fit(y, rows.weights, np.random.RandomState(0))
+                self._proposal = fit_mixture(y, rows.weights, np.random.RandomState(0))
             cells, rng = self._incomplete(numbers[incomplete]), np.random.default_rng(0)
-            parts = [cells.of(batch).drawn(n_draws, rng) for batch in cells.batches(n_draws)]
-        points, log_weights = (np.concatenate(part) for part in zip(*parts, strict=True))
+            points = np.empty((len(incomplete), n_draws, numbers.shape[1]))
+            log_weights = np.empty(points.shape[:2])
+            for batch in cells.batches(n_draws):
+                points[batch], log_weights[batch] = cells.of(batch).drawn(n_draws, rng)
         x = rows.x.copy()
         x[incomplete] = points[:, 0]
         return rows._replace(x=x, draws=Draws(incomplete, points, log_weights))
@@ -69,8 +73,8 @@ class DensityOfKnownCells(FlowEstimator):
         some = ~np.isnan(rows).all(1)  # a row without known cells has density one
         if some.any():
             with default_torch_modes(inference=True):
-                known = self._incomplete(rows[some])
-                log_density[some], error[some] = log_marginal(lambda y: finite_log_density(self._density, y), known)
+                known, density = self._incomplete(rows[some]), in_single_precision(self._density)
+                log_density[some], error[some] = log_marginal(lambda y: finite_log_density(density, y), known)
         return np.maximum(log_density, LEAST_LOG_DENSITY), error
 
     def _imputed(self, rows: NDArray[Any], n_samples: int, random_state: RandomState) -> NDArray[Any]:
@@ -85,8 +89,8 @@ class DensityOfKnownCells(FlowEstimator):
             imputed[empty] = self._numbers_at(y).reshape(len(empty), n_samples, -1)
         if len(incomplete):
             with default_torch_modes(inference=True):
-                cells = self._incomplete(rows[incomplete])
-                points = resampled(lambda y: finite_log_density(self._density, y), cells, n_samples, seed)
+                cells, density = self._incomplete(rows[incomplete]), in_single_precision(self._density)
+                points = resampled(lambda y: finite_log_density(density, y), cells, n_samples, seed)
             drawn = self._numbers_at(points.reshape(-1, rows.shape[1])).reshape(points.shape)
             imputed[incomplete] = np.where(unknown[incomplete, None], drawn, imputed[incomplete])
         return imputed
@@ -104,5 +108,5 @@ class DensityOfKnownCells(FlowEstimator):
         """Return the proposal of unknown cells; a density of complete rows gets one from its own draws."""
         if "_proposal" not in self.__dict__:
             drawn = draw_rows(self._density, N_DRAWN, new_generator(0), "")
-            self._proposal = Proposal.fit(drawn.astype(np.float64), np.ones(N_DRAWN), np.random.RandomState(0))
+            self._proposal = Proposal.of_draws(drawn.astype(np.float64), np.random.RandomState(0))
         return self._proposal

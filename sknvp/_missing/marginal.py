@@ -4,17 +4,16 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from .._columns.cells import Cells, shifts, uniform_points
-from .proposal import Proposal
+from .proposal import N_LIKELIEST, Proposal
 
 Array = NDArray[Any]
 
 N_DRAWS = 16  # for each row at first, ...
-MAX_DRAWS = 128  # ... and at most, in steps that double them
-PRECISE = 0.1  # a smaller standard error of the logarithm, in nats, needs no more draws
+MAX_DRAWS = 256  # ... and at most, in steps that double them
+PRECISE = 0.08  # a smaller standard error of the logarithm, in nats, needs no more draws
 LEAST_RESAMPLED = 256  # proposals of each row, ...
 DRAWS_PER_SAMPLE = 4  # ... or so many for each draw, that draws given known cells are chosen from
 MAX_NUMBERS = 2**22  # in the largest array at once
@@ -39,18 +38,18 @@ class Incomplete(NamedTuple):
         return self._replace(rows=self.rows[some], cells=None if self.cells is None else self.cells.of(some))
 
     def batches(self, n_draws: int) -> list[Array]:
-        """Return the numbers of rows that are to be drawn for at once."""
-        n_columns = self.rows.shape[1]
-        n_components = 1 if self.proposal is None else len(self.proposal.log_weights)
-        each = n_components * 2 * n_columns * max(n_columns, n_draws)
-        return np.array_split(np.arange(len(self.rows)), -(-len(self.rows) * each // MAX_NUMBERS))
+        """Return the numbers of rows that are to be drawn for at once; rows with equal cells known come together."""
+        n_columns, n_components = self.rows.shape[1], 1 if self.proposal is None else len(self.proposal.log_weights)
+        each = max(min(n_components, N_LIKELIEST) * n_columns * max(n_columns, n_draws), n_components * n_columns)
+        by_pattern = np.lexsort(np.isnan(self.rows).T)
+        return np.array_split(by_pattern, -(-len(self.rows) * each // MAX_NUMBERS))
 
     def completed(self, uniform: Array) -> Completed:
         """Draw the unknown cells, and points of the cells of known values.
 
         Parameters
         ----------
-        uniform : ndarray of shape (n_rows, n_draws, n_mapped + n_features + 1)
+        uniform : ndarray of shape (n_rows, n_draws, n_mapped + n_features)
             Numbers between 0 and 1.
         """
         n_mapped = 0 if self.cells is None else len(self.cells.mapped)
@@ -63,19 +62,18 @@ class Incomplete(NamedTuple):
                 log_measure[:, i] = self.cells.log_measure_at(y[:, i])
         if self.proposal is None:
             return Completed(y, np.broadcast_to(log_measure, y.shape[:2]))
-        known = torch.tensor(~np.isnan(self.rows))
-        drawn, log_density = self.proposal.draw(torch.tensor(y), known, torch.tensor(uniform[..., n_mapped:]))
-        return Completed(drawn.numpy(), log_measure - log_density.numpy())
+        drawn, log_density = self.proposal.draw(y, ~np.isnan(self.rows), uniform[..., n_mapped:])
+        return Completed(drawn, log_measure - log_density)
 
     def drawn(self, n_draws: int, rng: np.random.Generator) -> Completed:
         """Draw the unknown cells at random."""
         n_mapped = 0 if self.cells is None else len(self.cells.mapped)
-        return self.completed(rng.random((len(self.rows), n_draws, n_mapped + self.rows.shape[1] + 1)))
+        return self.completed(rng.random((len(self.rows), n_draws, n_mapped + self.rows.shape[1])))
 
     def quasi_random(self, start: int, end: int) -> Array:
         """Return quasi-random numbers that the known cells of each row decide, for these of its draws."""
         n_mapped = 0 if self.cells is None else len(self.cells.mapped)
-        n_numbers = n_mapped + self.rows.shape[1] + 1
+        n_numbers = n_mapped + self.rows.shape[1]
         assert self.proposal is not None
         z = np.nan_to_num((self.rows - self.proposal.loc) / self.proposal.scale, posinf=0.0, neginf=0.0)
         factors = np.random.default_rng(1).uniform(1e3, 1e4, (self.rows.shape[1], n_numbers))

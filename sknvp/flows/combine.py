@@ -1,6 +1,7 @@
-"""Ways to combine transforms: one after the other, the other way round, and on some of the columns."""
+"""Ways to combine transforms: one after the other, the other way round, on some columns, in another precision."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
@@ -143,3 +144,21 @@ class Select(Transform):
 
     def extra_repr(self) -> str:
         return f"n_columns={len(self.columns)}"
+
+
+class InSinglePrecision(Transform):
+    """Evaluate a copy of a transform in float32, between inputs and results in the dtype that they come in.
+
+    Parameters
+    ----------
+    transform : Transform
+        The transform, which stays as it is.
+    """
+
+    def __init__(self, transform: Transform) -> None:
+        super().__init__()
+        self.transform = deepcopy(transform).float()
+
+    def evaluate(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
+        image, log_det = self.transform.evaluate(x.float(), None if context is None else context.float(), inverse)
+        return image.to(x), log_det.to(x)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..bases import Base, PointMass, Product, StandardNormal
 from ..bases.product import other_columns
-from ..combine import Chain, Select
+from ..combine import Chain, InSinglePrecision, Select
 from ..flow import Flow
 from ..layers import (
     AffineCoupling,
@@ -183,6 +183,12 @@ def without_standardization(flow: Flow) -> Flow:
     """Return the flow of rows that are standardised already; it shares its parts with ``flow``, which is built here."""
     _, body = flow.transform.get_submodule("transforms").children()
     return Flow(body, flow.base, flow.n_members)  # type: ignore[arg-type]
+
+
+def in_single_precision(flow: Flow) -> Flow:
+    """Return a copy of a flow, which is built here, that computes in float32 whatever follows the standardisation."""
+    standardize, body = flow.transform.get_submodule("transforms").children()
+    return Flow(Chain(standardize, InSinglePrecision(body)), flow.base, flow.n_members)  # type: ignore[arg-type]
 
 
 def _couplings(
