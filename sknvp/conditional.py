@@ -86,6 +86,7 @@ class ConditionalRealNVPDensity(ConditionalDensityMethods, FlowFitter):
     columns_ : list of str
         What each target was found to hold in `fit`, a line for each.
     {flow_}
+    {density_}
     loc_ : ndarray of shape (n_outputs,)
         The location that was subtracted from each target, in the units of the target.
     scale_ : ndarray of shape (n_outputs,)

@@ -79,6 +79,7 @@ class RealNVPDensity(FlowDensity):
     {feature_names_in_}
     {columns_}
     {flow_}
+    {density_}
     {loc_}
     {scale_}
     {n_iter_}

@@ -65,6 +65,7 @@ class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc
     {feature_names_in_}
     {columns_}
     {flow_}
+    {density_}
     {loc_}
     {scale_}
     {n_iter_}

@@ -48,6 +48,7 @@ class PlanarFlowDensity(FlowDensity):
     {n_features_in_}
     {feature_names_in_}
     {flow_}
+    {density_}
     {loc_}
     {scale_}
     {n_iter_}

@@ -58,6 +58,7 @@ class RealNVPTransformer(LatentMixin, FlowDensity):
     {feature_names_in_}
     {columns_}
     {flow_}
+    {density_}
     {loc_}
     {scale_}
     {n_iter_}

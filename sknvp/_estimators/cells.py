@@ -1,8 +1,10 @@
 """Densities of columns that are discrete or bounded: flows of points of their cells."""
 
+import copy
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.exceptions import NotFittedError
 
@@ -11,6 +13,7 @@ from .._columns.circle import Circle
 from .._columns.kinds import Column
 from .._columns.lattice import LatticeMargin
 from .._columns.mixed import MixedMargin
+from ..flows import Density
 from ..flows.builders.specification import TabularSpecification
 from .evaluation import LEAST_LOG_DENSITY, finite_log_density, in_single_precision
 from .missing import DensityOfKnownCells
@@ -44,6 +47,24 @@ class DensityOfCells(DensityOfKnownCells):
             elif isinstance(margins.get(j), MixedMargin | LatticeMargin | Circle):
                 kinds[j] = margins[j]
         return [f"{column.name}: {kind}" for column, kind in zip(columns, kinds, strict=True)]
+
+    @property
+    def density_(self) -> Density:
+        """A copy of the fitted density of continuous columns, a `torch.nn.Module` in their units."""
+        if not self._is_fitted:
+            raise NotFittedError(f"This {type(self).__name__} is not fitted yet, so that it has no density_. Call fit.")
+        specification, of_context = self._specification, getattr(self, "_context_columns", ())
+        if self._cell_map is not None or of_context or not isinstance(specification, TabularSpecification):
+            shown = self.columns_ if self._cell_map is not None else "categories in X" if of_context else "images"
+            raise AttributeError(
+                f"density_ needs columns that are continuous, without bounds and periods, got {shown}. "
+                "Others have probabilities, or are seen by the flows in other units. Use score_samples and sample."
+            )
+        context = getattr(specification, "context", None)
+        parts = None if context is None else (context.loc, context.scale, context.columns)
+        device = self._density.reference.device
+        tensors = None if parts is None else tuple(torch.tensor(part, device=device) for part in parts)
+        return Density(copy.deepcopy(self._density), tensors)  # type: ignore[arg-type]
 
     def _with_cells(self, rows: Rows, n_rows: float, continues: bool) -> Rows:
         """Put points of their cells in the place of values, where columns ask for it, in each of ``n_rows`` rows."""

@@ -16,6 +16,7 @@ from .._columns.kinds import Column, encoded, library_of, with_indicators, witho
 from .._columns.lattice import LatticeMargin
 from .._columns.margins import Margin
 from ..flows.builders.specification import RealNVPSpecification, Specification
+from ..flows.density import MAX_CONTEXT
 from ..flows.summaries import distribution, mean, noise_points, quantile
 from . import parameters as rule
 from .base import FLOATS
@@ -25,7 +26,6 @@ from .evaluation import default_torch_modes, evaluate
 from .rows import restore_constants, weighted_total
 from .specify import checked_bounds
 
-MAX_CONTEXT = 1e18  # standard deviations; the square of it is finite in every dtype
 N_POINTS = 100  # the number of points of noise that `predict` averages over if there is one target, ...
 N_POINTS_OF_SEVERAL = 512  # ... and if there are several, or some have probabilities
 LEAST_DIFFERENCE = 1e-9  # of two values of a distribution function; a smaller one has too few digits

@@ -131,6 +131,12 @@ ATTRIBUTES: dict[str, tuple[str, str]] = {
         "Flow",
         "The fitted flow, a :class:`torch.nn.Module` of all members together; printing it shows its architecture.",
     ),
+    "density_": (
+        "Density",
+        """A copy of the whole density, of flows and of what stands beside them, as a :class:`torch.nn.Module`:
+        ``log_prob`` of tensors is `score_samples`, with gradients. Only where all columns are continuous, without
+        bounds and periods.""",
+    ),
     "loc_": (
         "ndarray of shape (n_features,)",
         """The location that was subtracted from each column, in the units of the column: its mean, with gross outliers

@@ -8,6 +8,7 @@ from .bases import Base, GaussianMixture, Kernels, PointMass, Product, StandardN
 from .builders.images import image_real_nvp
 from .builders.tabular import bounded_real_nvp, planar_flow, real_nvp
 from .combine import Chain, Inverse, Select
+from .density import Density
 from .ensemble import Ensemble
 from .flow import Flow
 from .layers import (
@@ -37,6 +38,7 @@ __all__ = [
     "Chain",
     "Conditioner",
     "Coupling",
+    "Density",
     "Ensemble",
     "Flow",
     "GaussianMixture",
