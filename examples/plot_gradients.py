@@ -33,8 +33,8 @@ modes = np.array([minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B"
 print(np.unique(np.round(modes), axis=0))
 
 # %%
-# Langevin's sampler walks up the gradient with noise. Chains that start in a corner walk into the clusters. How many are
-# in each takes far longer to come right, since chains seldom cross from one to another: `sample` needs no walks.
+# Langevin's sampler walks up the gradient with noise. Chains that start in a corner walk into the clusters. How many
+# are in each takes far longer to come right, since chains seldom cross from one to another: `sample` needs no walks.
 
 generator = torch.Generator().manual_seed(0)
 x, step = torch.full((500, 2), 6.0, dtype=torch.float64), 0.05
