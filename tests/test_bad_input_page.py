@@ -83,6 +83,7 @@ CASES = {
     "`contamination=0.9`": lambda: RealNVPOutlierDetector(contamination=0.9).fit(X),
     "two columns of `y` after one": lambda: conditional().score_samples(X, X),
     "`predict_quantile(X, 1)`": lambda: conditional().predict_quantile(X, 1),
+    "a cell of a conditional density missing that was never": lambda: conditional().predict(np.r_[[[np.nan, 0]], X]),
     "missing target": lambda: conditional(Y=np.r_[np.nan, Y[1:]]),
     "weights for densities that take none": lambda: (
         DensityClassifier(GaussianMixture()).fit(X, Y > 0, sample_weight=np.ones(60))

@@ -47,8 +47,9 @@ class DensityOfCells(DensityOfKnownCells):
         """Put points of their cells in the place of values, where columns ask for it, in each of ``n_rows`` rows."""
         rows = rows._replace(x=self._with_constants(rows.x, continues))
         self._check_bounds(rows.x)
+        self.__dict__.pop("_proposal", None)
         if not continues:
-            self.__dict__.pop("_proposal", None)
+            self.__dict__.pop("_proposal_in_training", None)
             cell_map = CellMap.of(rows.x, rows.weights, n_rows, self._columns)
             self._cell_map = cell_map if cell_map.margins else None
         if self._cell_map is not None and self._cell_map.has_intervals:
@@ -56,7 +57,7 @@ class DensityOfCells(DensityOfKnownCells):
         numbers = rows.x
         if self._cell_map is not None:
             rows = rows._replace(x=self._points(numbers).astype(numbers.dtype), cells=self._cell_map.cells(numbers))
-        return self._completed(rows, numbers, continues) if np.isnan(numbers).any() else rows
+        return self._completed(rows, numbers) if np.isnan(numbers).any() else rows
 
     def _points(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Return points of the cells of rows, drawn by a generator that starts anew at every call."""
@@ -80,14 +81,23 @@ class DensityOfCells(DensityOfKnownCells):
 
     def _score_rows(self, rows: NDArray[Any], context: NDArray[Any] | None = None) -> NDArray[np.float64]:
         """Compute the log-density of rows of numbers, given their context if there is any."""
+        return self._scores_and_errors(rows, context)[0]
+
+    def _scores_and_errors(
+        self, rows: NDArray[Any], context: NDArray[Any] | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Compute the log-density of rows, and estimate its standard error, which is zero where all cells are known."""
         rows = self._with_constants(rows)
-        incomplete = np.isnan(rows).any(1)
+        incomplete, log_density, error = np.isnan(rows).any(1), np.empty(len(rows)), np.zeros(len(rows))
         if incomplete.any():
-            log_density = np.empty(len(rows))
-            log_density[incomplete] = self._marginal(rows[incomplete])[0]
-            if not incomplete.all():
-                log_density[~incomplete] = self._score_rows(rows[~incomplete], context)
-            return log_density
+            log_density[incomplete], error[incomplete] = self._marginal(rows[incomplete])
+        if not incomplete.all():
+            given = None if context is None else context[~incomplete]
+            log_density[~incomplete] = self._score_complete(rows[~incomplete], given)
+        return log_density, error
+
+    def _score_complete(self, rows: NDArray[Any], context: NDArray[Any] | None) -> NDArray[np.float64]:
+        """Compute the log-density of rows whose cells are all known."""
         if self._cell_map is None:
             return finite_log_density(self._density, rows, context)
         cells = self._cell_map.cells(rows)
