@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import Tags, _safe_indexing
 
 from ._estimators.callbacks import Task, with_callbacks
-from ._estimators.conditional import ConditionalDensityMethods, standardized_context
+from ._estimators.conditional import ConditionalDensityMethods
+from ._estimators.context import standardized_context
 from ._estimators.docs import document
 from ._estimators.fitter import NO_EXPERTS, Experts, FlowFitter
 from ._estimators.rows import Rows, check_weights, count_rows, scaling_of

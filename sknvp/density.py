@@ -12,7 +12,7 @@ from ._estimators import parameters as rule
 from ._estimators.density import FlowDensity
 from ._estimators.docs import document
 from ._estimators.fitter import NO_EXPERTS, Experts
-from ._estimators.rows import Rows, scaling_in_columns
+from ._estimators.rows import Rows, restore_constants, scaling_in_columns
 from ._estimators.specify import specify_real_nvp
 from ._estimators.training import FittedFlow, Start
 from ._experts.stacking import reweigh, stack, weights_by_name
@@ -186,6 +186,40 @@ class RealNVPDensity(FlowDensity):
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
+
+    def score_samples(self, X: ArrayLike, *, return_std: bool = False) -> Any:
+        """Compute the log-density of each row; of its known cells, if some are missing.
+
+        The density of known cells is an integral over the missing ones, which is estimated by importance sampling from
+        at most 256 points. A row gets the same value at every call, whatever the other rows are.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+        return_std : bool, default=False
+            Whether to return the standard errors of these estimates too.
+
+        Returns
+        -------
+        log_density : ndarray of shape (n_samples,), dtype float64
+            In nats, in the units of the ``X`` that was fitted. Zero for a row without any known cell.
+        std : ndarray of shape (n_samples,), dtype float64
+            Only if ``return_std``: the estimated standard error of each log-density, in nats. Zero for a row without
+            missing cells.
+
+        Raises
+        ------
+        ValueError
+            If ``X`` or ``return_std`` breaks its rule.
+        """
+        rule.check("return_std", return_std, rule.boolean())
+        if not return_std:
+            return super().score_samples(X)
+        check_is_fitted(self)
+        assert isinstance(self._specification, TabularSpecification)
+        rows = restore_constants(self._check_rows(X, reset=False), self._specification.scaling)
+        return self._scores_and_errors(rows)
 
     def impute(
         self, X: ArrayLike, n_samples: int = 1, random_state: int | np.random.RandomState | None = None

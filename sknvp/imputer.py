@@ -3,13 +3,14 @@
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, clone
-from sklearn.utils import Tags, check_random_state
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils import Tags, _safe_indexing, check_array, check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ._columns.kinds import with_indicators, without_indicators
+from ._columns.kinds import known_values, library_of, series_of, with_indicators, without_indicators
 from ._estimators import parameters as rule
+from ._warn import warn_caller
 from .density import RealNVPDensity
 
 N_DRAWS = 100  # of each row, over which means are taken
@@ -30,13 +31,18 @@ class RealNVPImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # 
         Tables that are filled so several times, with different ``random_state``, show how uncertain results are
         (multiple imputation, Rubin 1987). Otherwise cells get means, which are best where single values are wanted,
         and vary less than the cells did.
+    add_indicator : bool, default=False
+        Whether columns are added that tell which cells were missing, one for each column that had missing cells in
+        `fit`.
+    keep_empty_features : bool, default=False
+        Whether columns without any known cell in `fit` are kept, filled with zeros. Otherwise they are left out.
     random_state : int, RandomState instance or None, default=None
         Determines the fit, if ``estimator`` is None, and the draws. Pass an int for the same results at every call.
 
     Attributes
     ----------
     density_ : RealNVPDensity
-        The fitted density.
+        The fitted density of the columns that have known cells.
     n_features_in_ : int
         Number of columns of ``X`` seen during `fit`.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -46,10 +52,6 @@ class RealNVPImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # 
     --------
     sklearn.impute.IterativeImputer : Fill each column by a regression on the others.
     RealNVPDensity.impute : Several draws of each row.
-
-    Notes
-    -----
-    A column without any known cell is an error: leave it out.
 
     References
     ----------
@@ -69,16 +71,23 @@ class RealNVPImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # 
     """
 
     density_: RealNVPDensity
+    n_features_in_: int
+    _kept: NDArray[np.intp]  # the numbers of the columns that have known cells
+    _incomplete: NDArray[np.intp]  # the numbers of the columns that have missing cells
 
     def __init__(
         self,
         estimator: RealNVPDensity | None = None,
         *,
         sample_posterior: bool = False,
+        add_indicator: bool = False,
+        keep_empty_features: bool = False,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.estimator = estimator
         self.sample_posterior = sample_posterior
+        self.add_indicator = add_indicator
+        self.keep_empty_features = keep_empty_features
         self.random_state = random_state
 
     def __sklearn_tags__(self) -> Tags:
@@ -93,7 +102,7 @@ class RealNVPImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            The rows; cells may be missing (NaN, None, pandas.NA), but not whole columns.
+            The rows; cells may be missing (NaN, None, pandas.NA).
         y : Ignored
             Not used, present for API consistency by convention.
 
@@ -106,20 +115,32 @@ class RealNVPImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # 
         ------
         ValueError
             If a parameter or ``X`` breaks its rule.
+
+        Warns
+        -----
+        UserWarning
+            If a column has no known cell and is left out.
         """
-        rule.check("sample_posterior", self.sample_posterior, rule.boolean())
+        for name in ("sample_posterior", "add_indicator", "keep_empty_features"):
+            rule.check(name, getattr(self, name), rule.boolean())
         if not (self.estimator is None or isinstance(self.estimator, RealNVPDensity)):
             raise ValueError(
                 f"estimator must be None or a RealNVPDensity, got {self.estimator!r}. Others cannot be conditioned."
             )
+        table = self._table(X)
+        known = np.stack([known_values(series_of(table, j))[1] for j in range(table.shape[1])], 1)
+        kept = np.flatnonzero(known.any(0))
+        if not len(kept):
+            raise ValueError("X must have a known cell, got missing ones alone.")
+        if not self.keep_empty_features:
+            for j in np.setdiff1d(np.arange(table.shape[1]), kept).tolist():
+                name = j if library_of(table) is None else table.columns[j]
+                warn_caller(f"Column {name} of X has no known value, and is left out.")
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         density = RealNVPDensity(random_state=seed) if self.estimator is None else clone(self.estimator)
-        self.density_ = density.fit(X)
-        self.n_features_in_ = density.n_features_in_
-        if hasattr(density, "feature_names_in_"):
-            self.feature_names_in_ = density.feature_names_in_
-        elif hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_
+        self.density_ = density.fit(_columns(table, kept))
+        self._kept, self._incomplete = kept, np.flatnonzero(~known.all(0))
+        validate_data(self, table, skip_check_array=True)
         return self
 
     def transform(self, X: ArrayLike) -> Any:
@@ -132,14 +153,48 @@ class RealNVPImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # 
 
         Returns
         -------
-        X_filled : ndarray or DataFrame of shape (n_samples, n_features)
+        X_filled : ndarray or DataFrame of shape (n_samples, n_features_out)
             The rows without missing cells; a DataFrame if one was fitted.
         """
         check_is_fitted(self)
+        table = self._table(X)
+        validate_data(self, table, skip_check_array=True, reset=False)
+        filled = self._filled(_columns(table, self._kept))
+        if len(self._kept) < self.n_features_in_ and self.keep_empty_features:
+            empty = np.setdiff1d(np.arange(self.n_features_in_), self._kept)
+            names = self._names()
+            filled = _appended(filled, {names[j]: np.zeros(len(table)) for j in empty.tolist()})
+            filled = _columns(filled, np.argsort(np.r_[self._kept, empty]))
+        if self.add_indicator and len(self._incomplete):
+            missing = {j: ~known_values(series_of(table, j))[1] for j in self._incomplete.tolist()}
+            names = self._names()
+            filled = _appended(filled, {f"missingindicator_{names[j]}": column for j, column in missing.items()})
+        return _with_index_of(X, filled)
+
+    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray[Any]:
+        """Return the names of the columns that `transform` returns.
+
+        Parameters
+        ----------
+        input_features : array-like of str of shape (n_features,), default=None
+            The names of the columns of ``X``. None stands for those seen during `fit`, or x0, x1, ... without these.
+
+        Returns
+        -------
+        feature_names_out : ndarray of str
+        """
+        check_is_fitted(self)
+        names = super().get_feature_names_out(input_features)
+        kept = names if self.keep_empty_features else names[self._kept]
+        indicators = [f"missingindicator_{name}" for name in names[self._incomplete]] if self.add_indicator else []
+        return np.asarray([*kept, *indicators], dtype=object)
+
+    def _filled(self, X: Any) -> Any:
+        """Fill the missing cells of rows by means or draws."""
         density = self.density_
         if self.sample_posterior:
             drawn = density.impute(X, 1, check_random_state(self.random_state))
-            return _with_index_of(X, drawn[:, 0] if isinstance(drawn, np.ndarray) else drawn)
+            return drawn[:, 0] if isinstance(drawn, np.ndarray) else drawn
         rows = density._check_rows(X, reset=False)
         incomplete, numbers = np.isnan(rows).any(1), rows.copy()
         if incomplete.any():
@@ -147,7 +202,32 @@ class RealNVPImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # 
             mean = with_indicators(drawn, density._columns).mean(1) if density._columns else drawn.mean(1)
             filled = without_indicators(mean, density._columns) if density._columns else mean
             numbers[incomplete] = np.where(np.isnan(rows[incomplete]), filled, rows[incomplete])
-        return _with_index_of(X, density._as_fitted(numbers))
+        return density._as_fitted(numbers)
+
+    def _table(self, X: Any) -> Any:
+        """Check X, and return it as an array or a DataFrame."""
+        if library_of(X) is not None:
+            return X
+        return check_array(X, dtype=None, ensure_all_finite="allow-nan", estimator=self, input_name="X")
+
+    def _names(self) -> list[str]:
+        """Return the names of the columns of X."""
+        names: list[str] = super().get_feature_names_out().tolist()
+        return names
+
+
+def _columns(X: Any, columns: NDArray[np.intp]) -> Any:
+    """Return some columns of an array or a DataFrame."""
+    return X if np.array_equal(columns, np.arange(X.shape[1])) else _safe_indexing(X, columns.tolist(), axis=1)
+
+
+def _appended(X: Any, columns: dict[str, NDArray[Any]]) -> Any:
+    """Append columns to an array or a DataFrame."""
+    if library_of(X) == "pandas":
+        return X.assign(**columns)
+    if library_of(X) == "polars":
+        return X.with_columns(**columns)
+    return np.column_stack([X, *(column.astype(X.dtype) for column in columns.values())])
 
 
 def _with_index_of(X: Any, filled: Any) -> Any:

@@ -251,7 +251,8 @@ class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc
         decision : ndarray of shape (n_samples,), dtype float64
             `score_samples` less ``offset_``, in nats; negative for outliers.
         """
-        return self.score_samples(X) - self.offset_
+        decision: NDArray[np.float64] = self.score_samples(X) - self.offset_
+        return decision
 
     def predict(self, X: ArrayLike) -> NDArray[np.intp]:
         """Tell inliers from outliers.

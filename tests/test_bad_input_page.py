@@ -91,6 +91,7 @@ CASES = {
     "`predict_quantile(X, 1)`": lambda: conditional().predict_quantile(X, 1),
     "the distribution function of two targets": lambda: conditional(Y=X).predict_cdf(X, X),
     "scores of a single draw": lambda: crps(Y, Y[:, None]),
+    "a cell of a conditional density missing that was never": lambda: conditional().predict(np.r_[[[np.nan, 0]], X]),
     "missing target": lambda: conditional(Y=np.r_[np.nan, Y[1:]]),
     "weights for densities that take none": lambda: (
         DensityClassifier(GaussianMixture()).fit(X, Y > 0, sample_weight=np.ones(60))

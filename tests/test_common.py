@@ -296,6 +296,6 @@ def test_pickles_name_only_what_stays():
     text = b"".join(pickle.dumps(case.make().fit(*case.data)) for case in CASES.values())
     names = set(re.findall(rb"sknvp\.[a-z_.]*", text))
     classes = {b"density", b"outlier", b"transformer", b"planar", b"image", b"conditional", b"variational"}
-    columns = {b"sknvp._columns." + name for name in (b"kinds", b"cells", b"margins", b"mixed")}
+    columns = {b"sknvp._columns." + name for name in (b"kinds", b"cells", b"circle", b"margins", b"mixed")}
     columns |= {b"sknvp._missing.proposal"}
     assert names == {b"sknvp." + name for name in classes} | {b"sknvp.flows.builders.specification"} | columns

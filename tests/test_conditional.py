@@ -441,7 +441,6 @@ X, Y = pairs(20)
 BAD = {
     "lengths": ((X, Y[:-1]), "inconsistent numbers of samples"),
     "missing in y": ((X, np.r_[np.nan, Y[1:]]), "y contains NaN in 1 of 20 rows"),
-    "missing in X": ((np.r_[[[np.nan, 0]], X[1:]], Y), "X contains NaN"),
     "no y": ((X, None), "requires y to be passed"),
     "strings": ((X, list("abcdefghijklmnopqrst")), "Column 0 of y must hold categories that repeat"),
     "mixed types": ((X, ["a", 1] * 10), "Column 0 of y must hold values of one type, got int and str"),

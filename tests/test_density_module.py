@@ -144,6 +144,7 @@ def test_only_continuous_columns_have_one():
         RealNVPImageDensity(n_filters=2, n_blocks=0, n_levels=2, max_iter=1).fit(np.arange(64).reshape(4, 16) % 2),
         conditional(max_iter=1).fit(pd.DataFrame({"word": ["a", "b"] * 200, "number": X[:, 0]}), X[:, 1]),
         conditional(max_iter=1).fit(X, np.round(X[:, 1])),
+        conditional(max_iter=1).fit(np.where(np.arange(800).reshape(400, 2) % 7, X, np.nan), X[:, 1]),
     ]
     for estimator in others:
         assert not hasattr(estimator, "density_")

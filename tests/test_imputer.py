@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.exceptions import NotFittedError
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -100,8 +101,10 @@ def test_bad_input_is_refused_and_nothing_is_lost():
     X = with_holes(normal(60))
     imputer = RealNVPImputer(small(max_iter=2), random_state=0).fit(X)
     before = imputer.transform(X)
-    with pytest.raises(ValueError, match="Column 1 of X must have a known value"):
-        imputer.fit(np.where([[0, 1, 0]], np.nan, X))
+    with pytest.raises(ValueError, match="X must have a known cell, got missing ones alone"):
+        imputer.fit(np.full((5, 3), np.nan))
+    with pytest.raises(ValueError, match="infinity"):
+        imputer.fit(np.where([[0, 1, 0]], np.inf, X))
     with pytest.raises(ValueError, match="estimator must be None or a RealNVPDensity, got LogisticRegression"):
         RealNVPImputer(LogisticRegression()).fit(X)
     with pytest.raises(ValueError, match="sample_posterior must be"):
@@ -109,3 +112,36 @@ def test_bad_input_is_refused_and_nothing_is_lost():
     with pytest.raises(NotFittedError):
         RealNVPImputer().transform(X)
     np.testing.assert_array_equal(imputer.transform(X), before)
+
+
+@pytest.mark.parametrize("library", [None, "pandas", "polars"])
+@pytest.mark.parametrize("add_indicator", [False, True])
+@pytest.mark.parametrize("keep_empty_features", [False, True])
+def test_empty_columns_and_indicators_are_those_of_scikit_learns_imputers(library, add_indicator, keep_empty_features):
+    X = with_holes(normal(60))
+    X[:, 1] = np.nan
+    options = {"add_indicator": add_indicator, "keep_empty_features": keep_empty_features}
+    ours, theirs = RealNVPImputer(small(max_iter=2), **options), SimpleImputer(**options)
+    if keep_empty_features:
+        expected = theirs.fit(X).transform(X)
+    else:
+        with pytest.warns(UserWarning, match="without any observed"):
+            expected = theirs.fit(X).transform(X)
+    table = X if library is None else pytest.importorskip(library).DataFrame(dict(zip("abc", X.T, strict=True)))
+    if keep_empty_features:
+        ours.fit(table)
+    else:
+        with pytest.warns(UserWarning, match=r"Column (1|b) of X has no known value, and is left out"):
+            ours.fit(table)
+    filled = ours.transform(table)
+    names = ["a", "b", "c"] if library else ["x0", "x1", "x2"]
+    assert ours.get_feature_names_out().tolist() == theirs.get_feature_names_out(names).tolist()
+    if library:
+        assert list(filled.columns) == ours.get_feature_names_out().tolist()
+        filled = filled.to_numpy()
+    assert filled.shape == expected.shape
+    known = ~np.isnan(X[:, 0])
+    np.testing.assert_array_equal(filled[known, 0], X[known, 0])
+    n_filled = 3 if keep_empty_features else 2
+    np.testing.assert_array_equal(filled[:, n_filled:], expected[:, n_filled:])
+    assert (filled[:, 1] == 0).all() == keep_empty_features

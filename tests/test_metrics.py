@@ -44,6 +44,13 @@ def test_the_distribution_function_inverts_quantiles(fitted):
         np.testing.assert_allclose(fitted.predict_cdf(X, fitted.predict_quantile(X, q)), q, atol=1e-9)
 
 
+def test_rows_with_missing_cells_have_a_distribution_function():
+    X, y = pairs()
+    X = np.c_[np.where(np.arange(500) % 5, X[:, 0], np.nan), X]
+    density = conditional(max_iter=3).fit(X, y)
+    np.testing.assert_allclose(density.predict_cdf(X, density.predict_quantile(X, 0.3)), 0.3, atol=1e-9)
+
+
 def test_new_targets_are_spread_evenly(fitted):
     X, y = pairs(2000, 1)
     assert stats.kstest(fitted.predict_cdf(X, y), "uniform").statistic < 0.05

@@ -53,9 +53,16 @@ class DensityOfCells(DensityOfKnownCells):
         """A copy of the fitted density of continuous columns, a `torch.nn.Module` in their units."""
         if not self._is_fitted:
             raise NotFittedError(f"This {type(self).__name__} is not fitted yet, so that it has no density_. Call fit.")
-        specification, of_context = self._specification, getattr(self, "_context_columns", ())
+        specification = self._specification
+        of_context = getattr(self, "_context_columns", ()) or getattr(self, "_context_middles", {})
         if self._cell_map is not None or of_context or not isinstance(specification, TabularSpecification):
-            shown = self.columns_ if self._cell_map is not None else "categories in X" if of_context else "images"
+            shown = (
+                self.columns_
+                if self._cell_map is not None
+                else "categories or missing cells in X"
+                if of_context
+                else "images"
+            )
             raise AttributeError(
                 f"density_ needs columns that are continuous, without bounds and periods, got {shown}. "
                 "Others have probabilities, or are seen by the flows in other units. Use score_samples and sample."
@@ -70,8 +77,9 @@ class DensityOfCells(DensityOfKnownCells):
         """Put points of their cells in the place of values, where columns ask for it, in each of ``n_rows`` rows."""
         rows = rows._replace(x=self._with_constants(rows.x, continues))
         self._check_bounds(rows.x)
+        self.__dict__.pop("_proposal", None)
         if not continues:
-            self.__dict__.pop("_proposal", None)
+            self.__dict__.pop("_proposal_in_training", None)
             cell_map = CellMap.of(rows.x, rows.weights, n_rows, self._columns)
             self._cell_map = cell_map if cell_map.margins else None
         if self._cell_map is not None and self._cell_map.has_intervals:
@@ -80,7 +88,7 @@ class DensityOfCells(DensityOfKnownCells):
         if self._cell_map is not None:
             rows = rows._replace(x=self._points(numbers).astype(numbers.dtype), cells=self._cell_map.cells(numbers))
         has_draws = np.isnan(numbers).any() or (rows.cells is not None and rows.cells.is_torn.any())
-        return self._completed(rows, numbers, continues) if has_draws else rows
+        return self._completed(rows, numbers) if has_draws else rows
 
     def _points(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Return points of the cells of rows, drawn by a generator that starts anew at every call."""
@@ -104,14 +112,23 @@ class DensityOfCells(DensityOfKnownCells):
 
     def _score_rows(self, rows: NDArray[Any], context: NDArray[Any] | None = None) -> NDArray[np.float64]:
         """Compute the log-density of rows of numbers, given their context if there is any."""
+        return self._scores_and_errors(rows, context)[0]
+
+    def _scores_and_errors(
+        self, rows: NDArray[Any], context: NDArray[Any] | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Compute the log-density of rows, and estimate its standard error, which is zero where all cells are known."""
         rows = self._with_constants(rows)
-        incomplete = np.isnan(rows).any(1)
+        incomplete, log_density, error = np.isnan(rows).any(1), np.empty(len(rows)), np.zeros(len(rows))
         if incomplete.any():
-            log_density = np.empty(len(rows))
-            log_density[incomplete] = self._marginal(rows[incomplete])[0]
-            if not incomplete.all():
-                log_density[~incomplete] = self._score_rows(rows[~incomplete], context)
-            return log_density
+            log_density[incomplete], error[incomplete] = self._marginal(rows[incomplete])
+        if not incomplete.all():
+            given = None if context is None else context[~incomplete]
+            log_density[~incomplete] = self._score_complete(rows[~incomplete], given)
+        return log_density, error
+
+    def _score_complete(self, rows: NDArray[Any], context: NDArray[Any] | None) -> NDArray[np.float64]:
+        """Compute the log-density of rows whose cells are all known."""
         if self._cell_map is None:
             return finite_log_density(self._density, rows, context)
         copies = [self._log_density_of(cells, rows, context) for cells in self._cell_map.cells(rows).copies()]

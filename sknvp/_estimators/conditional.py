@@ -7,7 +7,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import RegressorMixin
 from sklearn.utils import check_array, check_consistent_length
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from .._columns.cells import Cells, normal_quantile
@@ -15,12 +15,11 @@ from .._columns.describe import columns_of, discrete_mask
 from .._columns.kinds import Column, encoded, library_of, with_indicators, without_indicators
 from .._columns.lattice import LatticeMargin
 from .._columns.margins import Margin
-from ..flows.builders.specification import RealNVPSpecification, Specification
-from ..flows.density import MAX_CONTEXT
 from ..flows.summaries import distribution, mean, noise_points, quantile
 from . import parameters as rule
 from .base import FLOATS
 from .cells import DensityOfCells
+from .context import ConditionedOnRows, standardized_context
 from .distribution import cumulative, upper_ends
 from .evaluation import default_torch_modes, evaluate
 from .rows import restore_constants, weighted_total
@@ -31,16 +30,14 @@ N_POINTS_OF_SEVERAL = 512  # ... and if there are several, or some have probabil
 LEAST_DIFFERENCE = 1e-9  # of two values of a distribution function; a smaller one has too few digits
 
 
-class ConditionalDensityMethods(RegressorMixin, DensityOfCells):  # type: ignore[misc]
+class ConditionalDensityMethods(RegressorMixin, ConditionedOnRows, DensityOfCells):  # type: ignore[misc]
     """A fitted density of targets given rows behind scikit-learn's methods; a subclass adds `fit`."""
 
     discrete_targets: Any
 
     n_outputs_: int
     _squeeze: bool
-    _context_columns: tuple[Column, ...] = ()  # what the columns of X hold, if some are no numbers
     _target_dtype: str  # the dtype of the targets that were fitted, in which targets are returned
-    _specification: RealNVPSpecification
 
     def _check_pairs(
         self, X: ArrayLike, y: ArrayLike, *, reset: bool, n_least: int = 1, counts: NDArray[np.float64] | None = None
@@ -66,24 +63,6 @@ class ConditionalDensityMethods(RegressorMixin, DensityOfCells):  # type: ignore
             self._target_dtype = targets.dtype.name
         return np.concatenate([rows, targets], 1)
 
-    def _check_context(self, X: ArrayLike, *, reset: bool, n_least: int = 1) -> NDArray[Any]:
-        """Check X, and return it as numbers, with indicators in the place of categories."""
-        if reset:
-            self._context_columns = ()
-        if not self._context_columns and (library_of(X) is None or not reset):
-            return self._check_rows(X, reset=reset, n_least=n_least)
-        if reset:
-            validate_data(self, X, skip_check_array=True)
-            columns = columns_of(X, np.zeros(X.shape[1], dtype=bool))  # type: ignore[union-attr]
-            if all(column.categories is None for column in columns):
-                return self._check_rows(X, reset=True, n_least=n_least)
-            self._context_columns = columns
-        validate_data(self, X, skip_check_array=True, reset=False)
-        X = X if library_of(X) is not None else np.asarray(X, dtype=object)
-        numbers = with_indicators(encoded(X, self._context_columns), self._context_columns)
-        rows: NDArray[Any] = check_array(numbers, ensure_min_samples=n_least, estimator=self, input_name="X")
-        return rows
-
     def _check_targets(self, table: Any) -> NDArray[Any]:
         """Check a table of targets, and return it as numbers."""
         if any(column.categories is not None for column in self._columns):
@@ -105,10 +84,6 @@ class ConditionalDensityMethods(RegressorMixin, DensityOfCells):  # type: ignore
         return columns_of(
             table, discrete_mask(self.discrete_targets, table, "discrete_targets"), bounds, counts=counts, table="y"
         )
-
-    def _context(self, X: ArrayLike) -> NDArray[Any]:
-        """Check X, and standardise the columns that vary, in the dtype of the flow; see `standardized_context`."""
-        return standardized_context(self._specification, self._check_context(X, reset=False))
 
     def score_samples(self, X: ArrayLike, y: ArrayLike | None = None) -> NDArray[np.float64]:
         """Compute the log-density of the targets of each row, given its columns.
@@ -401,20 +376,6 @@ def _as_table(y: Any) -> tuple[Any, bool]:
         check_array(targets, ensure_2d=False, dtype=None, input_name="y")
         raise ValueError(f"y must have shape (n_samples,) or (n_samples, n_outputs), got {targets.shape}.")
     return targets.reshape(len(targets), -1), targets.ndim == 1
-
-
-def standardized_context(specification: Specification, rows: NDArray[Any]) -> NDArray[Any]:
-    """Standardise the columns of X that vary, in the dtype of the flow; return an array of shape (n_rows, n_context).
-
-    A number beyond `MAX_CONTEXT`, where the answer of a network no longer changes, is moved there.
-    """
-    assert isinstance(specification, RealNVPSpecification)
-    assert specification.context is not None
-    scaling, columns = specification.context, specification.context.columns
-    with np.errstate(over="ignore"):
-        z = (rows[:, columns] - scaling.loc[columns]) / scaling.scale[columns]
-    context: NDArray[Any] = np.clip(z, -MAX_CONTEXT, MAX_CONTEXT).astype(specification.dtype)
-    return context
 
 
 def refuse_missing_targets(y: ArrayLike) -> None:

@@ -31,7 +31,8 @@ MAX_COMPLETED = 400_000  # ... but no more than this for all rows
 class DensityOfKnownCells(FlowEstimator):
     """An estimator that takes rows of numbers which are NaN where a cell is unknown."""
 
-    _proposal: Proposal  # of unknown cells, of what the flow sees
+    _proposal_in_training: Proposal  # of unknown cells, of what the flow sees: fitted to the first incomplete rows
+    _proposal: Proposal  # fitted to draws from the density
     _cell_map: CellMap | None = None  # of the columns that the flow sees otherwise, if there are any
 
     def _with_constants(self, x: NDArray[Any], continues: bool = True) -> NDArray[Any]:
@@ -48,17 +49,19 @@ class DensityOfKnownCells(FlowEstimator):
             value, constant = low, high - low <= 4 * np.finfo(x.dtype).eps * np.abs(low)
         return np.where(unknown & constant & ~unknown.all(axis=1, keepdims=True), value, x).astype(x.dtype)
 
-    def _completed(self, rows: Rows, numbers: NDArray[Any], continues: bool) -> Rows:
+    def _completed(self, rows: Rows, numbers: NDArray[Any]) -> Rows:
         """Draw the unknown cells of rows, whose numbers are NaN there, and the places of values on circles."""
         unknown = np.isnan(numbers)
         torn = False if rows.cells is None else rows.cells.is_torn
         incomplete = np.flatnonzero(unknown.any(1) | torn)
         n_draws = int(np.clip(MAX_COMPLETED // len(incomplete), 1, N_COMPLETED))
         with default_torch_modes(inference=True):
-            if not continues and unknown.any():
+            if unknown.any() and "_proposal_in_training" not in self.__dict__:
                 y = np.where(unknown, np.nan, rows.x.astype(np.float64))
-                self._proposal = fit_mixture(y, rows.weights, np.random.RandomState(0))
-            cells, rng = self._incomplete(numbers[incomplete]), np.random.default_rng(0)
+                self._proposal_in_training = fit_mixture(y, rows.weights, np.random.RandomState(0))
+            proposal = self._proposal_in_training if unknown.any() else None
+            cells = self._incomplete(numbers[incomplete], proposal)
+            rng = np.random.default_rng(0)
             points = np.empty((len(incomplete), n_draws, numbers.shape[1]))
             log_weights = np.empty(points.shape[:2])
             for batch in cells.batches(n_draws):
@@ -99,13 +102,15 @@ class DensityOfKnownCells(FlowEstimator):
         """Return the rows of numbers in whose cells points lie."""
         return y if self._cell_map is None else self._cell_map.values(y)
 
-    def _incomplete(self, rows: NDArray[Any]) -> Incomplete:
+    def _incomplete(self, rows: NDArray[Any], proposal: Proposal | None = None) -> Incomplete:
         """Return rows with unknown cells together with what these are drawn from."""
         cells = None if self._cell_map is None else self._cell_map.cells(rows)
-        return Incomplete(rows, cells, self._proposal_of_cells() if np.isnan(rows).any() else None)
+        if proposal is None and np.isnan(rows).any():
+            proposal = self._proposal_of_cells()
+        return Incomplete(rows, cells, proposal)
 
     def _proposal_of_cells(self) -> Proposal:
-        """Return the proposal of unknown cells; a density of complete rows gets one from its own draws."""
+        """Return the proposal of unknown cells, which is fitted when it is first needed."""
         if "_proposal" not in self.__dict__:
             drawn = draw_rows(self._density, N_DRAWN, new_generator(0), "")
             self._proposal = Proposal.of_draws(drawn.astype(np.float64), np.random.RandomState(0))

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .proposal import Proposal
+from .proposal import Proposal, location_and_scale
 
 Array = NDArray[Any]
 
@@ -42,7 +42,7 @@ def fit_mixture(y: Array, weights: Array, rng: np.random.RandomState) -> Proposa
     rng : RandomState
         The source of the rows held out and of the first means.
     """
-    loc, scale = _location_and_scale(y, weights)
+    loc, scale = location_and_scale(y, weights)
     chosen = _choose_rows(~np.isnan(y), rng)
     y, w = y[chosen].astype(np.float64), weights[chosen] / weights[chosen].mean()
     z, known = torch.tensor((y - loc) / scale), torch.tensor(~np.isnan(y))
@@ -60,17 +60,6 @@ def fit_mixture(y: Array, weights: Array, rng: np.random.RandomState) -> Proposa
             break
         best, fitted = score, mixture
     return Proposal(loc, scale, *(part.numpy() for part in fitted))
-
-
-def _location_and_scale(y: Array, weights: Array) -> tuple[Array, Array]:
-    """Return the mean and the standard deviation of the known cells of each column."""
-    known = ~np.isnan(y)
-    unit = np.maximum(np.where(known, np.abs(y), 0.0).max(0), np.finfo(np.float64).tiny)  # squares must not overflow
-    y, w = y / unit, known * weights[:, None]
-    total = np.maximum(w.sum(0), np.finfo(np.float64).tiny)
-    loc = np.where(known, y * w, 0.0).sum(0) / total
-    variance = np.where(known, (y - loc) ** 2 * w, 0.0).sum(0) / total
-    return loc * unit, np.where(variance > 0, np.sqrt(variance), 1.0) * unit
 
 
 def _choose_rows(known: Array, rng: np.random.RandomState) -> Array:

@@ -45,8 +45,7 @@ class Proposal:
     @classmethod
     def of_draws(cls, y: Array, rng: np.random.RandomState) -> Self:
         """Fit a mixture to draws from a density, shape (n_draws, n_features)."""
-        loc, scale = y.mean(0), y.std(0)
-        scale = np.where(scale > 0, scale, 1.0)
+        loc, scale = location_and_scale(y, np.ones(len(y)))
         z, n_features = (y - loc) / scale, y.shape[1]
         n_parameters = (n_features + 1) * (n_features + 2) // 2  # of one component
         n_components = int(np.clip(len(z) // (DRAWS_PER_PARAMETER * n_parameters), 1, MAX_COMPONENTS))
@@ -169,3 +168,14 @@ def _choose(shares: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
         part.expand(*chosen.shape, -1).gather(-1, chosen.unsqueeze(-1)).squeeze(-1) for part in (shares, ends)
     )
     return chosen, (1 - (end - uniform) / share.clamp(min=1e-300)).clamp(0, 1)
+
+
+def location_and_scale(y: Array, weights: Array) -> tuple[Array, Array]:
+    """Return the mean and the standard deviation of the known cells of each column."""
+    known = ~np.isnan(y)
+    unit = np.maximum(np.where(known, np.abs(y), 0.0).max(0), np.finfo(np.float64).tiny)  # squares must not overflow
+    y, w = y / unit, known * weights[:, None]
+    total = np.maximum(w.sum(0), np.finfo(np.float64).tiny)
+    loc = np.where(known, y * w, 0.0).sum(0) / total
+    variance = np.where(known, (y - loc) ** 2 * w, 0.0).sum(0) / total
+    return loc * unit, np.where(variance > 0, np.sqrt(variance), 1.0) * unit
