@@ -8,6 +8,7 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, 
 from sklearn.utils import Tags, _safe_indexing, check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ._columns.circle import Circle
 from ._columns.kinds import known_values, library_of, series_of, with_indicators, without_indicators
 from ._estimators import parameters as rule
 from ._warn import warn_caller
@@ -19,8 +20,9 @@ N_DRAWS = 100  # of each row, over which means are taken
 class RealNVPImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Fill missing cells by a density of all columns, which is fitted to the rows with their missing cells.
 
-    A missing cell gets its mean given the known cells of the row, or the likeliest category; with ``sample_posterior``
-    it gets a draw. Methods and their meaning follow :class:`sklearn.impute.IterativeImputer`.
+    A missing cell gets its mean given the known cells of the row, or the likeliest category, or where its column has a
+    period the mean direction; with ``sample_posterior`` it gets a draw. Methods and their meaning follow
+    :class:`sklearn.impute.IterativeImputer`.
 
     Parameters
     ----------
@@ -201,6 +203,9 @@ class RealNVPImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # 
             drawn = density._imputed(rows[incomplete], N_DRAWS, check_random_state(self.random_state))
             mean = with_indicators(drawn, density._columns).mean(1) if density._columns else drawn.mean(1)
             filled = without_indicators(mean, density._columns) if density._columns else mean
+            for j, margin in ({} if density._cell_map is None else density._cell_map.margins).items():
+                if isinstance(margin, Circle):
+                    filled[:, j] = margin.mean(drawn[..., j])
             numbers[incomplete] = np.where(np.isnan(rows[incomplete]), filled, rows[incomplete])
         return density._as_fitted(numbers)
 

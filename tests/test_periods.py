@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from sknvp import DensityClassifier, RealNVPDensity, RealNVPOutlierDetector
+from sknvp import DensityClassifier, RealNVPDensity, RealNVPImputer, RealNVPOutlierDetector
 from sknvp._columns.cells import CellMap
 from sknvp._columns.circle import Circle
 from sknvp._columns.kinds import Column
@@ -199,6 +199,33 @@ def test_fits_to_rows_with_missing_cells():
     assert np.sin(DEGREE * drawn[0, :, 0]).mean() > 0.4
     assert drawn[1, :, 1].mean() == pytest.approx(-1, abs=0.2)
     assert (drawn[1, :, 0] == -90).all()
+
+
+def test_missing_angles_get_their_mean_direction():
+    """Around 180 degrees the mean of numbers would be zero."""
+    rng = np.random.default_rng(0)
+    side = rng.integers(0, 2, 500)
+    angle = (rng.vonmises(np.pi * side, 20) / DEGREE + 180) % 360 - 180
+    X = np.c_[angle, side + 0.1 * rng.normal(size=500)]
+    imputer = RealNVPImputer(on_ring(periods={0: 360}), random_state=0).fit(X)
+    filled = imputer.transform([[np.nan, 1.0], [np.nan, 0.0]])[:, 0]
+    np.testing.assert_allclose(np.cos(DEGREE * filled), [-1, 1], atol=0.05)
+    assert (np.abs(filled) <= 180).all()
+
+
+@pytest.mark.parametrize("unit", [2.0**10, 2.0**-7])
+def test_units_of_angles_change_the_density_alone(unit):
+    X, units = ring(), np.array([unit, 1])
+    other = on_ring(periods={0: 360 * unit}, max_iter=5).fit(X * units)
+    scores = on_ring(max_iter=5).fit(X).score_samples(X)
+    np.testing.assert_allclose(other.score_samples(X * units), scores - np.log(unit), atol=1e-8)
+
+
+def test_a_weight_of_two_is_an_angle_twice_in_any_order():
+    X, counts = ring(100), 1 + np.arange(100) % 2
+    weighted = on_ring(max_iter=5).fit(X, sample_weight=counts)
+    repeated = on_ring(max_iter=5).fit(np.repeat(X, counts, axis=0)[::-1])
+    np.testing.assert_array_equal(weighted.score_samples(X), repeated.score_samples(X))
 
 
 def test_periods_by_name_number_or_column():

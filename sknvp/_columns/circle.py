@@ -91,8 +91,17 @@ class Circle:
 
     def values_at(self, y: Array) -> Array:
         """Return the value of each point ``y`` that the flow sees, in its own precision."""
-        x = self._from(y if self.margin is None else self.margin.values_at(y), self.first).astype(y.dtype)
-        return np.where((x < self.first) | (x >= self.first + self.period), y.dtype.type(self.first), x)
+        return self._wrapped(y if self.margin is None else self.margin.values_at(y), y.dtype)
+
+    def mean(self, values: Array) -> Array:
+        """Return the circular mean over the last axis: the direction of the mean of the points on the circle."""
+        direction = np.angle(np.exp(2j * np.pi * values / self.period).mean(-1))
+        return self._wrapped(direction * self.period / (2 * np.pi), values.dtype)
+
+    def _wrapped(self, x: Array, dtype: np.dtype[Any]) -> Array:
+        """Move numbers to the range of values, in which rounding leaves them."""
+        x = self._from(x, self.first).astype(dtype)
+        return np.where((x < self.first) | (x >= self.first + self.period), dtype.type(self.first), x)
 
     def _from(self, x: Array, first: float) -> Array:
         """Move numbers by multiples of the period to between ``first`` and one period above it."""
