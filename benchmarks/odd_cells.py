@@ -1,0 +1,145 @@
+"""Which cell is wrong: cells replaced by values of other rows, found by `score_cells` and by what else does that.
+
+    python benchmarks/odd_cells.py --data FOLDER [--only wine moons] [--seeds 3] [--share 0.01]
+
+FOLDER holds .npz files with an array X. A share of the cells gets the value that another row has in that column.
+Printed for each table is the AUROC of finding these cells among all, mean and standard deviation over the seeds, twice:
+
+- new: the density is fitted to at most 2,000 clean rows, and finds wrong cells in at most 500 rows that were held out,
+  which are spoilt several times until 50 cells are wrong;
+- same: the density is fitted to at most 1,000 rows with wrong cells, and finds these.
+
+Ranked are all cells of all columns together, by
+
+- ratio: the log-density of the cell by itself less that given its row, `score_samples` of a row in which nothing else
+  is known less `score_cells`. Cells that come from other rows have the column's own density, so that this is the
+  logarithm of the likelihood ratio of "wrong" and "right", which no other score beats if the density is true;
+- raw: the negative of `score_cells`, columns in standard deviations;
+- posterior: the probability that the cell is the only wrong one of its row, by the ratios of the row and the share of
+  wrong cells;
+- row: the negative of `score_samples` of the whole row, which all its cells share;
+- iterative: the absolute residual of `IterativeImputer`, which predicts each cell from the others, over the standard
+  deviation of the column's residuals;
+- normal z: the absolute residual in the conditional normal distribution, over its standard deviation;
+- normal ratio: the logarithm of the likelihood ratio under a normal distribution.
+"""
+
+import argparse
+import math
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+from scipy.special import logsumexp
+from scipy.stats import norm
+from sklearn.experimental import enable_iterative_imputer  # noqa: F401
+from sklearn.impute import IterativeImputer
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import train_test_split
+
+from sknvp import RealNVPDensity
+
+TABLES = ("moons", "wine", "concrete", "pima", "california", "phoneme")
+MAX_TRAIN, MAX_NEW, MAX_SAME, LEAST_WRONG = 2_000, 500, 1_000, 50
+
+
+def with_wrong_cells(X, share, rng):
+    """Replace a share of the cells by the values of other rows; return the rows and which cells were replaced."""
+    wrong = rng.uniform(size=X.shape) < share
+    row, column = np.nonzero(wrong)
+    spoilt = X.copy()
+    spoilt[row, column] = X[(row + rng.integers(1, len(X), len(row))) % len(X), column]
+    return spoilt, wrong
+
+
+def score_alone(density, X):
+    """Log-density of each cell by itself."""
+    scores = np.empty(X.shape)
+    for j in range(X.shape[1]):
+        values, places = np.unique(X[:, j], return_inverse=True)
+        rows = np.full((len(values), X.shape[1]), np.nan)
+        rows[:, j] = values
+        scores[:, j] = density.score_samples(rows)[places]
+    return scores
+
+
+def log_posterior(ratio, share):
+    """Logarithm of the probability that a cell is the only wrong one of its row, given the ratios of the row."""
+    none = np.full((len(ratio), 1), math.log((1 - share) / share))
+    return ratio - logsumexp(np.c_[none, ratio], axis=1, keepdims=True)
+
+
+def normal_scores(train, X):
+    """Absolute residuals in standard deviations, and log-ratios, under the normal distribution of the rows."""
+    covariance = np.cov(train.T)
+    precision = np.linalg.inv(covariance)
+    scale = 1 / np.sqrt(np.diag(precision))
+    z = (X - train.mean(0)) @ precision * scale
+    alone = norm.logpdf(X, train.mean(0), np.sqrt(np.diag(covariance)))
+    return np.abs(z), alone - norm.logpdf(z) + np.log(scale)
+
+
+def iterative_scores(train, X, seed):
+    imputer = IterativeImputer(random_state=seed).fit(train)
+
+    def residuals(rows):
+        out = np.empty(rows.shape)
+        for j in range(rows.shape[1]):
+            without = rows.copy()
+            without[:, j] = np.nan
+            out[:, j] = rows[:, j] - imputer.transform(without)[:, j]
+        return out
+
+    return np.abs(residuals(X)) / residuals(train).std(0)
+
+
+def found(train, X, wrong, share, seed):
+    """Return the AUROC of each score."""
+    start = time.process_time()
+    density = RealNVPDensity(random_state=seed).fit(train)
+    cells, fit_and_score = density.score_cells(X), time.process_time() - start
+    ratio = score_alone(density, X) - cells
+    scores = {"ratio": ratio, "raw": -cells, "posterior": log_posterior(ratio, share)}
+    scores["row"] = np.broadcast_to(-density.score_samples(X)[:, None], X.shape)
+    scores["iterative"] = iterative_scores(train, X, seed)
+    scores["normal z"], scores["normal ratio"] = normal_scores(train, X)
+    return {name: roc_auc_score(wrong.ravel(), score.ravel()) for name, score in scores.items()} | {
+        "seconds": fit_and_score
+    }
+
+
+def new_rows(X, share, seed):
+    rng = np.random.default_rng(seed)
+    train, new = train_test_split(X, test_size=0.3, random_state=seed)
+    train, new = train[:MAX_TRAIN], new[:MAX_NEW]
+    train, new = train / train.std(0), new / train.std(0)
+    drawn = [with_wrong_cells(new, share, rng) for _ in range(math.ceil(LEAST_WRONG / (share * new.size)))]
+    spoilt, wrong = (np.concatenate(part) for part in zip(*drawn, strict=True))
+    return found(train, spoilt, wrong, share, seed)
+
+
+def same_rows(X, share, seed):
+    rng = np.random.default_rng(seed)
+    spoilt, wrong = with_wrong_cells(X[rng.permutation(len(X))[:MAX_SAME]], share, rng)
+    return found(spoilt / spoilt.std(0), spoilt / spoilt.std(0), wrong, share, seed)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--only", nargs="*", default=TABLES)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--share", type=float, default=0.01)
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+    for fitted_to, evaluate in {"new": new_rows, "same": same_rows}.items():
+        for name in arguments.only:
+            X = np.load(arguments.data / f"{name}.npz")["X"].astype(np.float64)
+            results = [evaluate(X, arguments.share, seed) for seed in range(arguments.seeds)]
+            table = {key: [result[key] for result in results] for key in results[0]}
+            print(fitted_to, name, {k: f"{np.mean(v):.3f} ± {np.std(v):.3f}" for k, v in table.items()}, flush=True)
+
+
+if __name__ == "__main__":
+    main()
