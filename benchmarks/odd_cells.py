@@ -1,13 +1,14 @@
 """Which cell is wrong: cells replaced by values of other rows, found by `score_cells` and by what else does that.
 
-    python benchmarks/odd_cells.py --data FOLDER [--only wine moons] [--seeds 3] [--share 0.01]
+    python benchmarks/odd_cells.py --data FOLDER [--only wine moons] [--ways new same folds] [--seeds 3]
 
 FOLDER holds .npz files with an array X. A share of the cells gets the value that another row has in that column.
-Printed for each table is the AUROC of finding these cells among all, mean and standard deviation over the seeds, twice:
+Printed for each table is the AUROC of finding these cells among all, mean and standard deviation over the seeds:
 
-- new: the density is fitted to at most 2,000 clean rows, and finds wrong cells in at most 500 rows that were held out,
-  which are spoilt several times until 50 cells are wrong;
-- same: the density is fitted to at most 1,000 rows with wrong cells, and finds these.
+- new: models are fitted to at most 2,000 clean rows, and find wrong cells in at most 500 rows that were held out, which
+  are spoilt several times until 50 cells are wrong;
+- same: they are fitted to at most 500 rows with wrong cells, and find these;
+- folds: the cells of each fifth of these rows are scored by models that were fitted to the other rows.
 
 Ranked are all cells of all columns together, by
 
@@ -26,7 +27,6 @@ Ranked are all cells of all columns together, by
 
 import argparse
 import math
-import time
 import warnings
 from pathlib import Path
 
@@ -36,12 +36,12 @@ from scipy.stats import norm
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
 from sklearn.impute import IterativeImputer
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import KFold, train_test_split
 
 from sknvp import RealNVPDensity
 
 TABLES = ("moons", "wine", "concrete", "pima", "california", "phoneme")
-MAX_TRAIN, MAX_NEW, MAX_SAME, LEAST_WRONG = 2_000, 500, 1_000, 50
+MAX_TRAIN, MAX_NEW, MAX_SAME, LEAST_WRONG, N_FOLDS = 2_000, 500, 500, 50, 5
 
 
 def with_wrong_cells(X, share, rng):
@@ -94,18 +94,20 @@ def iterative_scores(train, X, seed):
     return np.abs(residuals(X)) / residuals(train).std(0)
 
 
-def found(train, X, wrong, share, seed):
-    """Return the AUROC of each score."""
-    start = time.process_time()
+def scores(train, X, share, seed):
+    """Return what cells are ranked by, arrays of the shape of X; large values for wrong cells."""
     density = RealNVPDensity(random_state=seed).fit(train)
-    cells, fit_and_score = density.score_cells(X), time.process_time() - start
+    cells = density.score_cells(X)
     ratio = score_alone(density, X) - cells
-    scores = {"ratio": ratio, "raw": -cells, "posterior": log_posterior(ratio, share)}
-    scores["row"] = np.broadcast_to(-density.score_samples(X)[:, None], X.shape)
-    scores["iterative"] = iterative_scores(train, X, seed)
-    scores["normal z"], scores["normal ratio"] = normal_scores(train, X)
-    return {name: roc_auc_score(wrong.ravel(), score.ravel()) for name, score in scores.items()} | {
-        "seconds": fit_and_score
+    z, normal_ratio = normal_scores(train, X)
+    return {
+        "ratio": ratio,
+        "raw": -cells,
+        "posterior": log_posterior(ratio, share),
+        "row": np.broadcast_to(-density.score_samples(X)[:, None], X.shape),
+        "iterative": iterative_scores(train, X, seed),
+        "normal z": z,
+        "normal ratio": normal_ratio,
     }
 
 
@@ -116,29 +118,49 @@ def new_rows(X, share, seed):
     train, new = train / train.std(0), new / train.std(0)
     drawn = [with_wrong_cells(new, share, rng) for _ in range(math.ceil(LEAST_WRONG / (share * new.size)))]
     spoilt, wrong = (np.concatenate(part) for part in zip(*drawn, strict=True))
-    return found(train, spoilt, wrong, share, seed)
+    return scores(train, spoilt, share, seed), wrong
+
+
+def spoilt_rows(X, share, seed):
+    rng = np.random.default_rng(seed)
+    spoilt, wrong = with_wrong_cells(X[rng.permutation(len(X))[:MAX_SAME]], share, rng)
+    return spoilt / spoilt.std(0), wrong
 
 
 def same_rows(X, share, seed):
-    rng = np.random.default_rng(seed)
-    spoilt, wrong = with_wrong_cells(X[rng.permutation(len(X))[:MAX_SAME]], share, rng)
-    return found(spoilt / spoilt.std(0), spoilt / spoilt.std(0), wrong, share, seed)
+    spoilt, wrong = spoilt_rows(X, share, seed)
+    return scores(spoilt, spoilt, share, seed), wrong
+
+
+def other_folds(X, share, seed):
+    spoilt, wrong = spoilt_rows(X, share, seed)
+    folds = list(KFold(N_FOLDS, shuffle=True, random_state=seed).split(spoilt))
+    parts = [scores(spoilt[train], spoilt[test], share, seed) for train, test in folds]
+    order = np.concatenate([test for _, test in folds])
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, wrong[order]
+
+
+WAYS = {"new": new_rows, "same": same_rows, "folds": other_folds}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--only", nargs="*", default=TABLES)
+    parser.add_argument("--ways", nargs="*", default=list(WAYS))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--share", type=float, default=0.01)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
-    for fitted_to, evaluate in {"new": new_rows, "same": same_rows}.items():
+    for way in arguments.ways:
         for name in arguments.only:
             X = np.load(arguments.data / f"{name}.npz")["X"].astype(np.float64)
-            results = [evaluate(X, arguments.share, seed) for seed in range(arguments.seeds)]
-            table = {key: [result[key] for result in results] for key in results[0]}
-            print(fitted_to, name, {k: f"{np.mean(v):.3f} ± {np.std(v):.3f}" for k, v in table.items()}, flush=True)
+            table = {}
+            for seed in range(arguments.seeds):
+                ranked, wrong = WAYS[way](X, arguments.share, seed)
+                for key, score in ranked.items():
+                    table.setdefault(key, []).append(roc_auc_score(wrong.ravel(), score.ravel()))
+            print(way, name, {k: f"{np.mean(v):.3f} ± {np.std(v):.3f}" for k, v in table.items()}, flush=True)
 
 
 if __name__ == "__main__":
