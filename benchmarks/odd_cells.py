@@ -7,14 +7,15 @@ Printed for each table is the AUROC of finding these cells among all, mean and s
 
 - new: models are fitted to at most 2,000 clean rows, and find wrong cells in at most 500 rows that were held out, which
   are spoilt several times until 50 cells are wrong;
-- same: they are fitted to at most 500 rows with wrong cells, and find these;
+- same: they are fitted to at most 500 rows with wrong cells, or more where these have less than 2,500 cells, and find
+  these;
 - folds: the cells of each fifth of these rows are scored by models that were fitted to the other rows.
 
 Ranked are all cells of all columns together, by
 
 - ratio: the log-density of the cell by itself less that given its row, `score_samples` of a row in which nothing else
   is known less `score_cells`. Cells that come from other rows have the column's own density, so that this is the
-  logarithm of the likelihood ratio of "wrong" and "right", which no other score beats if the density is true;
+  logarithm of the likelihood ratio of "wrong" and "right" if the rest of the row is right;
 - raw: the negative of `score_cells`, columns in standard deviations;
 - posterior: the probability that the cell is the only wrong one of its row, by the ratios of the row and the share of
   wrong cells;
@@ -41,7 +42,7 @@ from sklearn.model_selection import KFold, train_test_split
 from sknvp import RealNVPDensity
 
 TABLES = ("moons", "wine", "concrete", "pima", "california", "phoneme")
-MAX_TRAIN, MAX_NEW, MAX_SAME, LEAST_WRONG, N_FOLDS = 2_000, 500, 500, 50, 5
+MAX_TRAIN, MAX_NEW, LEAST_WRONG, MAX_SAME, MAX_CELLS, N_FOLDS = 2_000, 500, 50, 500, 2_500, 5
 
 
 def with_wrong_cells(X, share, rng):
@@ -123,7 +124,8 @@ def new_rows(X, share, seed):
 
 def spoilt_rows(X, share, seed):
     rng = np.random.default_rng(seed)
-    spoilt, wrong = with_wrong_cells(X[rng.permutation(len(X))[:MAX_SAME]], share, rng)
+    n_rows = max(MAX_SAME, MAX_CELLS // X.shape[1])
+    spoilt, wrong = with_wrong_cells(X[rng.permutation(len(X))[:n_rows]], share, rng)
     return spoilt / spoilt.std(0), wrong
 
 
