@@ -19,7 +19,8 @@ share of all cells is removed at random. Columns have variance one. Printed for 
 
 MICE, with --all, is multiple imputation by chained equations, with LightGBM and predictive mean matching, five
 iterations: `pip install miceforest "lightgbm<4.6"`. It gets the training and the held-out rows in one table, since it
-filled new rows with draws that did not depend on their known cells (miceforest 6.0.5, pandas 3.1).
+filled new rows with draws that did not depend on their known cells (miceforest 6.0.5, pandas 3.1). "Together" is
+`RealNVPImputer` fitted to that table.
 """
 
 import argparse
@@ -136,6 +137,9 @@ def one(X, share, seed, everything):
         chained, out["mice seconds"] = timed(mice, holed, asked, seed)
         out["seconds"] = seconds + more_seconds
         draws["mice"] = chained[:, missing].T
+        together = RealNVPImputer(random_state=seed).fit(np.concatenate([holed, asked]))
+        draws["together"] = together.density_.impute(asked, 100, seed).transpose(0, 2, 1)[missing]
+        means["together"] = together.transform(asked)[missing]
         means |= {"forest": grown[missing], "mice": draws["mice"].mean(1)}
     low, high = np.quantile(drawn, [0.05, 0.95], axis=1)
     out["coverage"] = float(((low <= truth) & (truth <= high)).mean())
