@@ -1,6 +1,6 @@
 """Tables with missing cells: the density of known cells, and what is filled in, beside what else does that.
 
-    python benchmarks/missing.py --data FOLDER [--only wine iris] [--seeds 3] [--share 0.2]
+    python benchmarks/missing.py --data FOLDER [--only wine iris] [--seeds 3] [--share 0.2] [--all]
 
 FOLDER holds .npz files with an array X. For each seed 30 percent of the rows are held out, at most 4,000 train, and a
 share of all cells is removed at random. Columns have variance one. Printed for each table, means over the seeds:
@@ -8,11 +8,19 @@ share of all cells is removed at random. Columns have variance one. Printed for 
 - nats: mean log-density of the known cells of rows held out, a row: the default density fitted to incomplete rows, the
   one fitted to the complete rows, and a normal distribution and a Gaussian mixture fitted to incomplete rows by
   expectation-maximization;
-- rmse: root-mean-square error of what `RealNVPImputer`, `IterativeImputer` (BayesianRidge), `KNNImputer` and means fill
-  into the held-out rows;
-- crps: continuous ranked probability score of ten draws for each missing cell, of `impute` and of `IterativeImputer`
-  with `sample_posterior`, and the share of missing cells within the central 90 percent of 100 draws of `impute`;
-- the CPU time of the fit to incomplete rows over that to complete rows.
+- rmse: root-mean-square error of what `RealNVPImputer`, `IterativeImputer` (BayesianRidge, and with --all random
+  forests), `KNNImputer` and means fill into the held-out rows, and of the means of the draws of MICE;
+- crps: continuous ranked probability score of ten draws for each missing cell, of `impute`, of `IterativeImputer`
+  with `sample_posterior`, and of MICE;
+- range: the share of missing cells between the least and the largest of these ten draws, which is 9/11 if the draws
+  come from the distribution of the cell; and of `impute` the share within the central 90 percent of 100 draws;
+- the CPU time of the fit to incomplete rows over that to complete rows; and with --all the CPU seconds of the
+  imputations by `RealNVPImputer`, random forests and MICE, fits included.
+
+MICE, with --all, is multiple imputation by chained equations, with LightGBM and predictive mean matching, five
+iterations: `pip install miceforest "lightgbm<4.6"`. It gets the training and the held-out rows in one table, since it
+filled new rows with draws that did not depend on their known cells (miceforest 6.0.5, pandas 3.1). "Together" is
+`RealNVPImputer` fitted to that table.
 """
 
 import argparse
@@ -21,7 +29,9 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
+from sklearn.ensemble import RandomForestRegressor
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
 from sklearn.impute import IterativeImputer, KNNImputer, SimpleImputer
 from sklearn.model_selection import train_test_split
@@ -31,6 +41,7 @@ from sknvp._missing import proposal
 from sknvp._missing.proposal import Proposal
 
 MAX_TRAIN, MAX_TEST, N_DRAWS = 4_000, 1_000, 10
+TABLES = ("california", "concrete", "iris", "moons", "phoneme", "pima", "stock", "wine")
 
 
 def with_holes(X, share, rng):
@@ -56,59 +67,104 @@ def crps(draws, truth):
     return float((np.abs(draws - truth[:, None]).mean(1) - spread / 2).mean())
 
 
-def one(X, share, seed):
+def timed(function, *arguments):
+    start = time.process_time()
+    return function(*arguments), time.process_time() - start
+
+
+def split(X, share, seed):
+    """Return complete training rows and held-out ones, and both with holes."""
     rng = np.random.default_rng(seed)
-    train, test = (
-        part[:n]
-        for part, n in zip(train_test_split(X, test_size=0.3, random_state=seed), (MAX_TRAIN, MAX_TEST), strict=True)
-    )
+    train, test = train_test_split(X, test_size=0.3, random_state=seed)
+    train, test = train[:MAX_TRAIN], test[:MAX_TEST]
     scale = train.std(0)
     train, test = train / scale, test / scale
-    holed, asked = with_holes(train, share, rng), with_holes(test, share, rng)
-    start = time.process_time()
-    imputer = RealNVPImputer(random_state=seed).fit(holed)
-    density, seconds = imputer.density_, time.process_time() - start
-    start = time.process_time()
-    complete = RealNVPDensity(random_state=seed).fit(train)
-    ratio = seconds / (time.process_time() - start)
-    out = {"nats": density.score(asked) / len(asked), "complete": complete.score(asked) / len(asked)}
-    out["normal"] = mixture_score(holed, asked, (1,))
-    out["mixture"] = mixture_score(holed, asked, (1, 2, 4, 8, 16))
-    missing = np.isnan(asked)
-    rivals = {
-        "rmse": imputer,
-        "iterative": IterativeImputer(random_state=seed).fit(holed),
-        "knn": KNNImputer().fit(holed),
-        "mean": SimpleImputer().fit(holed),
+    return train, test, with_holes(train, share, rng), with_holes(test, share, rng)
+
+
+def forests(holed, asked, seed):
+    forest = RandomForestRegressor(30, min_samples_leaf=5, random_state=seed)
+    return IterativeImputer(forest, max_iter=5, random_state=seed).fit(holed).transform(asked)
+
+
+def mice(holed, asked, seed):
+    """Ten draws of the held-out rows, shape (n_draws, n_rows, n_features)."""
+    import miceforest
+
+    rows = pd.DataFrame(np.concatenate([holed, asked])).rename(columns=str)
+    kernel = miceforest.ImputationKernel(rows, num_datasets=N_DRAWS, random_state=seed)
+    kernel.mice(5, num_threads=1)
+    return np.stack([kernel.complete_data(i).to_numpy()[len(holed) :] for i in range(N_DRAWS)])
+
+
+def density_figures(imputer, seconds, train, holed, asked, seed):
+    complete, complete_seconds = timed(RealNVPDensity(random_state=seed).fit, train)
+    return {
+        "nats": imputer.density_.score(asked) / len(asked),
+        "complete": complete.score(asked) / len(asked),
+        "normal": mixture_score(holed, asked, (1,)),
+        "mixture": mixture_score(holed, asked, (1, 2, 4, 8, 16)),
+        "fit ratio": seconds / complete_seconds,
     }
-    for name, rival in rivals.items():
-        out[name] = float(np.sqrt(np.mean((rival.transform(asked) - test)[missing] ** 2)))
-    drawn = density.impute(asked, 100, seed).transpose(0, 2, 1)[missing]
-    out["crps"] = crps(drawn[:, :N_DRAWS], test[missing])
+
+
+def draw_figures(name, draws, truth):
+    """Figures of the first ten draws, shape (n_cells, n_draws)."""
+    draws = draws[:, :N_DRAWS]
+    inside = (draws.min(1) <= truth) & (truth <= draws.max(1))
+    return {f"{name} crps": crps(draws, truth), f"{name} range": float(inside.mean())}
+
+
+def one(X, share, seed, everything):
+    train, test, holed, asked = split(X, share, seed)
+    missing = np.isnan(asked)
+    truth = test[missing]
+    imputer, seconds = timed(RealNVPImputer(random_state=seed).fit, holed)
+    filled, more_seconds = timed(imputer.transform, asked)
+    out = density_figures(imputer, seconds, train, holed, asked, seed)
+    means = {"ours": filled[missing]}
+    for name, rival in {
+        "iterative": IterativeImputer(random_state=seed),
+        "knn": KNNImputer(),
+        "mean": SimpleImputer(),
+    }.items():
+        means[name] = rival.fit(holed).transform(asked)[missing]
+    drawn = imputer.density_.impute(asked, 100, seed).transpose(0, 2, 1)[missing]
     sampler = IterativeImputer(random_state=seed, sample_posterior=True).fit(holed)
-    theirs = np.stack([sampler.transform(asked)[missing] for _ in range(N_DRAWS)], 1)
-    out["their crps"] = crps(theirs, test[missing])
+    draws = {"ours": drawn, "iterative": np.stack([sampler.transform(asked)[missing] for _ in range(N_DRAWS)], 1)}
+    if everything:
+        grown, out["forest seconds"] = timed(forests, holed, asked, seed)
+        chained, out["mice seconds"] = timed(mice, holed, asked, seed)
+        out["seconds"] = seconds + more_seconds
+        draws["mice"] = chained[:, missing].T
+        together = RealNVPImputer(random_state=seed).fit(np.concatenate([holed, asked]))
+        draws["together"] = together.density_.impute(asked, 100, seed).transpose(0, 2, 1)[missing]
+        means["together"] = together.transform(asked)[missing]
+        means |= {"forest": grown[missing], "mice": draws["mice"].mean(1)}
     low, high = np.quantile(drawn, [0.05, 0.95], axis=1)
-    out["coverage"] = float(((low <= test[missing]) & (test[missing] <= high)).mean())
-    return {**out, "fit ratio": ratio}
+    out["coverage"] = float(((low <= truth) & (truth <= high)).mean())
+    for name, cells in means.items():
+        out[f"{name} rmse"] = float(np.sqrt(np.mean((cells - truth) ** 2)))
+    for name, cells in draws.items():
+        out |= draw_figures(name, cells, truth)
+    return out
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--only", nargs="*")
+    parser.add_argument("--only", nargs="*", default=TABLES)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--share", type=float, default=0.2)
+    parser.add_argument("--all", action="store_true", help="random forests and MICE too")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
-    for path in sorted(arguments.data.glob("*.npz")):
-        if arguments.only and path.stem not in arguments.only:
-            continue
-        X = np.load(path)["X"].astype(np.float64)
-        results = [one(X, arguments.share, seed) for seed in range(arguments.seeds)]
+    for table in arguments.only:
+        X = np.load(arguments.data / f"{table}.npz")["X"].astype(np.float64)
+        results = [one(X, arguments.share, seed, arguments.all) for seed in range(arguments.seeds)]
         means = {name: np.mean([result[name] for result in results]) for name in results[0]}
         spread = np.std([result["nats"] - result["mixture"] for result in results])
-        print(path.stem, {name: round(float(value), 3) for name, value in means.items()}, f"± {spread:.3f}", flush=True)
+        print(table, {name: round(float(value), 3) for name, value in means.items()}, f"± {spread:.3f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -206,7 +206,8 @@ class ConditionalRealNVPDensity(ConditionalDensityMethods, FlowFitter):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            The rows to condition on; at least two, finite, without missing values.
+            The rows to condition on; at least two, finite. Cells may be missing (NaN, None, pandas.NA), of which more
+            is said in the page "Missing cells".
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             The targets. Their number of dimensions decides the shapes that the other methods return.
         sample_weight : array-like of shape (n_samples,), default=None

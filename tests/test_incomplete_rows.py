@@ -66,6 +66,32 @@ def test_marginals_integrate_to_one(fitted):
         assert integrate.simpson(np.exp(fitted.score_samples(rows)), x=grid) == pytest.approx(1, abs=0.02)
 
 
+def test_standard_errors_tell_how_far_estimates_are_off():
+    density, X = small(coupling="spline").fit(moons()), moons(60)[:, :1]
+    rows, grid = np.c_[X, np.full(60, np.nan)], np.linspace(-5, 5, 2001)
+    estimate, std = density.score_samples(rows, return_std=True)
+    np.testing.assert_array_equal(estimate, density.score_samples(rows))
+    exact = [integrate.simpson(np.exp(density.score_samples(np.c_[np.full(2001, x), grid])), x=grid) for x in X[:, 0]]
+    assert (0 < std).all()
+    assert (std < 0.2).all()
+    assert (np.abs(estimate - np.log(exact)) < 3 * std + 1e-4).mean() > 0.9
+    complete, std = density.score_samples(moons(), return_std=True)
+    np.testing.assert_array_equal(complete, density.score_samples(moons()))
+    assert (std == 0).all()
+    with pytest.raises(ValueError, match="return_std must be True or False, got 2"):
+        density.score_samples(rows, return_std=2)
+
+
+def test_what_a_density_was_asked_before_does_not_matter():
+    """Proposals are fitted when they are first needed, and anew once the density has changed."""
+    X, rows = normal(200), with_holes(normal(40, 2))
+    asked, not_asked = (small(max_iter=2).fit(X) for _ in range(2))
+    asked.score_samples(rows)
+    for density in (asked, not_asked):
+        density.partial_fit(X)
+    np.testing.assert_array_equal(asked.score_samples(rows), not_asked.score_samples(rows))
+
+
 def test_a_row_without_known_cells_has_density_one(fitted):
     assert fitted.score_samples([[np.nan] * 3]) == 0
 

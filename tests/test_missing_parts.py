@@ -7,7 +7,7 @@ from scipy import stats
 
 from sknvp._experts.table import Table
 from sknvp._missing.marginal import Incomplete, log_marginal, resampled
-from sknvp._missing.proposal import Proposal
+from sknvp._missing.proposal import RIDGE, WIDE_SHARE, Proposal
 from sknvp.flows import Flow
 from sknvp.flows.bases import StandardNormal
 from sknvp.flows.builders.specification import Scaling
@@ -46,6 +46,72 @@ def test_draws_follow_the_density_and_not_the_proposal():
     drawn = resampled(other_log_density, rows(5), 4000, seed=0)[..., 1]
     np.testing.assert_allclose(drawn.mean(1), 1.0, atol=0.05)
     np.testing.assert_allclose(drawn.std(1), 0.5, atol=0.05)
+
+
+def mixture(n_features=3):
+    """A mixture of two correlated normal distributions."""
+    factors = np.random.default_rng(1).normal(size=(2, n_features, n_features))
+    means = np.array([np.full(n_features, -1.0), np.full(n_features, 2.0)])
+    covariances = factors @ factors.transpose(0, 2, 1) / n_features + 0.2 * np.eye(n_features)
+    return Proposal(np.ones(n_features), np.full(n_features, 3.0), np.log([0.3, 0.7]), means, covariances)
+
+
+@pytest.mark.parametrize(("distance", "tolerance"), [(0.0, 0.05), (40.0, 0.25)])
+@pytest.mark.parametrize("n_known", [1, 2])
+def test_marginals_of_a_distribution_with_heavy_tails_near_and_far(n_known, distance, tolerance):
+    shape, known = np.array([[9.0, 4.0, 2.0], [4.0, 9.0, 1.0], [2.0, 1.0, 9.0]]), np.arange(n_known)
+    target = stats.multivariate_t(np.full(3, 2.0), shape, df=4)
+    cells = np.random.default_rng(0).normal(2.0 + distance, 3.0, size=(200, 3))
+    cells[:, n_known:] = np.nan
+    estimate, _ = log_marginal(target.logpdf, Incomplete(cells, None, mixture()))
+    truth = stats.multivariate_t(np.full(n_known, 2.0), shape[np.ix_(known, known)], df=4).logpdf(cells[:, :n_known])
+    assert abs((estimate - truth).mean()) < tolerance
+    assert np.abs(estimate - truth).mean() < 0.2 + tolerance
+
+
+def test_proposals_have_the_density_that_they_claim():
+    """Cut at the median of the claimed distribution of the second column, half of the draws are on either side."""
+    proposal, n = mixture(2), 4000
+    rows = np.tile([[2.0, np.nan]], (1, 1))
+    uniform = np.random.default_rng(0).random((1, n, 2))
+    drawn, log_density = proposal.draw(rows[:, None], ~np.isnan(rows), uniform)
+    grid = np.linspace(-60, 60, 4001)
+    given = np.stack([np.full_like(grid, 2.0), grid], 1)
+    parts = [
+        np.exp(log_weight) * stats.multivariate_normal(1 + 3 * mean, 9 * covariance).pdf(given)
+        for log_weight, mean, covariance in zip(proposal.log_weights, proposal.means, proposal.covariances, strict=True)
+    ]
+    exact = sum(parts) / (sum(parts).sum() * (grid[1] - grid[0]))
+    ratio = np.interp(drawn[0, :, 1], grid, exact) / np.exp(log_density[0])
+    assert ratio.mean() == pytest.approx(1.0, abs=0.03)  # of the conditional density over the claimed one
+    assert ratio.max() < 1 / (1 - WIDE_SHARE) + 0.01
+    in_share = np.sort(drawn[0, :, 1])[n // 2]
+    assert np.interp(in_share, grid, exact.cumsum() * (grid[1] - grid[0])) == pytest.approx(0.5, abs=0.03)
+
+
+def test_a_mixture_of_draws_is_conditioned_as_their_source():
+    rng = np.random.RandomState(0)
+    draws = rng.multivariate_normal([1.0, -2.0], 4 * CORRELATED, 5000)
+    rows = np.array([[1.0, np.nan], [3.0, np.nan]])
+    uniform = np.random.default_rng(0).random((2, 2000, 2))
+    proposal = Proposal.of_draws(draws, rng)
+    parts = np.exp(proposal.log_weights), proposal.means, proposal.covariances
+    second_moments = sum(w * (covariance + np.outer(mean, mean)) for w, mean, covariance in zip(*parts, strict=True))
+    np.testing.assert_allclose(second_moments, np.corrcoef(draws.T), atol=2 * RIDGE)
+    drawn, _ = proposal.draw(rows[:, None], ~np.isnan(rows), uniform)
+    np.testing.assert_allclose(np.median(drawn[..., 1], 1), [-2.0, -0.8], atol=0.15)
+
+
+def test_rows_with_other_cells_known_are_drawn_as_alone():
+    known = np.array([[True, False, True], [False, False, True], [True, False, True], [False, False, False]])
+    rows = np.where(known, 1.0, np.nan)
+    uniform = np.random.default_rng(0).random((4, 5, 3))
+    drawn, log_density = mixture().draw(rows[:, None], known, uniform)
+    assert np.isfinite(drawn).all()
+    for i in range(4):
+        alone = mixture().draw(rows[i : i + 1, None], known[i : i + 1], uniform[i : i + 1])
+        np.testing.assert_allclose(alone[0][0], drawn[i], rtol=1e-10)
+        np.testing.assert_allclose(alone[1][0], log_density[i], rtol=1e-10)
 
 
 def completions(n_rows=40, n_draws=8):

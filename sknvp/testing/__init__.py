@@ -12,7 +12,7 @@ from unittest import SkipTest
 
 from sklearn.exceptions import EstimatorCheckFailedWarning
 
-from . import _copies, _density, _discrete, _extremes, _inputs, _misuse, _samples, _state, _weights
+from . import _copies, _density, _discrete, _extremes, _inputs, _missing, _misuse, _samples, _state, _weights
 
 __all__ = ["check_density_estimator", "parametrize_with_density_checks"]
 
@@ -33,7 +33,7 @@ def _quiet(check: Check) -> Check:
 
 _CHECKS: dict[str, Check] = {
     name: _quiet(check)
-    for module in (_density, _samples, _discrete, _weights, _copies, _state, _inputs, _extremes, _misuse)
+    for module in (_density, _samples, _discrete, _missing, _weights, _copies, _state, _inputs, _extremes, _misuse)
     for name, check in vars(module).items()
     if name.startswith("check_")
 }

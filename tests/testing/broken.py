@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .reference import Normal
+from .reference import Normal, NormalOfKnownCells
 
 FAULTS = {}  # check's name for each class
 
@@ -129,6 +129,39 @@ class SamplesBetweenWholeNumbers(SaysDiscrete):
 @found_by("check_whole_numbers_in_other_units_have_equal_probabilities")
 class UnitsOfWholeNumbersCount(SaysDiscrete):
     pass
+
+
+@found_by("check_marginals_add_up_to_one")
+class KnownCellsAtTheMeansOfOthers(NormalOfKnownCells):
+    def _log_density_of(self, row, known):
+        return super()._log_density_of(np.where(known, row, self.loc_), known | True) if known.any() else 0.0
+
+
+@found_by("check_marginals_are_integrals")
+class MarginalsTooWide(NormalOfKnownCells):
+    def _log_density_of(self, row, known):
+        if known.all():
+            return super()._log_density_of(row, known)
+        return super()._log_density_of((row + self.loc_) / 2, known) - known.sum() * np.log(2)
+
+
+@found_by("check_imputed_cells_follow_the_conditional_density")
+class ImputesWithoutTheKnownCells(NormalOfKnownCells):
+    def _drawn(self, row, known, n_samples, rng):
+        drawn = rng.multivariate_normal(self.loc_, self._covariance(), n_samples)
+        return np.where(known, row, drawn)
+
+
+@found_by("check_missing_cells_of_other_rows_change_nothing")
+class ScoresOfMissingCellsInTurn(NormalOfKnownCells):
+    def _log_density(self, rows):
+        return super()._log_density(rows) + 0.01 * np.isnan(rows).any(1).cumsum()
+
+
+@found_by("check_rows_without_known_cells_score_zero")
+class EmptyRowsScoreAtTheMean(NormalOfKnownCells):
+    def _log_density_of(self, row, known):
+        return super()._log_density_of(row if known.any() else self.loc_, known | (not known.any()))
 
 
 @found_by("check_weights_equal_repetition")

@@ -5,11 +5,12 @@ import pytest
 from sknvp.testing import _CHECKS, _result, check_density_estimator
 
 from .broken import FAULTS
-from .reference import Normal
+from .reference import Normal, NormalOfKnownCells
 
 
-def test_the_reference_keeps_every_law():
-    results = check_density_estimator(Normal())
+@pytest.mark.parametrize("reference", [Normal(), NormalOfKnownCells()], ids=lambda value: type(value).__name__)
+def test_the_reference_keeps_every_law(reference):
+    results = check_density_estimator(reference)
     assert [result["check_name"] for result in results] == list(_CHECKS)
     assert {result["status"] for result in results} == {"passed"}
 
