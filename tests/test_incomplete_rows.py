@@ -72,7 +72,7 @@ def test_standard_errors_tell_how_far_estimates_are_off():
     estimate, std = density.score_samples(rows, return_std=True)
     np.testing.assert_array_equal(estimate, density.score_samples(rows))
     exact = [integrate.simpson(np.exp(density.score_samples(np.c_[np.full(2001, x), grid])), x=grid) for x in X[:, 0]]
-    assert (0 < std).all()
+    assert (std > 0).all()
     assert (std < 0.2).all()
     assert (np.abs(estimate - np.log(exact)) < 3 * std + 1e-4).mean() > 0.9
     complete, std = density.score_samples(moons(), return_std=True)
