@@ -37,8 +37,7 @@ from sklearn.impute import IterativeImputer, KNNImputer, SimpleImputer
 from sklearn.model_selection import train_test_split
 
 from sknvp import RealNVPDensity, RealNVPImputer
-from sknvp._missing import proposal
-from sknvp._missing.proposal import Proposal
+from sknvp._missing import incomplete_mixture
 
 MAX_TRAIN, MAX_TEST, N_DRAWS = 4_000, 1_000, 10
 TABLES = ("california", "concrete", "iris", "moons", "phoneme", "pima", "stock", "wine")
@@ -52,12 +51,12 @@ def with_holes(X, share, rng):
 
 def mixture_score(train, test, components):
     """Mean log-density of known cells under a mixture by expectation-maximization."""
-    proposal.N_COMPONENTS = components
-    fitted = Proposal.fit(train, np.ones(len(train)), np.random.RandomState(0))
+    incomplete_mixture.N_COMPONENTS = components
+    fitted = incomplete_mixture.fit_mixture(train, np.ones(len(train)), np.random.RandomState(0))
     parts = tuple(torch.tensor(part) for part in (fitted.log_weights, fitted.means, fitted.covariances))
     known = torch.tensor(~np.isnan(test))
     z = torch.tensor((test - fitted.loc) / fitted.scale).nan_to_num(0.0)
-    scores = proposal._log_marginal(parts, z, known) - (known * torch.tensor(fitted.scale).log()).sum(1)
+    scores = incomplete_mixture._log_marginal(parts, z, known) - (known * torch.tensor(fitted.scale).log()).sum(1)
     return float(scores.mean())
 
 

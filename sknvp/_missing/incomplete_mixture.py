@@ -68,7 +68,8 @@ def _choose_rows(known: Array, rng: np.random.RandomState) -> Array:
     if len(known) <= MAX_ROWS:
         return order
     first = [order[known[order, j]][:LEAST_KNOWN] for j in range(known.shape[1])]
-    return np.unique(np.concatenate([*first, order[:MAX_ROWS]]))
+    chosen = np.unique(np.concatenate([*first, order[:MAX_ROWS]]))
+    return order[np.isin(order, chosen)]
 
 
 def _known_factors(mixture: Mixture, known: Tensor) -> Tensor:
