@@ -178,6 +178,20 @@ def frame_with_holes(n=500, seed=0):
     return table
 
 
+def test_cells_of_lone_rows_are_scored_right_though_the_density_has_learned_them():
+    """Around a lone row the density is narrow, where no proposal of its cells given the others would look."""
+    X = np.random.default_rng(0).multivariate_normal([0.0, 0.0], [[1.0, 0.99], [0.99, 1.0]], 400)
+    X[:3] = [[-999.0, 1.0], [2.0, -9.0], [30.0, -999.0]]
+    density = RealNVPDensity(random_state=0).fit(X)
+    scores = density.score_cells(X[:8])
+    for i, j in np.ndindex(8, 2):
+        fine = np.sort(np.r_[np.linspace(-40, 40, 4001), X[i, j] + np.sinh(np.linspace(-9, 9, 2001)) / 1000])
+        rows = np.repeat(X[i : i + 1], len(fine), axis=0)
+        rows[:, j] = fine
+        others = integrate.trapezoid(np.exp(density.score_samples(rows)), fine)
+        assert scores[i, j] == pytest.approx(density.score_samples(X[i : i + 1])[0] - np.log(others), abs=0.4)
+
+
 def test_frames_with_holes():
     table = frame_with_holes()
     with pytest.warns(UserWarning, match=r"\d+ of 500 rows have no known cell, and are left out"):

@@ -127,6 +127,16 @@ class DensityOfCells(DensityOfKnownCells):
             log_density[~incomplete] = self._score_complete(rows[~incomplete], given)
         return log_density, error
 
+    def _scores_without(self, rows: NDArray[Any], j: int) -> NDArray[np.float64]:
+        """Compute the log-density of the other known cells of rows whose cell in column j is known."""
+        others, near = rows.copy(), self._points(rows).astype(np.float64)
+        others[:, j] = np.nan
+        others = self._with_constants(others)
+        if not np.isnan(others).any():
+            return self._score_complete(others, None)
+        log_density: NDArray[np.float64] = self._marginal(others, np.where(np.isnan(near), 0.0, near))[0]
+        return log_density
+
     def _score_complete(self, rows: NDArray[Any], context: NDArray[Any] | None) -> NDArray[np.float64]:
         """Compute the log-density of rows whose cells are all known."""
         if self._cell_map is None:

@@ -70,13 +70,19 @@ class DensityOfKnownCells(FlowEstimator):
         x[incomplete] = points[:, 0]
         return rows._replace(x=x, draws=Draws(incomplete, points, log_weights))
 
-    def _marginal(self, rows: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Estimate the log-density of the known cells of rows with unknown ones, and its standard error."""
+    def _marginal(
+        self, rows: NDArray[Any], near: NDArray[Any] | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Estimate the log-density of the known cells of rows with unknown ones, and its standard error.
+
+        Around rows that are ``near``, as the flow sees them, the density may be narrower than the proposals.
+        """
         log_density, error = np.zeros(len(rows)), np.zeros(len(rows))
         some = ~np.isnan(rows).all(1)  # a row without known cells has density one
         if some.any():
             with default_torch_modes(inference=True):
                 known, density = self._incomplete(rows[some]), in_single_precision(self._density)
+                known = known._replace(near=None if near is None else near[some])
                 log_density[some], error[some] = log_marginal(lambda y: finite_log_density(density, y), known)
         return np.maximum(log_density, LEAST_LOG_DENSITY), error
 

@@ -32,10 +32,17 @@ class Incomplete(NamedTuple):
     rows: Array  # shape (n_rows, n_features): the numbers, NaN where they are unknown
     cells: Cells | None  # of the mapped columns, if there are any
     proposal: Proposal | None  # of what the flow sees; None if all cells are known
+    near: Array | None = (
+        None  # shape (n_rows, n_features): rows as the flow sees them, near which cells are proposed too
+    )
 
     def of(self, some: Array) -> "Incomplete":
         """Return some of the rows."""
-        return self._replace(rows=self.rows[some], cells=None if self.cells is None else self.cells.of(some))
+        return self._replace(
+            rows=self.rows[some],
+            cells=None if self.cells is None else self.cells.of(some),
+            near=None if self.near is None else self.near[some],
+        )
 
     def batches(self, n_draws: int) -> list[Array]:
         """Return the numbers of rows that are to be drawn for at once; rows with equal cells known come together."""
@@ -62,7 +69,7 @@ class Incomplete(NamedTuple):
                 log_measure[:, i] = self.cells.log_measure_at(y[:, i])
         if self.proposal is None:
             return Completed(y, np.broadcast_to(log_measure, y.shape[:2]))
-        drawn, log_density = self.proposal.draw(y, ~np.isnan(self.rows), uniform[..., n_mapped:])
+        drawn, log_density = self.proposal.draw(y, ~np.isnan(self.rows), uniform[..., n_mapped:], self.near)
         return Completed(drawn, log_measure - log_density)
 
     def drawn(self, n_draws: int, rng: np.random.Generator) -> Completed:

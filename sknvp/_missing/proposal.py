@@ -28,6 +28,8 @@ N_LIKELIEST = 16  # components given the known cells that are drawn from
 WIDE_SHARE = 0.1  # of what each component draws comes from a wider one with the same mean, so that weights stay bounded
 LEAST_WIDTH = 2.0  # of the wider components
 DEGREES_OF_FREEDOM = 4  # of a t-distribution, which given known cells far out is as wide as the wider components
+NEAR_SHARE = 0.25  # of draws near given values, ...
+NEAR_WIDTHS = (1 / 2, 1 / 8, 1 / 32, 1 / 128)  # ... in widths of the likeliest component
 FARTHEST = 1e100  # scales; the squares of distances are finite
 LOG_2_PI = math.log(2 * math.pi)
 
@@ -57,7 +59,7 @@ class Proposal:
         parts = mixture.log_weights[0, used], mixture.means[0, used], lower @ lower.mT
         return cls(loc, scale, *(part.numpy() for part in parts))
 
-    def draw(self, y: Array, known: Array, uniform: Array) -> tuple[Array, Array]:
+    def draw(self, y: Array, known: Array, uniform: Array, near: Array | None = None) -> tuple[Array, Array]:
         """Draw the unknown cells of rows given the known ones.
 
         Parameters
@@ -67,6 +69,8 @@ class Proposal:
         known : ndarray of shape (n_rows, n_features), dtype bool
         uniform : ndarray of shape (n_rows, n_draws, n_features)
             Numbers between 0 and 1. A row with m unknown cells uses the first m numbers of each draw.
+        near : ndarray of shape (n_rows, n_features), optional
+            Rows near which a share of the unknown cells is drawn.
 
         Returns
         -------
@@ -88,6 +92,9 @@ class Proposal:
             z = (y[rows][..., is_known] - self.loc[is_known]) / self.scale[is_known]
             z = z.clip(-FARTHEST, FARTHEST)
             given = _given(mixture, torch.tensor(z).flatten(0, 1), is_known)
+            if near is not None:
+                close = (near[rows][:, unknown] - self.loc[unknown]) / self.scale[unknown]
+                given = given.also_near(torch.tensor(np.repeat(close, len(given.shares) // len(rows), axis=0)))
             shape = len(given.shares), -1, len(unknown)  # of known cells that differ from draw to draw, one each
             numbers = torch.tensor(uniform[rows][..., : len(unknown)]).reshape(shape)
             cells, log_prob = (part.numpy() for part in given.draw(numbers))
@@ -123,6 +130,19 @@ class Given(NamedTuple):
         noise = torch.special.ndtri(numbers) * torch.where(wide == 1, self.width[rows, chosen], 1.0).unsqueeze(-1)
         drawn = self.means[rows, chosen] + (self.lower[rows, chosen] @ noise.unsqueeze(-1)).squeeze(-1)
         return drawn, self._log_prob(drawn)
+
+    def also_near(self, cells: Tensor) -> "Given":
+        """Add components around values of the unknown cells, shape (n_rows, n_unknown), of several widths."""
+        n_near = len(NEAR_WIDTHS)
+        factor = torch.tensor(NEAR_WIDTHS, dtype=torch.float64).view(1, n_near, 1, 1)
+        equal = torch.full((len(cells), n_near), NEAR_SHARE / n_near, dtype=torch.float64)
+        return Given(
+            torch.cat([self.shares * (1 - NEAR_SHARE), equal], 1),
+            torch.cat([self.means, cells.unsqueeze(1).expand(-1, n_near, -1)], 1),
+            torch.cat([self.lower, self.lower[:, :1] * factor], 1),
+            torch.cat([self.precision, self.precision[:, :1] / factor], 1),
+            torch.cat([self.width, torch.full_like(equal, LEAST_WIDTH)], 1),
+        )
 
     def _log_prob(self, cells: Tensor) -> Tensor:
         """Return the log-density of cells, shape (n_rows, n_draws)."""
