@@ -4,6 +4,7 @@
     python benchmarks/native.py experts                                    # expectation steps, mixtures and kernels
     python benchmarks/native.py fits --data FOLDER --tables moons concrete --seeds 0 1 2
     python benchmarks/native.py scores                                     # 100,000 rows of 8 columns, default density
+    python benchmarks/native.py gradients --cases 1000                     # errors in flows of random shapes
 
 `fits` takes .npz files with an array X, 70 percent of the rows (at most 10,000) to fit and 30 percent held out, and
 prints held-out log-likelihoods in nats a row, in units where the training columns have variance one.
@@ -11,6 +12,7 @@ prints held-out log-likelihoods in nats a row, in units where the training colum
 
 import argparse
 import statistics
+import sys
 import time
 import warnings
 from contextlib import nullcontext
@@ -156,10 +158,30 @@ def scores(arguments):
         report("", seconds, [name])
 
 
+def gradients(arguments):
+    """Print errors of log-densities and gradients, and each case in which they are not those of rounding."""
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    from tests.flows.native_cases import QUANTITIES, compare, faults, random_case
+
+    found = []
+    for seed in range(arguments.cases):
+        flow, inputs, about = random_case(seed)
+        found.append(compare(flow, inputs))
+        if said := faults(found[-1]):
+            print(f"case {seed}: {'; '.join(said)} ({about})", flush=True)
+    for name in found[0]:
+        for i, what in enumerate(QUANTITIES):
+            numbers = torch.cat([errors[name][i] for errors in found])
+            finite = numbers[numbers.isfinite()]
+            parts = ", ".join(f"{q:.0%} {np.quantile(finite, q):.1e}" for q in (0.5, 0.9, 0.99))
+            print(f"{name:14} {what:12} {parts}; not finite {len(numbers) - len(finite)} of {len(numbers)}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["steps", "experts", "fits", "scores"])
+    parser.add_argument("what", choices=["steps", "experts", "fits", "scores", "gradients"])
     parser.add_argument("--turns", type=int, default=9)
+    parser.add_argument("--cases", type=int, default=1000)
     parser.add_argument("--data")
     parser.add_argument("--tables", nargs="+", default=["moons", "concrete", "pima"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
@@ -167,7 +189,8 @@ def main():
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     sknvp.show_versions()
-    {"steps": steps, "experts": experts, "fits": fits, "scores": scores}[arguments.what](arguments)
+    commands = {"steps": steps, "experts": experts, "fits": fits, "scores": scores, "gradients": gradients}
+    commands[arguments.what](arguments)
 
 
 if __name__ == "__main__":

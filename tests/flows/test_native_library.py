@@ -21,7 +21,7 @@ from sknvp.flows.native import expected_moments, loader, program_for, status, to
 
 from ..small import moons
 from .builders import coupling, permutation, randn, random_kernels, random_mixture, shaken, whole_flow
-from .test_native import is_native, log_prob_and_gradients, unit_flow
+from .native_cases import is_native, log_prob_and_gradients, unit_flow
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

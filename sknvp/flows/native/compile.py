@@ -15,10 +15,8 @@ from pathlib import Path
 FOLDER = Path(__file__).parent
 SOURCE = FOLDER / "source"
 COMPILERS = "g++", "clang++", "c++"
-FLAGS = (
-    *("-std=c++17", "-O3", "-shared", "-fPIC", "-pthread", "-fvisibility=hidden", "-s", "-Wall", "-Wextra"),
-    *("-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"),
-)
+LANGUAGE = "-std=c++17", "-pthread", "-Wall", "-Wextra", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"
+FLAGS = "-O3", "-shared", "-fPIC", "-fvisibility=hidden", "-s", *LANGUAGE
 # One library for each set of instructions, under the name that PyTorch has for what a processor can.
 INSTRUCTIONS = {
     "DEFAULT": (),
@@ -40,6 +38,20 @@ def checksum() -> str:
     return digest.hexdigest()
 
 
+def find_compiler() -> list[str]:
+    """Return the command that compiles: that of the environment's CXX, or the first of `COMPILERS` that is there.
+
+    Raises
+    ------
+    OSError
+        If there is none.
+    """
+    compiler = os.environ.get("CXX") or next(filter(shutil.which, COMPILERS), None)
+    if compiler is None:
+        raise OSError(f"none of the compilers {', '.join(COMPILERS)} is there")
+    return compiler.split()
+
+
 def compile_libraries() -> list[Path]:
     """Compile the libraries for this kind of processor.
 
@@ -48,26 +60,23 @@ def compile_libraries() -> list[Path]:
     OSError
         If there is no compiler, or if it fails; the message says why.
     """
-    compiler = os.environ.get("CXX") or next(filter(shutil.which, COMPILERS), None)
-    if compiler is None:
-        raise OSError(f"none of the compilers {', '.join(COMPILERS)} is there")
+    compiler = find_compiler()
     on_x86 = platform.machine().lower() in ("x86_64", "amd64")
     names = INSTRUCTIONS if on_x86 else ["DEFAULT"]
     with ThreadPoolExecutor() as pool:
         return list(pool.map(partial(_compile, compiler), names))
 
 
-def _compile(compiler: str, name: str) -> Path:
+def _compile(compiler: list[str], name: str) -> Path:
     """Compile the library for a set of instructions; a process that has the old one open keeps it."""
     path, flags = library_path(name), INSTRUCTIONS[name]
     unfinished = path.with_suffix(".unfinished")
     source = f'-DSKNVP_SOURCE="{checksum()}"', str(SOURCE / "library.cpp")
-    run = subprocess.run(
-        [*compiler.split(), *FLAGS, *flags, *source, "-o", str(unfinished)], capture_output=True, text=True
-    )
+    command = [*compiler, *FLAGS, *flags, *source, "-o", str(unfinished)]
+    run = subprocess.run(command, capture_output=True, text=True)
     if run.returncode:
         lines = run.stderr.splitlines() or ["it says nothing"]
-        raise OSError(f"{compiler} failed: {next((line for line in lines if 'error' in line), lines[0])}")
+        raise OSError(f"{' '.join(compiler)} failed: {next((line for line in lines if 'error' in line), lines[0])}")
     return unfinished.replace(path)
 
 
