@@ -199,8 +199,7 @@ class ConditionalDensityMethods(RegressorMixin, ConditionedOnRows, DensityOfCell
         def means(context: Tensor) -> Tensor:
             return mean(density, context, points, weights, values)
 
-        batch_size = max(1, density.chunk_size // len(points))
-        numbers = evaluate(means, batch_size, density.reference, context)
+        numbers = evaluate(means, density, context, n_each=len(points))
         return self._as_in_fit(without_indicators(numbers, self._columns) if self._columns else numbers)
 
     def predict_quantile(self, X: ArrayLike, q: ArrayLike = 0.5) -> NDArray[Any]:
@@ -238,7 +237,7 @@ class ConditionalDensityMethods(RegressorMixin, ConditionedOnRows, DensityOfCell
             return torch.stack([quantile(density, float(share), context) for share in np.atleast_1d(shares)], 1)
 
         if len(self._specification.scaling.columns):
-            y = evaluate(quantiles, density.chunk_size, density.reference, context)
+            y = evaluate(quantiles, density, context)
         else:  # the target is constant
             y = np.full((len(context), shares.size), self._specification.scaling.loc)
         numbers = self._numbers_at(y.reshape(-1, 1)).reshape(y.shape)
@@ -319,7 +318,7 @@ class ConditionalDensityMethods(RegressorMixin, ConditionedOnRows, DensityOfCell
             y, given = inner.repeat(len(context)), context.repeat_interleave(len(inner), 0)
             return distribution(density, y, given)[0].view(len(context), len(inner))
 
-        value = evaluate(cumulative, max(1, density.chunk_size // len(edges)), density.reference, context)
+        value = evaluate(cumulative, density, context, n_each=len(edges))
         shares: NDArray[np.float64] = np.diff(value, axis=1, prepend=0, append=1)
         return shares
 

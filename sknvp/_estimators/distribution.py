@@ -20,7 +20,7 @@ def cumulative(density: Ensemble, points: NDArray[Any], context: NDArray[Any]) -
     def value(y: Tensor, context: Tensor) -> Tensor:
         return distribution(density, y[:, 0], context)[0]
 
-    return evaluate(value, density.chunk_size, density.reference, points, context)
+    return evaluate(value, density, points, context)
 
 
 def upper_ends(cell_map: CellMap | None, values: NDArray[Any]) -> NDArray[np.float64]:

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state, gen_batches
 from torch import Tensor
 
-from ..flows import Ensemble
+from ..flows import Ensemble, Flow
 from ..flows.builders import tabular
+from .threads import threads_for
 
 RandomState = int | np.random.RandomState | None  # what scikit-learn's `check_random_state` takes
 
@@ -46,7 +47,7 @@ def to_tensor(array: NDArray[Any], reference: Tensor) -> Tensor:
 
 
 def evaluate(
-    function: Callable[..., Tensor], batch_size: int, reference: Tensor, *arrays: NDArray[Any] | None
+    function: Callable[..., Tensor], density: Ensemble | Flow, *arrays: NDArray[Any] | None, n_each: int = 1
 ) -> NDArray[Any]:
     """Apply a function of tensors to the rows of arrays, in batches, so that memory does not grow with their number.
 
@@ -54,12 +55,12 @@ def evaluate(
     ----------
     function : callable
         It takes one tensor for each array, or None where there is no array, and returns a tensor of as many rows.
-    batch_size : int
-        The largest number of rows in a batch.
-    reference : Tensor
-        Its dtype and device are those of the tensors that the function gets.
+    density : Ensemble or Flow
+        What the function evaluates; tensors get its dtype and device, and batches at most its chunk size.
     *arrays : ndarray of shape (n_rows, ...) or None
         The rows; the first is an array.
+    n_each : int, default=1
+        How often the density is evaluated for each row; batches are so many times smaller.
 
     Returns
     -------
@@ -67,8 +68,9 @@ def evaluate(
     """
     (n_rows,) = {len(array) for array in arrays if array is not None}
     values: NDArray[Any] | None = None
-    with default_torch_modes(inference=True):
-        for batch in gen_batches(n_rows, batch_size):
+    reference = density.reference
+    with default_torch_modes(inference=True), threads_for(density, n_rows * n_each):
+        for batch in gen_batches(n_rows, max(1, density.chunk_size // n_each)):
             inputs = (None if array is None else to_tensor(array[batch], reference) for array in arrays)
             part = function(*inputs).cpu().numpy()
             if values is None:
@@ -80,7 +82,7 @@ def evaluate(
 
 def log_density(density: Ensemble, x: NDArray[Any], context: NDArray[Any] | None = None) -> NDArray[np.float64]:
     """Compute the log-density of each row, given its context if there is any, in nats."""
-    return evaluate(density.log_prob, density.chunk_size, density.reference, x, context)
+    return evaluate(density.log_prob, density, x, context)
 
 
 def finite_log_density(density: Ensemble, x: NDArray[Any], context: NDArray[Any] | None = None) -> NDArray[np.float64]:
@@ -117,7 +119,7 @@ def draw_rows(
         return _draw_finite(density, len(batch), generator, message, None if context is None else batch)
 
     places = np.empty((n_rows, 0)) if context is None else context
-    return evaluate(draw, density.chunk_size, density.reference, places)
+    return evaluate(draw, density, places)
 
 
 def _draw_finite(

@@ -40,4 +40,4 @@ class LatentMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type: i
         def carry(x: Tensor) -> Tensor:
             return function(x.mT.contiguous().mT.unsqueeze(0))[0][0]
 
-        return evaluate(carry, self._flow.chunk_size, self._flow.reference, rows).astype(dtype, copy=False)
+        return evaluate(carry, self._flow, rows).astype(dtype, copy=False)

@@ -22,6 +22,7 @@ from .evaluation import (
     new_generator,
 )
 from .rows import Draws, Rows
+from .threads import one_thread, threads_for
 
 N_DRAWN = 40_000  # that the proposal of unknown cells is fitted to
 N_COMPLETED = 8  # draws of the unknown cells of each row in training, ...
@@ -55,7 +56,7 @@ class DensityOfKnownCells(FlowEstimator):
         torn = False if rows.cells is None else rows.cells.is_torn
         incomplete = np.flatnonzero(unknown.any(1) | torn)
         n_draws = int(np.clip(MAX_COMPLETED // len(incomplete), 1, N_COMPLETED))
-        with default_torch_modes(inference=True):
+        with default_torch_modes(inference=True), one_thread():
             if unknown.any() and "_proposal_in_training" not in self.__dict__:
                 y = np.where(unknown, np.nan, rows.x.astype(np.float64))
                 self._proposal_in_training = fit_mixture(y, rows.weights, np.random.RandomState(0))
@@ -80,7 +81,7 @@ class DensityOfKnownCells(FlowEstimator):
         log_density, error = np.zeros(len(rows)), np.zeros(len(rows))
         some = ~np.isnan(rows).all(1)  # a row without known cells has density one
         if some.any():
-            with default_torch_modes(inference=True):
+            with default_torch_modes(inference=True), threads_for(self._density, len(rows)):
                 known, density = self._incomplete(rows[some]), in_single_precision(self._density)
                 known = known._replace(near=None if near is None else near[some])
                 log_density[some], error[some] = log_marginal(lambda y: finite_log_density(density, y), known)
@@ -97,7 +98,7 @@ class DensityOfKnownCells(FlowEstimator):
             y = self._draw(len(empty) * n_samples, rng).astype(np.float64)
             imputed[empty] = self._numbers_at(y).reshape(len(empty), n_samples, -1)
         if len(incomplete):
-            with default_torch_modes(inference=True):
+            with default_torch_modes(inference=True), threads_for(self._density, len(rows)):
                 cells, density = self._incomplete(rows[incomplete]), in_single_precision(self._density)
                 points = resampled(lambda y: finite_log_density(density, y), cells, n_samples, seed)
             drawn = self._numbers_at(points.reshape(-1, rows.shape[1])).reshape(points.shape)

@@ -1,10 +1,17 @@
-"""Fits on one thread of PyTorch, whose threads cost more than they bring where batches are small."""
+"""Fits, scores and draws on one thread of PyTorch, whose threads cost more than they bring where batches are small."""
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+
+from ..flows import Ensemble, Flow
+from ..flows.native import library
+from ..flows.native.loader import threads_apart_from_torch
+from ..flows.networks.residual import Convolution
+
+FEW_ROWS = 1_000  # for which one thread of PyTorch is enough where the native library is missing
 
 _lock = threading.Lock()
 _inside, _setting = 0, 1  # how many bodies of `one_thread` run, and the setting from before the first of them
@@ -30,3 +37,20 @@ def one_thread(wanted: bool = True) -> Iterator[None]:
         with _lock:
             _inside -= 1
             torch.set_num_threads(_setting)
+
+
+@contextmanager
+def threads_for(density: Ensemble | Flow, n_rows: int) -> Iterator[None]:
+    """Let PyTorch use one thread within the body, which evaluates a density, unless it does most of the work there.
+
+    It does on GPUs, for images, and for many rows where there is no native library. Elsewhere the library shares the
+    work among the caller's number of threads, which sleep when they have nothing to do. Those of PyTorch wait for each
+    other in loops instead, after every operation, and lose much where another program wants the processor.
+    """
+    on_cpu = density.reference.device.type == "cpu"
+    of_images = any(isinstance(part, Convolution) for part in density.modules())
+    with (
+        threads_apart_from_torch(),
+        one_thread(on_cpu and not of_images and (library() is not None or n_rows <= FEW_ROWS)),
+    ):
+        yield

@@ -3,6 +3,7 @@
 import ctypes
 import logging
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -15,6 +16,7 @@ _logger = logging.getLogger("sknvp")
 LEAST_WORK = 2e7  # multiplications that pay for a thread
 
 _paused = 0  # how many callers of `torch_only` are inside it
+_own = threading.local()  # its ``n_threads``, where a caller of `threads_apart_from_torch` is inside it
 
 
 @contextmanager
@@ -28,9 +30,25 @@ def torch_only() -> Iterator[None]:
         _paused -= 1
 
 
+@contextmanager
+def threads_apart_from_torch() -> Iterator[None]:
+    """Let the library keep the present number of threads within the body, whatever PyTorch's number is there."""
+    before = getattr(_own, "n_threads", 0)
+    _own.n_threads = _max_threads()
+    try:
+        yield
+    finally:
+        _own.n_threads = before
+
+
 def n_threads(work: int, n_items: int) -> int:
-    """Return how many of PyTorch's number of threads are to share so many multiplications, in items that stay whole."""
-    return max(1, min(torch.get_num_threads(), n_items, int(work / LEAST_WORK)))
+    """Return how many threads are to share so many multiplications, in items that stay whole."""
+    return max(1, min(_max_threads(), n_items, int(work / LEAST_WORK)))
+
+
+def _max_threads() -> int:
+    """Return PyTorch's number of threads, or the one that was kept apart from it."""
+    return getattr(_own, "n_threads", 0) or torch.get_num_threads()
 
 
 def library() -> ctypes.CDLL | None:
