@@ -383,8 +383,9 @@ class RealNVPImageDensity(LatentMixin, FlowDensity):
         weights: NDArray[np.float64],
         n_given: int = 0,
         groups: NDArray[Any] | None = None,
+        at_most: int | None = None,
     ) -> Rows:
-        return super()._merge(table.astype(np.float32, copy=False), weights, n_given, groups)
+        return super()._merge(table.astype(np.float32, copy=False), weights, n_given, groups, at_most)
 
     def _objective(self, start: Start, rows: Rows, validation: NDArray[np.bool_], batch_size: int) -> Dequantized:
         return dequantization(start, rows, validation, batch_size, flip=self.flip)

@@ -118,6 +118,8 @@ class DensityOfCells(DensityOfKnownCells):
         self, rows: NDArray[Any], context: NDArray[Any] | None = None
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Compute the log-density of rows, and estimate its standard error, which is zero where all cells are known."""
+        if not np.isnan(rows.min()):
+            return self._score_complete(rows, context), np.zeros(len(rows))
         rows = self._with_constants(rows)
         incomplete, log_density, error = np.isnan(rows).any(1), np.empty(len(rows)), np.zeros(len(rows))
         if incomplete.any():

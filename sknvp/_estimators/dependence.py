@@ -46,7 +46,7 @@ def hold_out_together(rows: Rows, in_order: NDArray[Any]) -> Rows:
     rows : Rows
         The distinct rows; they are returned as they are unless most of them are such copies.
     in_order : ndarray of shape (n_samples, n_columns)
-        All rows in the order in which they were given.
+        Rows in the order in which they were given; the first `MAX_ROWS` are looked at.
     """
     z = _standardized(rows)
     if len(z) < LEAST_ROWS or not z.shape[1]:

@@ -55,6 +55,8 @@ class DiscreteColumns(DensityOfCells):
         self, checked: NDArray[Any], weights: NDArray[np.float64], n_least: int, continues: bool
     ) -> NDArray[np.float64]:
         """Give the weight zero to rows without any known cell, and warn; a new fit needs some in each column."""
+        if not np.isnan(checked.min()):
+            return weights
         unknown = np.isnan(checked[weights > 0]).all(0)
         if unknown.any() and not continues:
             raise ValueError(

@@ -87,8 +87,8 @@ def log_density(density: Ensemble, x: NDArray[Any], context: NDArray[Any] | None
 
 def finite_log_density(density: Ensemble, x: NDArray[Any], context: NDArray[Any] | None = None) -> NDArray[np.float64]:
     """Compute the `log_density` of each row under a density that is positive everywhere; none is below -1e300."""
-    finite: NDArray[np.float64] = np.maximum(log_density(density, x, context), LEAST_LOG_DENSITY)
-    return finite
+    scores = log_density(density, x, context)
+    return np.maximum(scores, LEAST_LOG_DENSITY, out=scores)
 
 
 def in_single_precision(density: Ensemble) -> Ensemble:

@@ -19,7 +19,7 @@ from ..flows.train import History
 from ..flows.train.objectives import NegativeLogLikelihood
 from .base import FlowEstimator, ensemble
 from .callbacks import CallbackSupportMixin, Task
-from .dependence import hold_out_together
+from .dependence import MAX_ROWS, hold_out_together
 from .evaluation import default_torch_modes
 from .rows import Rows, check_groups, moved
 from .state import loaded_flow, saved_flow
@@ -144,12 +144,17 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
     def _rows_to_fit(
         self, table: NDArray[Any], weights: NDArray[np.float64], groups: ArrayLike | None, n_given: int = 0
     ) -> Rows:
-        """Merge equal rows, and find which ones are to be held out together."""
+        """Merge equal rows, and find which ones are to be held out together.
+
+        Of more rows of continuous columns than training can see, no more than these are kept.
+        """
         labels = check_groups(groups, weights, n_least=2 if self.early_stopping else 1)
-        rows = self._merge(table, weights, n_given, labels)
-        complete = not np.isnan(table).any()
+        is_mapped = any(column.is_mapped for column in getattr(self, "_columns", ()))
+        at_most = None if is_mapped else TrainingSettings.of(self).max_rows
+        rows = self._merge(table, weights, n_given, labels, at_most)
+        complete = not np.isnan(table.min())
         if labels is None and self.early_stopping and self._finds_dependence and complete and not self.batch_norm:
-            rows = hold_out_together(rows, table[weights > 0])
+            rows = hold_out_together(rows, table[np.flatnonzero(weights)[:MAX_ROWS]])
         return rows
 
     def _merge(
@@ -158,12 +163,14 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
         weights: NDArray[np.float64],
         n_given: int = 0,
         groups: NDArray[Any] | None = None,
+        at_most: int | None = None,
     ) -> Rows:
         """Merge equal rows; with batch normalisation, which heeds no weights, keep all rows of positive weight."""
         positive = weights > 0
-        table, weights, groups = table[positive], weights[positive], None if groups is None else groups[positive]
+        if not positive.all():
+            table, weights, groups = table[positive], weights[positive], None if groups is None else groups[positive]
         if not self.batch_norm:
-            return Rows.merged(table, weights, n_given, groups)
+            return Rows.merged(table, weights, n_given, groups, at_most)
         if np.ptp(weights):
             raise ValueError(
                 "batch_norm must be False if sample_weight tells rows apart, since the statistics of a batch heed no "

@@ -9,6 +9,7 @@ from sklearn.utils import check_array, check_consistent_length
 
 from .._columns.cells import Cells
 from ..flows.builders.specification import Scaling
+from .distinct import Distinct, even_choice
 
 OUTLYING = 10.0  # a gross outlier lies farther out than this many distances between the outer twentieths
 MAX_DISTANCE = 5.0  # scales; splines bend nothing farther from the location
@@ -45,14 +46,25 @@ class Rows(NamedTuple):
 
     @classmethod
     def merged(
-        cls, table: NDArray[Any], weights: NDArray[np.float64], n_given: int = 0, groups: NDArray[Any] | None = None
+        cls,
+        table: NDArray[Any],
+        weights: NDArray[np.float64],
+        n_given: int = 0,
+        groups: NDArray[Any] | None = None,
+        at_most: int | None = None,
     ) -> Self:
-        """Merge equal rows of a table whose first ``n_given`` columns are the condition, so that weights add up."""
-        equal = groups_of_equal_rows(table)
-        first = np.unique(equal, return_index=True)[1]
-        sums: NDArray[Any] = np.bincount(equal, weights)
-        joined = np.arange(len(first)) if groups is None else join_groups(equal, groups)[first]
-        return cls(table[first, n_given:], bounded(sums), table[first, :n_given], joined)
+        """Merge equal rows of a table whose first ``n_given`` columns are the condition, so that weights add up.
+
+        Where more than ``at_most`` rows are distinct, an even choice of them stands for all.
+        """
+        distinct = Distinct.of(table)
+        first, sums = distinct.first, distinct.sums(weights)
+        joined = None if groups is None else join_groups(distinct.numbers, groups)
+        if at_most is not None and len(first) > at_most:
+            chosen, sums = even_choice(table, first, sums, at_most)
+            first = first[chosen]
+        numbers = np.arange(len(first)) if joined is None else np.unique(joined[first], return_inverse=True)[1]
+        return cls(table[first, n_given:], bounded(sums), table[first, :n_given], numbers)
 
     @classmethod
     def unmerged(
@@ -296,13 +308,7 @@ def validation_rows(
 
 def groups_of_equal_rows(X: NDArray[Any]) -> NDArray[np.intp]:
     """Number the distinct rows in lexicographic order from the last column; return the number of each row."""
-    groups = np.zeros(len(X), dtype=np.intp)
-    for column in X.T[::-1]:
-        rank = np.unique(column, return_inverse=True)[1]
-        groups = np.unique(groups * len(X) + rank, return_inverse=True)[1]
-        if groups.max() == len(X) - 1:  # all distinct already
-            break
-    return groups
+    return Distinct.of(X).numbers
 
 
 def join_groups(equal: NDArray[np.intp], labels: NDArray[Any]) -> NDArray[np.intp]:

@@ -1,6 +1,7 @@
 """Training as functions: a flow, rows and settings go in, a trained flow and its history come out."""
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple, Self
@@ -44,6 +45,14 @@ class TrainingSettings:
     def max_steps(self, n_batches: int) -> int:
         """Return the largest number of gradient steps, where an epoch has so many batches."""
         return MAX_STEPS if isinstance(self.max_iter, str) else int(self.max_iter) * n_batches
+
+    @property
+    def max_rows(self) -> int | None:
+        """The number of rows that training can see, with those held out; None if it sees all in every epoch."""
+        if not isinstance(self.max_iter, str):
+            return None
+        share = 1 - self.validation_fraction if self.early_stopping else 1.0
+        return math.ceil(MAX_STEPS * self.batch_size / share)
 
     def max_evaluations(self, n_batches: int) -> int:
         """Return how often the loss is evaluated at most."""

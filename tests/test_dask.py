@@ -1,0 +1,60 @@
+"""Searches and scores on dask's engines: two processes of `dask.distributed`, arrays and DataFrames in partitions."""
+
+import joblib
+import numpy as np
+import pytest
+from sklearn.model_selection import GridSearchCV, cross_val_score
+
+from .small import moons, stacked
+
+pytestmark = [
+    pytest.mark.dask,
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    import distributed
+
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as local,
+        distributed.Client(local) as client,
+    ):
+        yield client
+
+
+@pytest.mark.usefixtures("cluster")
+def test_searches_on_two_workers_equal_those_in_one_process():
+    X, grid = moons(), {"n_layers": [2, 4]}
+    alone = GridSearchCV(stacked(max_iter=3), grid, cv=2).fit(X)
+    scores = cross_val_score(stacked(max_iter=3), X, cv=2)
+    with joblib.parallel_config(backend="dask"):
+        shared = GridSearchCV(stacked(max_iter=3), grid, cv=2).fit(X)
+        np.testing.assert_array_equal(cross_val_score(stacked(max_iter=3), X, cv=2), scores)
+    for name in ("mean_test_score", "std_test_score"):
+        np.testing.assert_array_equal(shared.cv_results_[name], alone.cv_results_[name])
+    np.testing.assert_array_equal(shared.best_estimator_.score_samples(X), alone.best_estimator_.score_samples(X))
+
+
+def threads_of_a_fit():
+    import torch
+
+    before = torch.get_num_threads()
+    stacked(max_iter=2).fit(moons()).score(moons())
+    return before, torch.get_num_threads()
+
+
+def test_a_worker_keeps_its_number_of_threads(cluster):
+    before, after = cluster.submit(threads_of_a_fit).result()
+    assert before == after
+
+
+def test_scores_of_partitions_are_those_of_the_array_in_memory(cluster):
+    import dask.array as array
+
+    X, density = moons(1000), stacked(max_iter=3).fit(moons())
+    rows = array.from_array(X, chunks=(300, 2))
+    scores = rows.map_blocks(density.score_samples, dtype=np.float64, drop_axis=1, meta=np.empty(0))
+    assert (scores.shape, scores.dtype, scores.chunks) == ((1000,), np.float64, ((300, 300, 300, 100),))
+    np.testing.assert_array_equal(scores.compute(), density.score_samples(X))
