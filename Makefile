@@ -19,7 +19,7 @@ demo: $(VENV)/demo
 
 test: check $(VENV)/test
 	$(BIN)/python -m pytest --numprocesses 2
-	SKNVP_PURE_PYTHON=1 $(BIN)/python -m pytest --numprocesses 2 tests --ignore tests/testing  # without the native library
+	SKNVP_PURE_PYTHON=1 $(BIN)/python -m pytest --numprocesses 2 -m "not dask" tests --ignore tests/testing  # without the native library
 
 check: $(VENV)/test
 	$(BIN)/ruff check $(CODE)

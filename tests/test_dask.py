@@ -3,9 +3,11 @@
 import joblib
 import numpy as np
 import pytest
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.base import clone
+from sklearn.model_selection import cross_val_score
 
 from .small import moons, stacked
+from .test_large_data import recipe
 
 pytestmark = [
     pytest.mark.dask,
@@ -26,11 +28,13 @@ def cluster():
 
 @pytest.mark.usefixtures("cluster")
 def test_searches_on_two_workers_equal_those_in_one_process():
-    X, grid = moons(), {"n_layers": [2, 4]}
-    alone = GridSearchCV(stacked(max_iter=3), grid, cv=2).fit(X)
-    scores = cross_val_score(stacked(max_iter=3), X, cv=2)
+    """The search is the recipe of the page on large data."""
+    X, scores = moons(), cross_val_score(stacked(max_iter=3), moons(), cv=2)
+    names = {"X": X, "RealNVPDensity": lambda random_state: stacked(max_iter=3)}
+    exec(recipe("parallel_config"), names)
+    shared = names["search"]
+    alone = clone(shared).fit(X)
     with joblib.parallel_config(backend="dask"):
-        shared = GridSearchCV(stacked(max_iter=3), grid, cv=2).fit(X)
         np.testing.assert_array_equal(cross_val_score(stacked(max_iter=3), X, cv=2), scores)
     for name in ("mean_test_score", "std_test_score"):
         np.testing.assert_array_equal(shared.cv_results_[name], alone.cv_results_[name])
@@ -50,8 +54,9 @@ def test_a_worker_keeps_its_number_of_threads(cluster):
     assert before == after
 
 
-def test_scores_of_partitions_are_those_of_the_array_in_memory(cluster):
-    import dask.array as array
+@pytest.mark.usefixtures("cluster")
+def test_scores_of_partitions_are_those_of_the_array_in_memory():
+    from dask import array
 
     X, density = moons(1000), stacked(max_iter=3).fit(moons())
     rows = array.from_array(X, chunks=(300, 2))
