@@ -83,7 +83,8 @@ PARAMETERS: dict[str, tuple[str, str]] = {  # the type and the description of ea
     "max_iter": (
         'int or "auto"',
         """Largest number of epochs. "auto" stands for 3,000 gradient steps at most, whether these are many epochs or a
-        small part of one, so that a fit takes a bounded time however many rows there are.""",
+        small part of one, so that a fit takes a bounded time however many rows there are. Of more rows of continuous
+        columns than these steps can see, an even choice is kept, so that memory is bounded too.""",
     ),
     "early_stopping": (
         "bool",
