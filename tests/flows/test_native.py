@@ -59,6 +59,7 @@ SETTINGS = [
     (8, 4, 128, {"kind": "spline", "activation": "silu", "hidden": (32, 32), "n_layers": 6}),
     (13, 2, 33, {"kind": "spline", "activation": "relu", "mask": "alternating"}),
     (33, 2, 65, {"kind": "affine", "hidden": (64,), "n_layers": 8}),
+    (4, 2, 40, {"kind": "affine", "n_layers": 32, "max_log_scale": 0.5}),
     (60, 1, 7, {"kind": "spline", "hidden": (16,)}),
 ]
 
