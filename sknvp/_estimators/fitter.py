@@ -120,7 +120,7 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
                 experts = NO_EXPERTS
             stacking.end()
             self._keep(start, fitted.flow, experts)
-        self._tell(fitted)
+        self._tell(fitted, continues)
 
     def _advance_rows(self, rows: Rows, device: torch.device) -> None:
         """Weigh the experts anew by rows, and train the flow, or a new one, for one epoch on them."""
@@ -227,12 +227,14 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
         for name, value in self._fitted_state(start, flow, experts, moments).items():
             setattr(self, name, value)
 
-    def _tell(self, fitted: FittedFlow) -> None:
-        """Set the attributes that tell of training, and warn if it had not settled."""
+    def _tell(self, fitted: FittedFlow, continues: bool) -> None:
+        """Set the attributes that tell of training, after what they told before, and warn if it had not settled."""
         history = fitted.history
         self.n_iter_ = -(-history.n_steps // fitted.n_batches)
-        self.loss_curve_ = history.losses
-        self.validation_scores_ = [-loss for loss in history.validation_losses] if self.early_stopping else None
+        losses, scores = (self.loss_curve_, self.validation_scores_ or []) if continues else ([], [])
+        self.loss_curve_ = [*losses, *history.losses]
+        new_scores = [-loss for loss in history.validation_losses]
+        self.validation_scores_ = [*scores, *new_scores] if self.early_stopping else None
         best = history.best_validation_loss
         self.best_validation_score_ = None if best is None else -best
         if not (history.converged or history.interrupted or self.max_iter == "auto"):
