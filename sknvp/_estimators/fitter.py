@@ -55,10 +55,6 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
     of their own and `_present_architecture` by parameters that a fitted flow cannot change.
     """
 
-    _architecture_parameters: ClassVar[tuple[str, ...]] = (
-        *("n_layers", "hidden_layer_sizes", "activation", "coupling", "mask"),
-        *("batch_norm", "standardize", "n_estimators"),
-    )
     _advice: ClassVar[str] = (
         "Raise max_iter or learning_rate_init; if it never settles, look for columns that are discrete or determine "
         "each other."
@@ -78,10 +74,8 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
     validation_scores_: list[float] | None
     best_validation_score_: float | None
 
-    _architecture: dict[str, Any]
     _moments: dict[str, NDArray[Any]]
     _split_seed: int
-    _n_continued: int
 
     @abstractmethod
     def _specify(self, rows: Rows, generator: torch.Generator) -> Specification:
@@ -243,18 +237,3 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
                 f"{self._advice}",
                 ConvergenceWarning,
             )
-
-    def _present_architecture(self) -> dict[str, Any]:
-        """Return the parameters that a fitted flow cannot change any more, as plain values."""
-        values = {name: getattr(self, name) for name in self._architecture_parameters if hasattr(self, name)}
-        return {name: v if isinstance(v, str) else np.asarray(v).tolist() for name, v in values.items()}
-
-    def _check_architecture(self) -> None:
-        """Raise a ValueError if the parameters no longer describe the fitted flow."""
-        now = self._present_architecture()
-        for name, fitted in self._architecture.items():
-            if now[name] != fitted:
-                raise ValueError(
-                    f"{name} must stay {fitted!r} to continue the fitted flow, got {now[name]!r}. "
-                    "Call fit with warm_start=False to start afresh."
-                )
