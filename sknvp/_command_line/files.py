@@ -20,7 +20,7 @@ def read_table(path: Path, density: RealNVPDensity | None = None) -> Any:
             "The command line reads tables with pandas, which is not there: pip install pandas."
         ) from error
     try:
-        return pd.read_csv(path, dtype=dtypes, float_precision="round_trip")
+        return pd.read_csv(path, dtype=dtypes)
     except (OSError, ValueError) as error:
         raise ValueError(
             f"The table must be a CSV file with a header, got {path}: {_reason(error)}. Give another path."

@@ -10,7 +10,9 @@ from .style import BLUE, ORANGE, Style, pyplot, styled
 class TrainingDisplay:
     """The loss in training and on the rows held out, by which a fit is seen to have settled, or to overfit.
 
-    Make one with :meth:`from_estimator`.
+    Make one with :meth:`from_estimator`. A fit is evaluated every 25 batches, and a stream after every epoch. Whenever
+    no evaluation has improved for a while, training goes back to the best weights with a lower learning rate: there the
+    curves jump.
 
     Parameters
     ----------
@@ -50,7 +52,7 @@ class TrainingDisplay:
         Parameters
         ----------
         estimator : fitted estimator with ``loss_curve_``
-            One of this package with flows, or one of scikit-learn's with such a curve.
+            One with flows that was fitted to rows.
         ax : matplotlib Axes, default=None
             Where to draw; None makes a new figure.
         loss_kw : dict, default=None
