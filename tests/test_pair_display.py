@@ -102,6 +102,15 @@ def test_bins_of_many_whole_numbers_hold_as_many_values_each():
     np.testing.assert_allclose(rows, 1 / 25)
 
 
+def test_whole_numbers_lie_in_the_middle_of_their_bins_whatever_the_draws():
+    counts = np.random.default_rng(0).poisson(2.0, (300, 1)).astype(float)
+    display = PairDisplay.from_estimator(Copies(counts + normal_rows(300, 1)), counts)
+    rows, edges, _ = bars(display.axes_[0, 0])[0]
+    np.testing.assert_allclose((edges[1:] + edges[:-1]) / 2 % 1, 0, atol=1e-9)
+    shares = np.bincount(counts[:, 0].astype(int)) / 300
+    np.testing.assert_allclose(rows[rows > 0], shares[shares > 0])
+
+
 def test_equal_rows_and_draws_look_equal():
     X = normal_rows(100, 2)
     display = PairDisplay.from_estimator(Copies(X), X)

@@ -118,7 +118,7 @@ class DensityDisplay:
         if n_features > 2:
             raise ValueError(
                 f"DensityDisplay draws one or two columns, got X with {n_features}. Fit the density of two columns, or "
-                "plot rows from sample()."
+                "take PairDisplay, which draws rows beside draws."
             )
 
         def density(points: NDArray[Any]) -> NDArray[Any]:

@@ -37,7 +37,8 @@ class Axis(NamedTuple):
             return cls(low + max(1.0, abs(low)) * np.linspace(-0.5, 0.5, N_BINS + 2), 0.0)
         if not step:
             return cls(np.linspace(low, high, N_BINS + 1), 0.0)
-        n_values = round((high - low) / step) + 1
+        low = known[0] + step * np.round((low - known[0]) / step)  # rows lie in the middle of bins, whatever draws do
+        n_values = int(np.round((high - low) / step)) + 1
         n_joined = 1 if n_values <= MAX_SPREAD else -(-n_values // N_BINS)
         n_bins = -(-n_values // n_joined)
         edges = low + step * (n_joined * np.arange(n_bins + 1) - 0.5)

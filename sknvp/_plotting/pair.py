@@ -153,10 +153,10 @@ class PairDisplay:
         n = len(self.names)
         self.axes_ = self._panels(n, axes)
         self.figure_ = self.axes_[0, 0].figure
-        defaults = {"marker": ".", "linestyle": "none", "markersize": 3, "alpha": 0.5}
-        styles = {
-            "rows": (self.rows, styled(rows_kw, color=BLUE, **defaults)),
-            "draws": (self.draws, styled(draws_kw, color=ORANGE, **defaults)),
+        dots = {"marker": ".", "linestyle": "none", "markeredgewidth": 0}
+        styles = {  # draws lie on top of rows, and are smaller, so that neither hides the other
+            "rows": (self.rows, styled(rows_kw, color=BLUE, markersize=6, alpha=0.5, **dots)),
+            "draws": (self.draws, styled(draws_kw, color=ORANGE, markersize=2.5, alpha=0.8, **dots)),
         }
         scales = [Axis.of(*column) for column in zip(self.rows.T, self.draws.T, self.categories, strict=True)]
         for i, j in ((row, column) for row in range(n) for column in range(row + 1)):
