@@ -60,7 +60,7 @@ plt.show()
 
 # %%
 # The losses tell whether training had settled. When the held-out rows get no likelier, training goes back to the best
-# weights with a lower learning rate, which is where the curves jump. The third time it ends, and keeps the best weights.
+# weights with a lower learning rate, which is where the curves jump. The third time it ends, with the best weights.
 
 TrainingDisplay.from_estimator(density)
 plt.show()
