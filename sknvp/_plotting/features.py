@@ -16,6 +16,7 @@ Array = NDArray[Any]
 N_BINS = 30  # of a histogram
 MAX_SPREAD = 50  # values of a discrete column whose points are spread around them
 SPREAD = 0.3  # how far they are spread, in distances between values
+PADDING = 0.02  # of an axis at both ends, as a share of its length
 MAX_TICKS = 10  # categories that are named on an axis
 TOLERANCE = 1e-3  # of distances between values, in distances
 
@@ -43,6 +44,12 @@ class Axis(NamedTuple):
         n_bins = -(-n_values // n_joined)
         edges = low + step * (n_joined * np.arange(n_bins + 1) - 0.5)
         return cls(edges, step if n_values <= MAX_SPREAD else 0.0)
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The ends of the axis, between which points at the first and the last edge are seen whole."""
+        low, high = self.edges[[0, -1]]
+        return low - PADDING * (high - low), high + PADDING * (high - low)
 
     def spread(self, values: Array, rng: np.random.Generator) -> Array:
         """Return the places of points, those of a discrete column around their values."""

@@ -156,7 +156,7 @@ class PairDisplay:
         dots = {"marker": ".", "linestyle": "none", "markeredgewidth": 0}
         styles = {  # draws lie on top of rows, and are smaller, so that neither hides the other
             "rows": (self.rows, styled(rows_kw, color=BLUE, markersize=6, alpha=0.5, **dots)),
-            "draws": (self.draws, styled(draws_kw, color=ORANGE, markersize=2.5, alpha=0.8, **dots)),
+            "draws": (self.draws, styled(draws_kw, color=ORANGE, markersize=3.5, alpha=0.8, **dots)),
         }
         scales = [Axis.of(*column) for column in zip(self.rows.T, self.draws.T, self.categories, strict=True)]
         for i, j in ((row, column) for row in range(n) for column in range(row + 1)):
@@ -188,15 +188,15 @@ class PairDisplay:
             look = {"color": style["color"], "fill": fill, "alpha": 0.4 if fill else 1.0, "linewidth": 1.5}
             panel.stairs(shares, scale.edges, **styled(hist_kw, **look))
         panel.set_yticks([])
-        panel.set_xlim(scale.edges[0], scale.edges[-1])
+        panel.set_xlim(scale.limits)
         panel.set_ylim(0, None)
 
     def _draw_points(self, panel: Any, i: int, j: int, scales: list[Axis], styles: dict[str, Any]) -> None:
         rng = np.random.default_rng(0)
         for values, style in styles.values():
             panel.plot(scales[j].spread(values[:, j], rng), scales[i].spread(values[:, i], rng), **style)
-        panel.set_xlim(scales[j].edges[0], scales[j].edges[-1])
-        panel.set_ylim(scales[i].edges[0], scales[i].edges[-1])
+        panel.set_xlim(scales[j].limits)
+        panel.set_ylim(scales[i].limits)
 
     def _label(self, panel: Any, i: int, j: int, scales: list[Axis]) -> None:
         """Write names and ticks at the outer panels alone."""
