@@ -92,7 +92,8 @@ def test_samples_are_those_of_the_density(written):
     pd.testing.assert_frame_equal(read(written / "new.csv"), density.sample(20, 3), check_dtype=False)
 
 
-def test_describe_finds_the_cell_that_is_wrong(tmp_path, capsys):
+def test_describe_finds_the_cell_that_is_wrong(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(describe, "N_FOLDS", 2)
     table = mixed_table().drop(columns="id")
     table.loc[41, "length"] = 10.0
     table.to_csv(tmp_path / "table.csv", index=False)
@@ -121,12 +122,19 @@ def test_the_gaussian_is_fitted_to_the_other_folds(tmp_path, capsys):
     assert both[0] == both[1]  # without categories, all columns are columns of numbers
 
 
+def test_tables_without_complete_rows_have_no_gaussian(tmp_path, capsys):
+    X = np.where(np.arange(40)[:, None] % 2 == [0, 1], normal_rows(40, 2), np.nan)
+    pd.DataFrame(X, columns=["a", "b"]).to_csv(tmp_path / "table.csv", index=False)
+    assert main(["describe", str(tmp_path / "table.csv")]) == 0
+    printed = capsys.readouterr().out
+    assert "Gaussian" not in printed
+    assert "Least likely" in printed
+
+
 def test_a_gaussian_of_whole_numbers_gives_probabilities():
     """The probability of a whole number does not depend on the unit; nor do those of the normal distribution."""
     rng = np.random.default_rng(0)
-    table = pd.DataFrame(
-        {"count": rng.poisson(30, 200), "x": rng.normal(size=200), "kind": rng.choice(["a", "b"], 200)}
-    )
+    table = pd.DataFrame({"count": rng.poisson(30, 200), "x": rng.normal(size=200)})
     means = []
     for unit in (1, 10):
         scaled = table.assign(count=unit * table["count"])
@@ -171,6 +179,7 @@ ERRORS = {
     "output of scores": (["score", "{}/model.pkl", "{}/table.csv", "--out", "{}/none/s.csv"], "Give another path"),
     "output of draws": (["sample", "{}/model.pkl", "--out", "{}"], "must be a file that can be written: Is a dir"),
     "no draws": (["sample", "{}/model.pkl", "-n", "0"], "n_samples must be an integer of at least 1, got 0"),
+    "few rows": (["describe", "{}/few.csv"], "at least 10 rows, got 9. Take a larger one"),
     "no folder of pictures": (["describe", "{}/table.csv", "--picture", "{}/none/p.png"], "Make the folder"),
 }
 
@@ -180,6 +189,7 @@ def test_errors_are_one_line_with_a_cure(written, capsys):
     table.drop(columns="length").to_csv(written / "less.csv", index=False)
     table.assign(log_density=0).to_csv(written / "scored.csv", index=False)
     table.assign(code="z").to_csv(written / "new.csv", index=False)
+    table.head(9).to_csv(written / "few.csv", index=False)
     (written / "empty.csv").touch()
     (written / "kernels.pkl").write_bytes(pickle.dumps(KernelDensity()))
     (written / "array.pkl").write_bytes(pickle.dumps(small(max_iter=1).fit(normal_rows(20, 2))))

@@ -15,6 +15,7 @@ from ..density import RealNVPDensity
 from .describe import cross_fitted, print_comparison, print_fitted, print_least_likely
 from .files import check_writable, load_density, read_table, to_write, without, write_table
 
+LEAST_ROWS = 10  # that `describe` needs, since it holds a quarter out
 N_DRAWN = 6  # columns that the picture of `describe` shows
 
 MODEL = "a density that `sknvp fit` wrote. A pickle executes code when it is opened: open none that you do not trust."
@@ -102,6 +103,8 @@ def describe(arguments: argparse.Namespace) -> None:
         check_writable(arguments.picture)
         pyplot("describe --picture")
     table = without(read_table(arguments.table), arguments.drop)
+    if len(table) < LEAST_ROWS:
+        raise ValueError(f"describe needs a table of at least {LEAST_ROWS} rows, got {len(table)}. Take a larger one.")
     density = new_density(arguments.random_state).fit(table)
     print_fitted(density)
     folds = cross_fitted(density, table)

@@ -49,11 +49,13 @@ def print_comparison(folds: list[Fold], density: RealNVPDensity) -> None:
     print(f"  all columns: {np.concatenate([fold.scores for fold in folds]).mean():.3f}")
     names = [c.name for c in density._columns if c.categories is None and not c.atoms and c.period is None]
     names = [name for name in names if all(fold.train[name].nunique() > 1 for fold in folds)]
-    if names:
+    folds = [fold for fold in folds if min(len(part.dropna(subset=names)) for part in (fold.train, fold.test)) > 1]
+    if names and folds:
         ours, normal = (np.concatenate(part) for part in zip(*(_beside(fold, names) for fold in folds), strict=True))
         error = (ours - normal).std() / np.sqrt(len(ours))
         print(f"  {', '.join(names)}: {ours.mean():.3f}")
-        print(f"  a Gaussian of these: {normal.mean():.3f} (lower by {(ours - normal).mean():.3f} +- {error:.3f})")
+        print(f"  a Gaussian of these: {normal.mean():.3f}")
+        print(f"  difference: {(ours - normal).mean():.3f}, with a standard error of {error:.3f}")
 
 
 def _beside(fold: Fold, names: list[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
