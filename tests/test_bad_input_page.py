@@ -15,10 +15,12 @@ from sknvp import (
     ConditionalRealNVPDensity,
     DensityClassifier,
     DensityDisplay,
+    PairDisplay,
     RealNVPDensity,
     RealNVPImageDensity,
     RealNVPOutlierDetector,
     RealNVPTransformer,
+    TrainingDisplay,
     TransformedDensity,
     VariationalRealNVP,
 )
@@ -114,6 +116,9 @@ CASES = {
     "`image_shape` that is not X's": lambda: RealNVPImageDensity(image_shape=(3, 4, 4)).fit(np.ones((4, 16))),
     "a picture of a conditional density": lambda: DensityDisplay.from_estimator(conditional(), X),
     "a picture of three columns": lambda: DensityDisplay.from_estimator(density().fit(X), normal_rows(9, 3)),
+    "a corner plot of eleven columns": lambda: PairDisplay.from_estimator(density(), normal_rows(9, 11)),
+    "a corner plot of an unknown column": lambda: PairDisplay.from_estimator(density(), FRAME, features=["years"]),
+    "a loss curve without a fit": lambda: TrainingDisplay.from_estimator(density()),
 }  # fmt: skip
 
 
