@@ -55,6 +55,13 @@ def double_moon(x):
     return -ring + torch.logaddexp(-0.5 * ((x[:, 0] - 2) / 0.6) ** 2, -0.5 * ((x[:, 0] + 2) / 0.6) ** 2)
 
 
+def two_moons(x):
+    """Two bent halves, which lie 6 apart where they meet and end in a jump; it writes to its argument."""
+    bend = x[:, 0] ** 2 / 2 - 3
+    x[:, 1] -= torch.where(x[:, 0] > 0, bend, -bend)
+    return -0.5 * x.square().sum(-1)
+
+
 def eight_gaussians(x):
     return torch.logsumexp(-0.5 * ((x.unsqueeze(1) - CENTRES) / 0.15).square().sum(-1), 1)
 
@@ -138,6 +145,7 @@ TARGETS = {  # log-density, columns, log-evidence (a number, or a function that 
     "banana": (banana, 2, math.log(2 * math.pi * 0.5), {}),
     "Rosenbrock": (rosenbrock, 2, math.log(2 * math.pi), {"scale": 3.0}),
     "double moon": (double_moon, 2, lambda: quadrature(double_moon), {"scale": 2.0, "coupling": "spline"}),
+    "two moons with a jump": (two_moons, 2, math.log(2 * math.pi), {}),
     "eight Gaussians": (eight_gaussians, 2, math.log(16 * math.pi * 0.15**2), {"scale": 2.0, "coupling": "spline"}),
     "logistic regression": (logistic, 31, lambda: json.loads(REFERENCE.read_text())["log_evidence"], {}),
 }
@@ -176,7 +184,11 @@ BOUNDED = {
     "half-Cauchy": two_columns(lambda x: -x.square().log1p(), math.log(math.pi / 2), 0),
 }
 ALL = TARGETS | BOUNDED
-N_MODES = {"double moon": 2, "eight Gaussians": 8}  # equal ones, around the origin, the first to the right
+N_MODES = {
+    "double moon": 2,
+    "two moons with a jump": 2,
+    "eight Gaussians": 8,
+}  # equal ones, around the origin, the first to the right
 
 
 def shares(fit, n_modes):
@@ -187,10 +199,12 @@ def shares(fit, n_modes):
 
 
 def run(name, seed, params):
-    """The row of a fit: log-evidence, its standard error, its error in those, sample size, k, modes, seconds."""
+    """The row of a fit, as `HEADINGS` names it: error of the log-evidence, its standard error, and so on."""
     log_density, n_features, truth, settings = ALL[name]
     truth, start = truth() if callable(truth) else truth, time.perf_counter()
-    fit = VariationalRealNVP(**{"random_state": seed, **settings, **params}).fit(log_density, n_features)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fit = VariationalRealNVP(**{"random_state": seed, **settings, **params}).fit(log_density, n_features)
     seconds = time.perf_counter() - start
     known = json.loads(REFERENCE.read_text()) if name == "logistic regression" else {"log_evidence_std_err": 0.0}
     off = (fit.log_evidence_ - truth) / math.hypot(fit.log_evidence_std_err_, known["log_evidence_std_err"])
@@ -201,10 +215,10 @@ def run(name, seed, params):
         error, ratio = np.abs(x.mean(0) - mean) / std, np.exp(np.abs(np.log(x.std(0) / std)))
         print(f"  resampled, against the chain: means off by {error.max():.3f} standard deviations at most,", end=" ")
         print(f"standard deviations by a factor of {ratio.max():.3f}")
-    return [*row, of_modes.min(), of_modes.max(), seconds]
+    return [*row, of_modes.min(), of_modes.max(), seconds, len(caught)]
 
 
-HEADINGS = ["error", "std err", "in se", "ESS", "k", "least", "most", "s"]
+HEADINGS = ["error", "std err", "in se", "ESS", "k", "least", "most", "s", "warnings"]
 
 
 def show(label, row):
@@ -220,7 +234,6 @@ def main():
     parser.add_argument("--params", type=json.loads, default={}, help="JSON of constructor parameters")
     parser.add_argument("--reference", action="store_true", help="compute the logistic regression's reference anew")
     arguments = parser.parse_args()
-    warnings.simplefilter("ignore")
     if arguments.reference:
         REFERENCE.write_text(json.dumps(reference(), indent=1) + "\n")
     print(f"{'target, seed':27s}", *(f"{heading:>8s}" for heading in HEADINGS))

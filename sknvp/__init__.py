@@ -8,12 +8,14 @@ __all__ = [
     "ConditionalRealNVPDensity",
     "DensityClassifier",
     "DensityDisplay",
+    "PairDisplay",
     "PlanarFlowDensity",
     "RealNVPDensity",
     "RealNVPImageDensity",
     "RealNVPImputer",
     "RealNVPOutlierDetector",
     "RealNVPTransformer",
+    "TrainingDisplay",
     "TransformedDensity",
     "VariationalRealNVP",
     "flows",
@@ -23,6 +25,9 @@ __version__ = version("sknvp")
 
 if TYPE_CHECKING:
     from . import flows
+    from ._plotting.density import DensityDisplay
+    from ._plotting.pair import PairDisplay
+    from ._plotting.training import TrainingDisplay
     from ._versions import show_versions
     from .classifier import DensityClassifier
     from .conditional import ConditionalRealNVPDensity
@@ -31,7 +36,6 @@ if TYPE_CHECKING:
     from .imputer import RealNVPImputer
     from .outlier import RealNVPOutlierDetector
     from .planar import PlanarFlowDensity
-    from .plotting import DensityDisplay
     from .transformed import TransformedDensity
     from .transformer import RealNVPTransformer
     from .variational import VariationalRealNVP
@@ -39,13 +43,15 @@ else:
     _MODULES = {
         "ConditionalRealNVPDensity": ".conditional",
         "DensityClassifier": ".classifier",
-        "DensityDisplay": ".plotting",
+        "DensityDisplay": "._plotting.density",
+        "PairDisplay": "._plotting.pair",
         "PlanarFlowDensity": ".planar",
         "RealNVPDensity": ".density",
         "RealNVPImageDensity": ".image",
         "RealNVPImputer": ".imputer",
         "RealNVPOutlierDetector": ".outlier",
         "RealNVPTransformer": ".transformer",
+        "TrainingDisplay": "._plotting.training",
         "TransformedDensity": ".transformed",
         "VariationalRealNVP": ".variational",
         "flows": ".flows",

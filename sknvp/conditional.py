@@ -17,7 +17,7 @@ from ._estimators.rows import Rows, check_weights, count_rows, scaling_of
 from ._estimators.specify import real_nvp_specification
 from ._estimators.training import FittedFlow, Start, maximum_likelihood
 from ._experts.regression import regression_candidates
-from ._experts.stacking import stack, weights_by_name
+from ._experts.stacking import reweigh, stack, weights_by_name
 from ._experts.table import Table
 from .flows import Flow
 from .flows.builders.specification import RealNVPSpecification, TabularSpecification
@@ -243,20 +243,73 @@ class ConditionalRealNVPDensity(ConditionalDensityMethods, FlowFitter):
             task.begin(X)
             continues = self.warm_start and self._is_fitted
             device = self._check_parameters()
-            pairs = self._check_pairs(X, y, reset=not continues, n_least=2)
-            weights = check_weights(sample_weight, pairs)
-            n_pairs = count_rows(sample_weight, pairs)
-            if not continues and np.ptp(weights):  # describe the columns anew, by what counts and as often as it does
-                counted = np.flatnonzero(weights)
-                parts, counts = (_safe_indexing(part, counted) for part in (X, y)), weights[counted]
-                some = self._check_pairs(*parts, reset=True, counts=counts * (n_pairs / counts.sum()))
-                pairs = np.zeros((len(weights), some.shape[1]), some.dtype)
-                pairs[counted] = some
+            pairs, weights, n_pairs = self._weighed_pairs(X, y, sample_weight, continues, n_least=2)
             rows = self._rows_to_fit(pairs, weights, groups, n_given=pairs.shape[1] - self.n_outputs_)
             rows = self._with_cells(rows, n_pairs, continues)
             self._fit_rows(rows, device, continues, task)
             task.end(X)
         return self
+
+    def partial_fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Train the flows for one epoch on pairs, which may be a part of a stream.
+
+        A first call starts new flows, standardised by the pairs that it gets, so these should be typical: pass enough
+        of them, or `fit` to the first thousands. Later calls keep location, scale, constant targets, the margins of
+        discrete ones and the optimiser's state, which pickles carry along. No pairs are held out. The regression that
+        stands beside the flows since `fit` stays as it is, but is weighed anew by the pairs of each call, before the
+        flows learn from them. Without a `fit` there is none.
+
+        If anything raises, Ctrl-C included, what was fitted before stays as it was.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows to condition on; at least two in the first call, finite, without missing values.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            The targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How often each pair counts, not negative, relative to the others of this call.
+
+        Returns
+        -------
+        self : object
+            The estimator, trained further.
+
+        Raises
+        ------
+        ValueError
+            If a parameter, ``X``, ``y`` or ``sample_weight`` breaks its rule, or a parameter of the architecture has
+            changed.
+
+        Warns
+        -----
+        UserWarning
+            If half of the targets lie more than five scales from their location, where splines bend nothing, or if a
+            target that was constant in the first pairs has other values. Then call `fit` on recent pairs, and go on
+            from there.
+        """
+        with self._unchanged_on_error():
+            continues, device = self._is_fitted, self._check_parameters()
+            n_least = 1 if continues else 2
+            pairs, weights, n_pairs = self._weighed_pairs(X, y, sample_weight, continues, n_least)
+            rows = self._merge(pairs, weights, n_given=pairs.shape[1] - self.n_outputs_)
+            self._advance_rows(self._with_cells(rows, n_pairs, continues), device)
+        return self
+
+    def _weighed_pairs(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, continues: bool, n_least: int
+    ) -> tuple[NDArray[Any], NDArray[np.float64], float]:
+        """Check pairs, and return them with their weights and the number of pairs that these stand for."""
+        pairs = self._check_pairs(X, y, reset=not continues, n_least=n_least)
+        weights = check_weights(sample_weight, pairs, n_least=n_least)
+        n_pairs = count_rows(sample_weight, pairs)
+        if not continues and np.ptp(weights):  # describe the columns anew, by what counts and as often as it does
+            counted = np.flatnonzero(weights)
+            parts, counts = (_safe_indexing(part, counted) for part in (X, y)), weights[counted]
+            some = self._check_pairs(*parts, reset=True, counts=counts * (n_pairs / counts.sum()))
+            pairs = np.zeros((len(weights), some.shape[1]), some.dtype)
+            pairs[counted] = some
+        return pairs, weights, n_pairs
 
     def _specify(self, rows: Rows, generator: torch.Generator) -> RealNVPSpecification:
         return real_nvp_specification(
@@ -284,6 +337,10 @@ class ConditionalRealNVPDensity(ConditionalDensityMethods, FlowFitter):
         context = standardized_context(start.specification, rows.given)
         table = Table.of(start.specification.scaling, rows, fitted.validation, rng, context)
         return stack(fitted.flow, table, lambda: regression_candidates(table))
+
+    def _weigh_experts(self, rows: Rows) -> Experts:
+        context = standardized_context(self._specification, rows.given)
+        return reweigh(super()._weigh_experts(rows), self._density, rows, context)
 
     def _fitted_state(
         self, start: Start, flow: Flow, experts: Experts, moments: dict[str, NDArray[Any]] | None = None

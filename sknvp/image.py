@@ -81,7 +81,8 @@ class RealNVPImageDensity(LatentMixin, FlowDensity):
     {flow_}
     {n_iter_}
     loss_curve_ : list of float
-        Mean loss, in nats per image, of every 25 batches, or of every call of `partial_fit`.
+        Mean loss, in nats per image, of every 25 batches, or of every call of `partial_fit`. It goes on where a flow
+        does.
     validation_scores_ : list of float or None
         Mean log-probability, in nats per image, of the validation images after every 25 batches; None without
         ``early_stopping`` or after `partial_fit`.

@@ -1,5 +1,7 @@
 """Variational inference with Real NVP flows."""
 
+import copy
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Self
@@ -14,19 +16,24 @@ from ._estimators import parameters as rule
 from ._estimators.base import ensemble
 from ._estimators.density import DensityMethods
 from ._estimators.docs import document
-from ._estimators.evaluation import default_torch_modes, log_density
+from ._estimators.evaluation import default_torch_modes, log_density, new_generator
 from ._estimators.fitter import NO_EXPERTS
 from ._estimators.specify import checked_bounds, per_column, real_nvp_specification
+from ._estimators.state import loaded_flow, saved_flow
 from ._estimators.training import report
 from ._variational.importance import MAX_TRUSTED_PARETO_K, effective_share, log_mean, pareto_k
+from ._variational.jumps import has_jumps
 from ._variational.target import Target
 from ._warn import warn_caller
+from .flows import Chain, Flow, Standardize
 from .flows.builders.specification import RealNVPSpecification, Scaling
 from .flows.train import History, train
 from .flows.train.divergence import MixedKL
 
 N_DRAWS = 10_000  # for the importance weights
 N_TRIAL = 100  # first draws, on which a log-density is tried
+N_TIMES_OF_VALUES = 4  # as many draws in a step if the flows learn from values alone, which are noisier and cheaper
+LEAST_LOST_MASS, MAX_STD_ERRORS = 0.01, 4  # nats by which the log-evidence may be too low, and standard errors
 MAX_SHARE_OUTSIDE = 0.01  # a larger share of draws outside the support of the log-density calls for bounds
 
 
@@ -74,7 +81,8 @@ class VariationalRealNVP(DensityMethods):
         Share of ``max_iter`` in which the target rises from the normal distribution at the start to what it is, along
         ``t log p + (1 - t) log q_0``. Zero: it is itself from the first step, which suits targets with a single mode.
     batch_size : int, default=128
-        Number of draws of each flow in a step, which evaluates the log-density at ``n_estimators * batch_size`` rows.
+        Number of draws of each flow in a step, which evaluates the log-density at ``n_estimators * batch_size`` rows;
+        at four times as many if the flows learn from its values alone, see `fit`.
     learning_rate_init : float, default=0.005
         The learning rate at the start, which falls linearly to zero at ``max_iter``.
     max_iter : int, default=3000
@@ -84,6 +92,9 @@ class VariationalRealNVP(DensityMethods):
         improvement of ``tol``, the learning rate is multiplied by 0.3; the third time, training ends.
     tol : float, default=0.001
         The least improvement that counts, in nats.
+    warm_start : bool, default=False
+        Whether `fit` continues from the flows fitted before, to the same target or another one. ``annealing`` then
+        leads from these flows to the target, as by tempering in several calls; with zero training goes straight on.
     device : str, default="cpu"
         The torch device to train the flows on; tensors that the log-density gets are there.
     random_state : int, RandomState instance or None, default=None
@@ -97,10 +108,10 @@ class VariationalRealNVP(DensityMethods):
         Number of columns.
     {flow_}
     n_iter_ : int
-        Number of gradient steps taken.
+        Number of gradient steps taken in the last `fit`.
     elbo_curve_ : list of float
         The lower bound of the log-evidence, ``E_q[log p(x) - log q(x)]``, over the draws of every 25 steps, averaged
-        over the flows. The target in it is the whole one during the annealing too.
+        over the flows. The target in it is the whole one during the annealing too. It goes on under ``warm_start``.
     log_evidence_ : float
         Logarithm of the integral of the target, in nats, by importance sampling with 10,000 draws.
     log_evidence_std_err_ : float
@@ -118,7 +129,9 @@ class VariationalRealNVP(DensityMethods):
     Notes
     -----
     A flow cannot know what it has never drawn: a mode far from every draw leaves neither the effective sample size nor
-    Pareto's k a trace. Computation is in float64. The log-density itself is not kept, nor pickled.
+    Pareto's k a trace. So `fit` also looks for mass by draws that reach farther: those of the normal distribution at
+    the start, and of the flows with noise twice as wide. A mode beyond these remains unknown. Computation is in
+    float64. The log-density itself is not kept, nor pickled.
 
     References
     ----------
@@ -127,6 +140,9 @@ class VariationalRealNVP(DensityMethods):
 
     G. Roeder, Y. Wu and D. Duvenaud, "Sticking the Landing: Simple, Lower-Variance Gradient Estimators for
     Variational Inference", NeurIPS 2017. https://arxiv.org/abs/1703.09194
+
+    L. Richter, A. Boustati, N. Nüsken, F. Ruiz and Ö. D. Akyildiz, "VarGrad: A Low-Variance Gradient Estimator for
+    Variational Inference", NeurIPS 2020. https://arxiv.org/abs/2010.10436
 
     J. Bornschein and Y. Bengio, "Reweighted Wake-Sleep", ICLR 2015. https://arxiv.org/abs/1406.2751
 
@@ -150,9 +166,12 @@ class VariationalRealNVP(DensityMethods):
     bounds: tuple[ArrayLike, ArrayLike] | None
     annealing: float
     max_iter: int
+    warm_start: bool
 
     _rules: ClassVar[dict[str, rule.Rule]] = {"max_iter": rule.integer(1)}
 
+    _specification: RealNVPSpecification
+    elbo_curve_: list[float]
     _draws: NDArray[np.float64]
     _draw_log_weights: NDArray[np.float64]
 
@@ -174,6 +193,7 @@ class VariationalRealNVP(DensityMethods):
         max_iter: int = 3000,
         n_iter_no_change: int = 6,
         tol: float = 1e-3,
+        warm_start: bool = False,
         device: str = "cpu",
         random_state: int | np.random.RandomState | None = None,
         verbose: bool | int = False,
@@ -193,6 +213,7 @@ class VariationalRealNVP(DensityMethods):
         self.max_iter = max_iter
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
+        self.warm_start = warm_start
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
@@ -207,9 +228,10 @@ class VariationalRealNVP(DensityMethods):
         log_density : callable
             The logarithm of the target, up to a constant. Either a function of a float64 tensor of shape
             (n, n_features) that gives one of shape (n,), made of torch's operations, to be differentiated by autograd;
-            or a function of an array of that shape that gives a tuple (value, gradient) of arrays of shapes (n,) and
-            (n, n_features). It is tried with a tensor first. It may be minus infinity where the density is zero,
-            although ``bounds`` are better than that.
+            or a function of an array of that shape that gives an array of shape (n,), or a tuple (value, gradient) of
+            arrays of shapes (n,) and (n, n_features). It is tried with a tensor first, and may write to its argument.
+            It may be minus infinity where the density is zero, although ``bounds`` are better than that. It may jump:
+            if it does on lines between the first draws, or gives no gradient, the flows learn from its values alone.
         n_features : int
             Number of columns.
 
@@ -227,17 +249,26 @@ class VariationalRealNVP(DensityMethods):
         Warns
         -----
         UserWarning
-            If Pareto's k is above 0.7, so that the approximation is far off somewhere; if the log-density is NaN or
-            plus infinity anywhere, or minus infinity at more than a hundredth of the last draws.
+            If Pareto's k is above 0.7, so that the approximation is far off somewhere; if draws that reach farther than
+            the flows find more mass than the flows; if the log-density jumps on lines between the last draws, though
+            not between the first ones; if it is NaN or plus infinity anywhere, or minus infinity at more than a
+            hundredth of the last draws.
         """
         with self._unchanged_on_error():
             device = self._check_parameters()
             rule.check("n_features", n_features, rule.integer(1))
             rng = check_random_state(self.random_state)
             with default_torch_modes():
-                target = self._fit_target(log_density, int(n_features), rng, device)
+                target, start = self._fit_target(log_density, int(n_features), rng, device)
                 self._weigh(target, rng)
-            self._warn(target)
+                lost = self._lost_mass(target, start, rng)
+                jumps = target.has_gradient and self._jumps_between_draws(target)
+            self._warn(target, lost)
+            if jumps:
+                warn_caller(
+                    "log_density jumps on lines between draws from the fitted flows, and gradients do not see jumps. "
+                    "Let it take and return NumPy arrays, without a gradient, so that the flows learn from its values."
+                )
         return self
 
     def _fit_target(
@@ -246,17 +277,36 @@ class VariationalRealNVP(DensityMethods):
         n_features: int,
         rng: np.random.RandomState,
         device: torch.device,
-    ) -> Target:
-        """Set the specification, the trained flow and the attributes that tell of training."""
-        generator = torch.Generator().manual_seed(int(rng.randint(2**31 - 1)))
-        specification = self._specify(n_features, generator)
-        start = replace(specification, masks=specification.masks[:, :0]).build(device, generator)
-        target = Target(log_density, start.sample(N_TRIAL, generator=generator)[0])
-        flow = specification.build(device, generator)
+    ) -> tuple[Target, Flow]:
+        """Set the trained flow and the attributes that tell of training; return the target, and the flow at the start.
+
+        A target that jumps, or has no gradient, is learned from by its values alone, which cost a third of the time.
+        """
+        continues = self.warm_start and self._is_fitted
+        n_continued = self._n_continued + 1 if continues else 0
+        generator = torch.Generator().manual_seed(int(rng.randint(2**31 - 1)) + n_continued)
+        if continues:
+            self._check_architecture()
+            n_fitted = len(self._specification.scaling.loc)
+            if n_features != n_fitted:
+                raise ValueError(
+                    f"n_features must stay {n_fitted} to continue the fitted flow, got {n_features}. "
+                    "Call fit with warm_start=False to start afresh."
+                )
+            specification, start = self._specification, loaded_flow(self._specification, saved_flow(self._flow), device)
+        else:
+            specification = self._specify(n_features, generator)
+            start = replace(specification, masks=specification.masks[:, :0]).build(device, generator)
+        x = start.sample(N_TRIAL, generator=generator)[0]
+        target = Target(log_density, x)
+        if target.has_gradient and has_jumps(target.evaluate, x):
+            target.has_gradient = False
+        flow = copy.deepcopy(start) if continues else specification.build(device, generator)
+        n_draws = int(self.batch_size) * (1 if target.has_gradient else N_TIMES_OF_VALUES)
         n_annealing = int(self.annealing * self.max_iter)
         history = train(
             flow,
-            MixedKL(flow, target, start, int(self.batch_size), n_annealing, generator),
+            MixedKL(flow, target, start, n_draws, n_annealing, generator, by_path=target.has_gradient),
             learning_rate=float(self.learning_rate_init),
             alpha=0.0,
             max_steps=int(self.max_iter),
@@ -270,8 +320,14 @@ class VariationalRealNVP(DensityMethods):
         self._density = ensemble(flow, *NO_EXPERTS)
         self.n_features_in_ = n_features
         self.n_iter_ = history.n_steps
-        self.elbo_curve_ = [-loss for loss in history.losses]
-        return target
+        self.elbo_curve_ = [*(self.elbo_curve_ if continues else []), *(-loss for loss in history.losses)]
+        self._architecture, self._n_continued = self._present_architecture(), n_continued
+        return target, start
+
+    def _present_architecture(self) -> dict[str, Any]:
+        own = {name: np.asarray(getattr(self, name)).tolist() for name in ("loc", "scale")}
+        bounds = None if self.bounds is None else [np.asarray(bound).tolist() for bound in self.bounds]
+        return {**super()._present_architecture(), **own, "bounds": bounds}
 
     def _specify(self, n_features: int, generator: torch.Generator) -> RealNVPSpecification:
         """Return the specification of the flow, its location and scale checked."""
@@ -311,7 +367,41 @@ class VariationalRealNVP(DensityMethods):
         self.effective_sample_size_ = share
         self.pareto_k_ = pareto_k(self._draw_log_weights)
 
-    def _warn(self, target: Target) -> None:
+    def _lost_mass(self, target: Target, start: Flow, rng: np.random.RandomState) -> str:
+        """Tell how much mass draws that reach farther find beside that of the flows; nothing if they find none.
+
+        A third of the draws comes from the flows, a third from the flows with noise twice as wide, and a third from
+        where the fit started. So a mode counts that one of these reaches.
+        """
+        generator = new_generator(rng)
+        zero = self._flow.reference.new_zeros(self.n_features_in_)
+        narrow_down = Standardize(zero, zero + 2)
+        wide = Flow(Chain(self._flow.transform, narrow_down), self._flow.base, self._flow.n_members)
+        parts = [*(ensemble(flow, *NO_EXPERTS) for flow in (wide, start)), self._density]
+        drawn = [part.sample(N_DRAWS // 3, generator=generator) for part in parts[:2]]
+        own = torch.tensor(self._draws[: N_DRAWS // 3], device=drawn[0].device)
+        x = torch.cat([*drawn, own])
+        with torch.no_grad():
+            log_p = torch.cat([target.evaluate(rows)[0] for rows in torch.split(x, 1000)])
+            log_q = torch.logsumexp(torch.stack([part.log_prob(x) for part in parts]), 0) - math.log(len(parts))
+        log_weights = (log_p - log_q).cpu().numpy()
+        log_weights = np.where(np.isfinite(log_weights), log_weights, -np.inf)
+        if not np.isfinite(log_weights).any():
+            return ""
+        std_err = np.sqrt((1 / effective_share(log_weights) - 1) / len(log_weights))
+        found, std_err = log_mean(log_weights) - self.log_evidence_, np.hypot(std_err, self.log_evidence_std_err_)
+        if found <= max(LEAST_LOST_MASS, MAX_STD_ERRORS * std_err):
+            return ""
+        return (
+            f" Draws that reach farther than the flows find a log-evidence {found:.3f} above log_evidence_, with a "
+            f"standard error of {std_err:.3f}, so the flows have lost mass."
+        )
+
+    def _jumps_between_draws(self, target: Target) -> bool:
+        """Return whether the log-density jumps on lines between the last draws."""
+        return has_jumps(target.evaluate, torch.tensor(self._draws[:N_TRIAL], device=self._flow.reference.device))
+
+    def _warn(self, target: Target, lost: str) -> None:
         """Warn of what is wrong with the target, or else with the fit."""
         n_outside = int(np.isneginf(self._draw_log_weights).sum())
         lacking = self._lacking_bounds()
@@ -326,10 +416,14 @@ class VariationalRealNVP(DensityMethods):
                 f"log_density was minus infinity at {n_outside} of {N_DRAWS} draws from the fitted flows. If its "
                 f"support is bounded, {cure}."
             )
-        if self.pareto_k_ > MAX_TRUSTED_PARETO_K:
+        far = (
+            f" The importance weights have Pareto k = {self.pareto_k_:.2f}, above {MAX_TRUSTED_PARETO_K}."
+            if self.pareto_k_ > MAX_TRUSTED_PARETO_K
+            else ""
+        )
+        if far or lost:
             warn_caller(
-                "The flows are far from log_density somewhere: the importance weights have Pareto k = "
-                f"{self.pareto_k_:.2f}, above {MAX_TRUSTED_PARETO_K}. Trust neither log_evidence_ nor "
+                f"The flows are far from log_density somewhere.{far}{lost} Trust neither log_evidence_ nor "
                 "effective_sample_size_ nor resample. Raise max_iter or n_layers, choose loc and scale such that the "
                 f"first draws cover the target, {f'{cure} if there are any, ' if lacking else ''}and see that its "
                 "integral is finite."

@@ -15,10 +15,12 @@ from sknvp import (
     ConditionalRealNVPDensity,
     DensityClassifier,
     DensityDisplay,
+    PairDisplay,
     RealNVPDensity,
     RealNVPImageDensity,
     RealNVPOutlierDetector,
     RealNVPTransformer,
+    TrainingDisplay,
     TransformedDensity,
     VariationalRealNVP,
 )
@@ -40,6 +42,10 @@ def density(**settings):
 
 def conditional(X=X, Y=Y):
     return ConditionalRealNVPDensity(n_layers=2, max_iter=1).fit(X, Y)
+
+
+def log_normal(x):
+    return -x.square().sum(1) / 2
 
 
 def variational(log_density):
@@ -98,16 +104,21 @@ CASES = {
     ),
     "a log-density of the wrong shape": lambda: variational(lambda x: -(x**2)),
     "a log-density that is NaN everywhere": lambda: variational(lambda x: x.sum(1) * np.nan),
-    "a log-density of NumPy without gradient": lambda: variational(lambda x: -np.sum(x.numpy() ** 2, 1)
-        if hasattr(x, "numpy") else -np.sum(x**2, 1)),
     "a transformer without a Jacobian": lambda: (
         TransformedDensity(density(), QuantileTransformer(n_quantiles=9)).fit(X)
     ),
     "the logarithm of negative numbers": lambda: TransformedDensity(density(), func=np.log).fit(X),
+    "a log-density that returns a number": lambda: variational(lambda x: x.sum().item()),
+    "a fit that goes on with other columns": lambda: (
+        VariationalRealNVP(n_layers=2, max_iter=2, warm_start=True).fit(log_normal, 2).fit(log_normal, 3)
+    ),
     "pixels from 0 to 1": lambda: RealNVPImageDensity().fit(np.random.default_rng(0).random((4, 16))),
     "`image_shape` that is not X's": lambda: RealNVPImageDensity(image_shape=(3, 4, 4)).fit(np.ones((4, 16))),
     "a picture of a conditional density": lambda: DensityDisplay.from_estimator(conditional(), X),
     "a picture of three columns": lambda: DensityDisplay.from_estimator(density().fit(X), normal_rows(9, 3)),
+    "a corner plot of eleven columns": lambda: PairDisplay.from_estimator(density(), normal_rows(9, 11)),
+    "a corner plot of an unknown column": lambda: PairDisplay.from_estimator(density(), FRAME, features=["years"]),
+    "a loss curve without a fit": lambda: TrainingDisplay.from_estimator(density()),
 }  # fmt: skip
 
 

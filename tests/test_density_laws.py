@@ -1,5 +1,6 @@
 """Laws that a density keeps, whatever was fitted, against integration, SciPy and arithmetic."""
 
+import pickle
 from functools import partial
 
 import numpy as np
@@ -154,6 +155,25 @@ def test_every_member_gives_its_share_of_the_samples():
     right = density.sample(10_000, random_state=0).sum(1) < 0
     assert right.mean() == pytest.approx(0.5, abs=5 * 0.5 / 100)
     assert np.corrcoef(right[1:], right[:-1])[0, 1] == pytest.approx(0, abs=5 / 100)
+
+
+@pytest.mark.parametrize(("n_layers", "total"), [(2, 4), (8, 16), (9, 16), (64, 16)])
+def test_deep_affine_stacks_stretch_no_more_than_eight_layers(n_layers, total):
+    """Each layer scales one of two columns; with huge weights it does so as far as its bound lets it."""
+    density = small(n_layers=n_layers, max_iter=1, standardize=False).fit(moons())
+    with torch.no_grad():
+        for part in density.flow_.parameters():
+            part.fill_(1e6)
+        _, log_det = density.flow_.transform(torch.tensor(moons()).expand(2, -1, -1))
+    assert log_det.max() == pytest.approx(total)
+
+
+def test_a_flow_from_before_deep_stacks_had_bounds_of_their_own_keeps_its_density():
+    density = small(n_layers=20, max_iter=1).fit(moons())
+    object.__setattr__(density._specification, "max_log_scale", 2.0)
+    scores = pickle.loads(pickle.dumps(density)).score_samples(moons())
+    del density._specification.__dict__["max_log_scale"]
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(density)).score_samples(moons()), scores)
 
 
 def test_members_are_averaged_as_densities():

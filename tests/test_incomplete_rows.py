@@ -299,6 +299,13 @@ def normal_column():
     return np.random.default_rng(0).normal(size=300)
 
 
+@pytest.mark.parametrize("value", [0.0, 7.0])
+def test_another_number_in_a_constant_column_is_the_oddest_cell(value):
+    X = np.c_[normal_column(), np.full(300, value)]
+    cells = small(max_iter=3).fit(X).score_cells([[0.1, value + 5]])
+    assert cells[0, 1] == pytest.approx(np.log(1e-30))
+
+
 def test_a_column_that_is_constant_in_one_class_may_have_holes():
     X, y = normal(200)[:, :2], np.arange(200) % 2
     X[y == 1, 1] = 3.0

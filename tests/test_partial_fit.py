@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from sknvp import ConditionalRealNVPDensity
+from sknvp._estimators.conditional import standardized_context
 from sknvp.flows.ensemble import log_mean_density
 
 from .small import moons, normal_rows, small, stacked
@@ -126,3 +128,81 @@ def test_a_bad_batch_costs_nothing():
     estimator.set_params(n_layers=4)
     np.testing.assert_array_equal(estimator.score_samples(moons()), before)
     assert estimator.n_iter_ == 2
+
+
+def conditional(**settings):
+    defaults = {"n_layers": 3, "hidden_layer_sizes": (16,), "n_estimators": 2, "random_state": 0}
+    return ConditionalRealNVPDensity(**{**defaults, **settings})
+
+
+def noisy_line(n=300, seed=0, shift=0.0):
+    """A line around which the noise grows with x."""
+    x = np.random.default_rng(seed).uniform(-1, 1, (n, 1))
+    return x, shift + 2 * x[:, 0] + (0.5 + 0.4 * x[:, 0]) * normal_rows(n, 1, seed)[:, 0]
+
+
+def streamed_pairs(n_epochs, estimator=None, **settings):
+    estimator = conditional(**settings) if estimator is None else estimator
+    for _ in range(n_epochs):
+        estimator.partial_fit(*noisy_line())
+    return estimator
+
+
+def test_a_stream_of_pairs_learns_as_a_fit_does():
+    fitted = conditional(early_stopping=False, alpha=0.0, max_iter=60).fit(*noisy_line())
+    once, often = streamed_pairs(1, alpha=0.0), streamed_pairs(60, alpha=0.0)
+    assert often.n_iter_ == len(often.loss_curve_) == 60
+    held_out = noisy_line(seed=1)
+    assert often.score(*held_out) > once.score(*held_out) + 50
+    assert often.score(*held_out) > fitted.score(*held_out) - 20
+    assert often.stacking_weights_ == {"flows": 1.0}
+
+
+def test_a_pickled_stream_of_pairs_goes_on_as_if_it_had_never_stopped():
+    whole = streamed_pairs(6)
+    halves = streamed_pairs(3, pickle.loads(pickle.dumps(streamed_pairs(3))))
+    np.testing.assert_array_equal(halves.score_samples(*noisy_line()), whole.score_samples(*noisy_line()))
+
+
+def test_the_regression_is_weighed_anew_by_pairs_that_the_flows_have_not_learned_from():
+    estimator, (X, y) = conditional(max_iter=20).fit(*noisy_line()), noisy_line(100, seed=1)
+    weights = np.array(list(estimator.stacking_weights_.values()))
+    context = torch.tensor(standardized_context(estimator._specification, X))
+    parts = [log_mean_density(flow, torch.tensor(y[:, None]), context) for flow, _ in estimator._density.parts()]
+    densities = torch.stack(parts).exp().detach().numpy()
+    found = np.array(list(estimator.partial_fit(X, y).stacking_weights_.values()))
+    slope = densities @ (1 / (found @ densities)) + 1000 * weights / found  # equal where the posterior has its mode
+    np.testing.assert_allclose(slope[found > 1.1e-3], 1100, rtol=1e-3)
+    for seed in range(40):
+        estimator.partial_fit(*noisy_line(100, seed, shift=1.5))
+    assert estimator.stacking_weights_["flows"] > 0.95
+    assert estimator.predict([[0.0]])[0] == pytest.approx(1.5, abs=0.3)
+
+
+def test_a_stream_of_pairs_keeps_what_the_first_ones_set():
+    X, y = noisy_line()
+    estimator = conditional().partial_fit(X, y).partial_fit(X + 1, y + 1).partial_fit(X[:1], y[:1])
+    np.testing.assert_allclose(estimator.loc_, y.mean())
+    before = estimator.score_samples(X, y)
+    for bad, message in (
+        ((X, np.c_[y, y]), "y must have 1 column"),
+        ((np.c_[X, X], y), "2 features"),
+        ((X, None), "y"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            estimator.partial_fit(*bad)
+    np.testing.assert_array_equal(estimator.score_samples(X, y), before)
+    with pytest.warns(UserWarning, match="more than 5 scales from the location of column 0"):
+        estimator.partial_fit(X, y + 50)
+
+
+def test_weights_and_counts_in_a_stream_of_pairs():
+    X, y = noisy_line()
+    counts = np.floor(np.exp(y / 2)).astype(int)
+    absent = conditional().partial_fit(np.r_[X, [[9.0]]], np.r_[counts, 99], sample_weight=np.r_[np.ones(300), 0])
+    plain = conditional().partial_fit(X, counts)
+    np.testing.assert_array_equal(absent.score_samples(X, counts), plain.score_samples(X, counts))
+    for _ in range(30):
+        plain.partial_fit(X, counts)
+    total = sum(np.exp(plain.score_samples([[0.5]], [k])[0]) for k in range(60))
+    assert total == pytest.approx(1, abs=1e-2)

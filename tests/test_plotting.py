@@ -160,3 +160,18 @@ def test_whole_numbers_are_drawn_at_the_values_that_they_can_have():
     np.testing.assert_array_equal(display.grid[0], np.floor(display.grid[0]))
     assert display.density.shape == (len(display.grid[0]), 50)
     assert (display.density.sum(0) * np.diff(display.grid[1])[0]).sum() == pytest.approx(1, abs=0.05)
+
+
+def test_styles_pass_through():
+    X = normal_rows(60, 2)
+    heat = DensityDisplay.from_estimator(
+        small(max_iter=3).fit(X), X, grid_resolution=9, density_kw={"cmap": "cividis"}, rows_kw={"c": "red", "ms": 7}
+    )
+    assert heat.ax_.collections[0].get_cmap().name == "cividis"
+    assert (heat.ax_.lines[0].get_color(), heat.ax_.lines[0].get_markersize()) == ("red", 7)
+    curve = DensityDisplay.from_estimator(
+        small(max_iter=3).fit(X[:, :1]), X[:, :1], density_kw={"ls": ":"}, rows_kw={"alpha": 0.1}
+    )
+    density, rows = curve.ax_.lines
+    assert density.get_linestyle() == ":"
+    assert (rows.get_alpha(), rows.get_linestyle()) == (0.1, "None")

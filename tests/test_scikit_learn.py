@@ -18,6 +18,7 @@ from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.neighbors import KernelDensity
+from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -346,6 +347,31 @@ def test_too_few_epochs_warn():
     with pytest.warns(ConvergenceWarning, match="max_iter=2") as caught:
         small(max_iter=2).fit(moons())
     assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_curves_go_on_under_warm_start_as_those_of_scikit_learns_networks(early_stopping):
+    """Of MLPRegressor as well, the curves go on, and n_iter_ counts the epochs of the last fit."""
+    settings = {"max_iter": 12, "warm_start": True, "early_stopping": early_stopping, "random_state": 0}
+    for estimator in (small(**settings), MLPRegressor(**settings)):
+        X, y = moons().T
+        args = (moons(),) if isinstance(estimator, RealNVPDensity) else (X[:, None], y)
+        losses, scores = estimator.fit(*args).loss_curve_[:], estimator.validation_scores_
+        scores = scores and scores[:]
+        estimator.set_params(max_iter=9).fit(*args)
+        assert len(estimator.loss_curve_) > len(losses)
+        assert estimator.loss_curve_[: len(losses)] == losses
+        assert estimator.n_iter_ == 9
+        assert (estimator.validation_scores_ is not None) == early_stopping
+        if early_stopping:
+            assert len(estimator.validation_scores_) == len(estimator.loss_curve_)
+            assert estimator.validation_scores_[: len(scores)] == scores
+        estimator.set_params(warm_start=False).fit(*args)
+        assert len(estimator.loss_curve_) < 2 * len(losses)
+    streamed = small(**settings).fit(moons()).partial_fit(moons())
+    n_before = len(streamed.loss_curve_)
+    assert (streamed.n_iter_, streamed.validation_scores_) == (13, None)
+    assert len(streamed.fit(moons()).loss_curve_) > n_before
 
 
 def test_warm_start_continues():

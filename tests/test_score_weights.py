@@ -90,10 +90,11 @@ def test_without_routing_a_pipeline_passes_weights_to_the_score():
     assert pipe.score(ROWS, sample_weight=WEIGHTS) == pytest.approx(pipe.score(X))
 
 
+NO_DENSITIES = {"DensityDisplay", "PairDisplay", "RealNVPImputer", "TrainingDisplay", "flows", "show_versions"}
+
+
 @pytest.mark.usefixtures("routing")
-@pytest.mark.parametrize(
-    "name", sorted(set(sknvp.__all__) - {"DensityDisplay", "RealNVPImputer", "flows", "show_versions"})
-)
+@pytest.mark.parametrize("name", sorted(set(sknvp.__all__) - NO_DENSITIES))
 def test_every_estimator_can_ask_for_weights_in_score(name):
     estimator = getattr(sknvp, name)()
     assert not get_routing_for_object(estimator).consumes("score", ["sample_weight"])

@@ -3,6 +3,7 @@
 import math
 import pickle
 import re
+import warnings
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from sknvp import VariationalRealNVP
+from sknvp._variational.jumps import has_jumps
+from sknvp._variational.target import Target
 
 
 def small(**settings):
@@ -173,7 +176,8 @@ BAD_TARGETS = {
     "no sum": (lambda x: -(x**2), r"got shape \(100, 2\)"),
     "detached": (lambda x: normal(x.detach()), "log_density must be differentiable"),
     "constant": (lambda x: torch.zeros(len(x)), "log_density must be differentiable"),
-    "no gradient": (lambda x: np.zeros(len(x)), r"tuple \(value, gradient\).*with an array it returned ndarray"),
+    "values of another shape": (lambda x: np.zeros((len(x), 1)), r"must return values of shape \(100,\)"),
+    "a number": (lambda x: float(np.sum(x)), r"tuple \(value, gradient\).*with an array it returned float"),
     "raises": (lambda x: x.no_such_thing, "it raised AttributeError: 'Tensor' object has no attribute 'no_such_thing'"),
     "gradient of another shape": (lambda x: (np.zeros(len(x)),) * 2, r"must return gradients of shape \(100, 2\)"),
     "value of another shape": (lambda x: (0.0, np.zeros((len(x), 2))), r"must return values of shape \(100,\)"),
@@ -293,7 +297,7 @@ def test_draws_that_rounding_would_put_on_a_bound_count():
     ids=["improper", "much wider than the flows", "heavy tails"],
 )
 def test_a_fit_that_cannot_be_trusted_says_so(target):
-    with pytest.warns(UserWarning, match=r"Pareto k = .*, above 0.7. Trust neither log_evidence_ nor"):
+    with pytest.warns(UserWarning, match=r"Pareto k = .*, above 0.7. (.* lost mass. )?Trust neither log_evidence_ nor"):
         fit = brief(scale=0.2, learning_rate_init=1e-4).fit(target, 2)
     assert fit.pareto_k_ > 0.7
 
@@ -366,7 +370,7 @@ def test_every_parameter_changes_the_course_of_the_fit():
     }  # fmt: skip
     for name, value in changed.items():
         assert brief(**{**base, name: value}).fit(banana, 2).elbo_curve_ != before, name
-    assert {*changed, "device", "verbose"} == set(VariationalRealNVP().get_params())
+    assert {*changed, "warm_start", "device", "verbose"} == set(VariationalRealNVP().get_params())
 
 
 @pytest.mark.filterwarnings("ignore:The flows are far from log_density")
@@ -374,3 +378,126 @@ def test_verbose_prints_and_single_columns_do(capsys):
     fit = brief(verbose=True).fit(normal, 1)
     assert capsys.readouterr().out.startswith("Step 20, loss = ")
     assert fit.sample(3).shape == (3, 1)
+
+
+def split_moons(x):
+    """Two halves of the plane, moved apart: no volume changes, so the integral is 2 pi, and the density jumps at 0."""
+    x[:, 1] -= torch.where(x[:, 0] > 0, -2.0, 2.0)
+    return normal(x)
+
+
+def of_values(log_density):
+    """A NumPy function without a gradient."""
+    return lambda x: log_density(torch.from_numpy(x)).numpy()
+
+
+def test_a_target_that_jumps_and_writes_to_its_argument_is_met_by_default():
+    fit = small().fit(split_moons, 2)
+    assert fit.log_evidence_ == pytest.approx(math.log(2 * math.pi), abs=4 * fit.log_evidence_std_err_)
+    assert fit.effective_sample_size_ > 0.8
+    assert (fit.resample(4000, random_state=0)[:, 0] > 0).mean() == pytest.approx(0.5, abs=0.05)
+
+
+def test_writing_to_the_argument_changes_no_bit():
+    def in_place(x):
+        total = x[:, 0] ** 2  # which autograd keeps x for
+        x[:, 1] -= x[:, 0] ** 2 / 2
+        x[:, 1] /= 0.5
+        x[:, 0] = 0.0
+        return -0.5 * (total + x[:, 1] ** 2)
+
+    np.testing.assert_array_equal(brief().fit(in_place, 2).elbo_curve_, brief().fit(banana, 2).elbo_curve_)
+
+
+def test_values_alone_are_enough():
+    fit = small().fit(of_values(banana), 2)
+    assert fit.log_evidence_ == pytest.approx(math.log(math.pi), abs=4 * fit.log_evidence_std_err_)
+    assert fit.effective_sample_size_ > 0.8
+    jumps, smooth = (brief().fit(f, 2).elbo_curve_ for f in (split_moons, of_values(split_moons)))
+    assert jumps == smooth  # a target that jumps is learned from by its values
+    with_holes = of_values(lambda x: torch.where(x[:, 0] > 1, -torch.inf, normal(x)))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "log_density was minus infinity at")
+        fit = small().fit(with_holes, 2)
+    assert (fit.sample(4000, random_state=0)[:, 0] > 1).mean() < 0.03  # a normal distribution has 0.16 there
+    truth = math.log(2 * math.pi) + stats.norm.logcdf(1)
+    assert fit.log_evidence_ == pytest.approx(truth, abs=5 * fit.log_evidence_std_err_)
+
+
+SMOOTH = {
+    "steep": lambda x: -1e6 * x.square().sum(-1),
+    "kinked": lambda x: -1e3 * x.abs().sum(-1),
+    "without support on one side": lambda x: torch.where(x[:, 0] > 0, normal(x), -torch.inf),
+    "far down": lambda x: normal(x) - 1e9,
+    "of single precision": lambda x: normal(x.float() * 100),
+}
+JUMPS = {
+    "far from the origin": lambda x: normal(x) + (x[:, 0] > 1.5),
+    "small": lambda x: normal(x) + 0.2 * (x[:, 1] > 0),
+    "beside a steep slope": lambda x: -1e3 * x[:, 0] ** 2 + (x[:, 1] > 0),
+}
+
+
+@pytest.mark.parametrize("name", [*SMOOTH, *JUMPS])
+def test_jumps_are_told_from_steep_slopes_and_kinks(name):
+    x = torch.randn(100, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert has_jumps(Target({**SMOOTH, **JUMPS}[name], x).evaluate, x) == (name in JUMPS)
+
+
+def test_a_jump_that_the_first_draws_do_not_show_is_warned_of():
+    """The flows start far from it, and move there."""
+
+    def far(x):
+        return normal(x - 3) + torch.where(x[:, 0] > 3, 1.0, 0.0)
+
+    with pytest.warns(UserWarning, match="log_density jumps on lines between draws from the fitted flows"):
+        small(scale=0.3, annealing=0, learning_rate_init=0.02).fit(far, 2)
+
+
+def test_a_lost_mode_is_warned_of():
+    """The left mode is hidden while the flows learn; draws of these alone would never find it."""
+    n_calls = 0
+
+    def hidden(x):
+        nonlocal n_calls
+        n_calls += 1
+        left, right = (normal(x + torch.tensor([place, 0.0])) for place in (4.0, -4.0))
+        return torch.logaddexp(left, right) if n_calls > 420 else right
+
+    with pytest.warns(UserWarning, match="Draws that reach farther than the flows find .* lost mass") as told:
+        fit = small(scale=4.0, tol=0.0, n_iter_no_change=99).fit(hidden, 2)
+    evidence = math.log(2 * 2 * math.pi)
+    assert fit.log_evidence_ == pytest.approx(evidence - math.log(2), abs=0.05)
+    found = float(re.search(r"log-evidence (\S+) above", str(told[0].message))[1])
+    assert fit.log_evidence_ + found == pytest.approx(evidence, abs=0.1)
+
+
+@pytest.mark.filterwarnings("ignore:The flows are far from log_density")
+def test_warm_start_goes_on_from_the_flows_before():
+    fit = brief(max_iter=100, warm_start=True).fit(banana, 2)
+    curve, before = fit.elbo_curve_, fit.score_samples([[0.5, 0.5]])
+    fit.set_params(annealing=0, learning_rate_init=1e-300).fit(banana, 2)
+    np.testing.assert_allclose(fit.score_samples([[0.5, 0.5]]), before)
+    assert fit.elbo_curve_[: len(curve)] == curve
+    assert len(fit.elbo_curve_) > len(curve)
+    assert fit.n_iter_ <= 100
+    fit = pickle.loads(pickle.dumps(fit)).set_params(learning_rate_init=0.01, annealing=0.3)
+    fit.fit(banana, 2)
+    assert fit.elbo_curve_[-1] > curve[-1] - 0.05
+    for name, value in {"n_layers": 3, "loc": 1.0, "bounds": (0, 1), "coupling": "spline"}.items():
+        old = getattr(fit, name)
+        with pytest.raises(ValueError, match=f"{name} must stay .* to continue the fitted flow"):
+            fit.set_params(**{name: value}).fit(banana, 2)
+        fit.set_params(**{name: old})
+    with pytest.raises(ValueError, match="n_features must stay 2"):
+        fit.fit(normal, 3)
+    assert len(fit.set_params(warm_start=False).fit(banana, 2).elbo_curve_) <= 4
+
+
+def test_tempering_in_several_fits_finds_both_modes():
+    """From a broad power of the target to the target itself."""
+    fit = small(scale=2.0, coupling="spline", warm_start=True, max_iter=150, n_estimators=1, hidden_layer_sizes=8)
+    for temperature in (9.0, 3.0, 1.0):
+        fit.fit(lambda x, t=temperature: two_modes(x) / t, 2)
+    assert fit.log_evidence_ == pytest.approx(math.log(3 * 0.3 * 2 * math.pi), abs=5 * fit.log_evidence_std_err_)
+    assert (fit.resample(4000, random_state=0)[:, 0] > 0).mean() == pytest.approx(2 / 3, abs=0.06)

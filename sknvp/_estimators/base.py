@@ -37,11 +37,17 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
     learning_rate_init: float
     random_state: RandomState
 
+    _architecture_parameters: ClassVar[tuple[str, ...]] = (
+        *("n_layers", "hidden_layer_sizes", "activation", "coupling", "mask"),
+        *("batch_norm", "standardize", "n_estimators"),
+    )
     _rules: ClassVar[dict[str, rule.Rule]] = {}
     _takes_missing: ClassVar[bool] = False  # whether cells of X may be unknown
 
     _specification: Specification
     _flow: Flow
+    _architecture: dict[str, Any]
+    _n_continued: int
     _experts: tuple[ExpertSpecification, ...]
     _log_weights: NDArray[np.float64]
     _density: Ensemble
@@ -85,6 +91,21 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
             f"numbers with {self.learning_rate_init!r}. Fit with a smaller one{other_cure}."
         )
         return draw_rows(self._density, n_rows, new_generator(random_state), message, context)
+
+    def _present_architecture(self) -> dict[str, Any]:
+        """Return the parameters that a fitted flow cannot change any more, as plain values."""
+        values = {name: getattr(self, name) for name in self._architecture_parameters if hasattr(self, name)}
+        return {name: v if isinstance(v, str) else np.asarray(v).tolist() for name, v in values.items()}
+
+    def _check_architecture(self) -> None:
+        """Raise a ValueError if the parameters no longer describe the fitted flow."""
+        now = self._present_architecture()
+        for name, fitted in self._architecture.items():
+            if now[name] != fitted:
+                raise ValueError(
+                    f"{name} must stay {fitted!r} to continue the fitted flow, got {now[name]!r}. "
+                    "Call fit with warm_start=False to start afresh."
+                )
 
     @contextmanager
     def _unchanged_on_error(self) -> Iterator[None]:

@@ -149,21 +149,21 @@ ATTRIBUTES: dict[str, tuple[str, str]] = {
         """The scale that each column was divided by, in the units of the column: its standard deviation, with gross
         outliers drawn in as for ``loc_``; one if nothing is standardised.""",
     ),
-    "n_iter_": ("int", "Number of epochs begun, those of streams included."),
+    "n_iter_": ("int", "Number of epochs begun in the last `fit`, and in the calls of `partial_fit` since then."),
     "loss_curve_": (
         "list of float",
         """Mean negative log-likelihood, in nats per row, of every 25 batches, or of every epoch of a stream, averaged
-        over the flows.""",
+        over the flows. It goes on where a flow does (``warm_start``, `partial_fit`).""",
     ),
     "validation_scores_": (
         "list of float or None",
         """Mean log-likelihood, in nats per row, of the validation rows (1,000 of them at most) after every 25 batches,
-        averaged over the flows; None without ``early_stopping`` or in a stream.""",
+        averaged over the flows; None without ``early_stopping`` or in a stream. They go on under ``warm_start``.""",
     ),
     "best_validation_score_": (
         "float or None",
-        """The average over the flows of the best validation score of each, that of the untrained flow included, in nats
-        per row; None without ``early_stopping`` or in a stream.""",
+        """The average over the flows of the best validation score of each, that of the flow before the last `fit`
+        included, in nats per row; None without ``early_stopping`` or in a stream.""",
     ),
     "stacking_weights_": (
         "dict of str to float",

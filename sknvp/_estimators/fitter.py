@@ -55,10 +55,6 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
     of their own and `_present_architecture` by parameters that a fitted flow cannot change.
     """
 
-    _architecture_parameters: ClassVar[tuple[str, ...]] = (
-        *("n_layers", "hidden_layer_sizes", "activation", "coupling", "mask"),
-        *("batch_norm", "standardize", "n_estimators"),
-    )
     _advice: ClassVar[str] = (
         "Raise max_iter or learning_rate_init; if it never settles, look for columns that are discrete or determine "
         "each other."
@@ -78,10 +74,8 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
     validation_scores_: list[float] | None
     best_validation_score_: float | None
 
-    _architecture: dict[str, Any]
     _moments: dict[str, NDArray[Any]]
     _split_seed: int
-    _n_continued: int
 
     @abstractmethod
     def _specify(self, rows: Rows, generator: torch.Generator) -> Specification:
@@ -120,7 +114,7 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
                 experts = NO_EXPERTS
             stacking.end()
             self._keep(start, fitted.flow, experts)
-        self._tell(fitted)
+        self._tell(fitted, continues)
 
     def _advance_rows(self, rows: Rows, device: torch.device) -> None:
         """Weigh the experts anew by rows, and train the flow, or a new one, for one epoch on them."""
@@ -234,12 +228,14 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
         for name, value in self._fitted_state(start, flow, experts, moments).items():
             setattr(self, name, value)
 
-    def _tell(self, fitted: FittedFlow) -> None:
-        """Set the attributes that tell of training, and warn if it had not settled."""
+    def _tell(self, fitted: FittedFlow, continues: bool) -> None:
+        """Set the attributes that tell of training, after what they told before, and warn if it had not settled."""
         history = fitted.history
         self.n_iter_ = -(-history.n_steps // fitted.n_batches)
-        self.loss_curve_ = history.losses
-        self.validation_scores_ = [-loss for loss in history.validation_losses] if self.early_stopping else None
+        losses, scores = (self.loss_curve_, self.validation_scores_ or []) if continues else ([], [])
+        self.loss_curve_ = [*losses, *history.losses]
+        new_scores = [-loss for loss in history.validation_losses]
+        self.validation_scores_ = [*scores, *new_scores] if self.early_stopping else None
         best = history.best_validation_loss
         self.best_validation_score_ = None if best is None else -best
         if not (history.converged or history.interrupted or self.max_iter == "auto"):
@@ -248,18 +244,3 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
                 f"{self._advice}",
                 ConvergenceWarning,
             )
-
-    def _present_architecture(self) -> dict[str, Any]:
-        """Return the parameters that a fitted flow cannot change any more, as plain values."""
-        values = {name: getattr(self, name) for name in self._architecture_parameters if hasattr(self, name)}
-        return {name: v if isinstance(v, str) else np.asarray(v).tolist() for name, v in values.items()}
-
-    def _check_architecture(self) -> None:
-        """Raise a ValueError if the parameters no longer describe the fitted flow."""
-        now = self._present_architecture()
-        for name, fitted in self._architecture.items():
-            if now[name] != fitted:
-                raise ValueError(
-                    f"{name} must stay {fitted!r} to continue the fitted flow, got {now[name]!r}. "
-                    "Call fit with warm_start=False to start afresh."
-                )

@@ -9,9 +9,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..flows.builders.masks import MASKS
 from ..flows.builders.specification import Array, RealNVPSpecification, Scaling
+from ..flows.layers import AffineCoupling
 from .rows import Rows, scaling_of
 
 MAX_PERIODIC = 8  # columns with a period, since the density of a row is a sum over two places in each of them
+MAX_TOTAL_LOG_SCALE = 16.0  # of all affine couplings of a flow; up to eight layers, each has the bound of its own
 
 
 def real_nvp_specification(
@@ -45,6 +47,7 @@ def real_nvp_specification(
         batch_norm=bool(batch_norm),
         context=context,
         bounds=bounds,
+        max_log_scale=min(AffineCoupling.MAX_LOG_SCALE, MAX_TOTAL_LOG_SCALE / n_layers),
     )
 
 

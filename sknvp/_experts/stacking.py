@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .._estimators.evaluation import to_tensor
@@ -52,17 +53,18 @@ def stack(flow: Flow, table: Table, fit_candidates: Callable[[], list[Candidate]
     return Experts(experts, np.log((weights / weights.sum()).numpy()))
 
 
-def reweigh(experts: Experts, density: Ensemble, rows: Rows) -> Experts:
+def reweigh(experts: Experts, density: Ensemble, rows: Rows, context: NDArray[Any] | None = None) -> Experts:
     """Weigh the parts of a density anew by rows of a stream that it has not learned from yet.
 
-    The earlier weights count like `STREAM_MEMORY` rows, so that parts that do not explain the latest rows fade.
+    The earlier weights count like `STREAM_MEMORY` rows, so that parts that do not explain the latest rows fade. A
+    conditional density needs the standardised context of the rows, shape (n_rows, n_context).
     """
     if not experts.specifications:
         return experts
     some = np.linspace(0, len(rows.x) - 1, min(len(rows.x), N_WEIGHED)).astype(int)
-    x = to_tensor(rows.x[some], density.reference)
+    x, *given = (to_tensor(part[some], density.reference) for part in (rows.x, context) if part is not None)
     with torch.inference_mode():
-        log_densities = torch.stack([log_mean_density(flow, x).cpu() for flow, _ in density.parts()])
+        log_densities = torch.stack([log_mean_density(flow, x, *given).cpu() for flow, _ in density.parts()])
     n_rows = rows.weights.sum() ** 2 / (rows.weights**2).sum()  # Kish's effective number
     earlier = torch.tensor(np.exp(experts.log_weights))
     weights = stacking_weights(log_densities, torch.tensor(rows.weights[some]), earlier, STREAM_MEMORY / n_rows)

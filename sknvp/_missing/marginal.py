@@ -82,7 +82,8 @@ class Incomplete(NamedTuple):
         n_mapped = 0 if self.cells is None else len(self.cells.mapped)
         n_numbers = n_mapped + self.rows.shape[1]
         assert self.proposal is not None
-        z = np.nan_to_num((self.rows - self.proposal.loc) / self.proposal.scale, posinf=0.0, neginf=0.0)
+        with np.errstate(over="ignore"):  # another number than that of a constant column
+            z = np.nan_to_num((self.rows - self.proposal.loc) / self.proposal.scale, posinf=0.0, neginf=0.0)
         factors = np.random.default_rng(1).uniform(1e3, 1e4, (self.rows.shape[1], n_numbers))
         shift = np.abs(np.modf(z @ factors)[0])
         if self.cells is not None:

@@ -89,7 +89,8 @@ class Proposal:
             unknown = np.flatnonzero(~is_known)
             if not len(unknown):
                 continue
-            z = (y[rows][..., is_known] - self.loc[is_known]) / self.scale[is_known]
+            with np.errstate(over="ignore"):  # another number than that of a constant column
+                z = (y[rows][..., is_known] - self.loc[is_known]) / self.scale[is_known]
             z = z.clip(-FARTHEST, FARTHEST)
             given = _given(mixture, torch.tensor(z).flatten(0, 1), is_known)
             if near is not None:

@@ -107,6 +107,7 @@ def whole_flow(
     n_context=0,
     batch_norm=False,
     columns=None,
+    max_log_scale=2.0,
 ) -> Flow:
     loc = torch.linspace(-1, 2, n_features, dtype=DTYPE)
     scale = torch.linspace(0.5, 3, n_features, dtype=DTYPE)
@@ -122,6 +123,7 @@ def whole_flow(
         coupling=kind,
         batch_norm=batch_norm,
         n_context=n_context,
+        max_log_scale=max_log_scale,
         generator=generator(),
     )
 

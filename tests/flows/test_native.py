@@ -39,6 +39,7 @@ SETTINGS = [
     (33, 2, 65, {"kind": "affine", "hidden": (64,), "n_layers": 8}),
     (128, 9, 1, {"kind": "affine", "activation": "relu", "mask": "half"}),
     (257, 1, 3, {"kind": "spline", "hidden": (16,)}),
+    (4, 2, 40, {"kind": "affine", "n_layers": 32, "max_log_scale": 0.5}),
 ]
 
 

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..flow import Flow
-from ..layers import LowRankWhiten, Whiten
+from ..layers import AffineCoupling, LowRankWhiten, Whiten
 from . import experts
 from .images import image_real_nvp
 from .tabular import bounded_real_nvp, planar_flow, real_nvp
@@ -76,6 +76,7 @@ class RealNVPSpecification(TabularSpecification):
     batch_norm: bool = False  # whether batch normalisation stands between every two couplings
     context: Scaling | None = None  # of the columns that the density is conditioned on, or None for no condition
     bounds: tuple[Array, Array] | None = None  # low and high, shape (n_features,); for variational fits alone
+    max_log_scale: float = AffineCoupling.MAX_LOG_SCALE  # the bound of the logarithm of scales in affine couplings
 
     def _assemble(self, generator: torch.Generator | None) -> Flow:
         settings: dict[str, Any] = {
@@ -86,6 +87,7 @@ class RealNVPSpecification(TabularSpecification):
             "coupling": self.coupling,
             "batch_norm": self.batch_norm,
             "n_context": 0 if self.context is None else len(self.context.columns),
+            "max_log_scale": self.max_log_scale,
             "generator": generator,
         }
         if self.bounds is None:

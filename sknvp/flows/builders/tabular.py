@@ -42,6 +42,7 @@ def real_nvp(
     coupling: str = "spline",
     batch_norm: bool = False,
     n_context: int = 0,
+    max_log_scale: float = AffineCoupling.MAX_LOG_SCALE,
     generator: torch.Generator | None = None,
 ) -> Flow:
     """Build a Real NVP flow per member: it standardises, then applies couplings to the columns that vary.
@@ -67,6 +68,9 @@ def real_nvp(
         Whether to put a `BatchNorm` between every two couplings.
     n_context : int, default=0
         The number of columns of the context that conditions every coupling.
+    max_log_scale : float, default=2.0
+        The bound of the logarithm by which an affine coupling scales a column. The less deep stacks may stretch in all,
+        the less far they throw rows beside the data.
     generator : torch.Generator, optional
         The source of the initial weights.
 
@@ -88,6 +92,7 @@ def real_nvp(
     if len(columns) == 1:
         coupling, masks = "spline", torch.zeros_like(masks)
     layer = COUPLINGS[coupling]
+    bound: dict[str, Any] = {"max_log_scale": max_log_scale} if coupling == "affine" else {}
 
     def make_coupling(n_first: int, flip: bool) -> Coupling:
         n_rest = masks.shape[-1] - n_first
@@ -96,7 +101,7 @@ def real_nvp(
         conditioner = Conditioner(
             n_inputs + n_context, n_outputs, hidden_layer_sizes, activation, len(masks), generator
         )
-        return layer(conditioner, n_first, flip)
+        return layer(conditioner, n_first, flip, **bound)
 
     def between() -> list[Transform]:
         shape = len(masks), len(columns)

@@ -138,16 +138,27 @@ class AffineResiduals(NamedTuple):
 class AffineCoupling(Coupling):
     """Map ``z_b = x_b * exp(s(x_a)) + t(x_a)``, the coupling of Real NVP; one network computes s and t together.
 
-    ``|s|`` stays below ``MAX_LOG_SCALE``. So no layer stretches or shrinks a column by more than a factor of about
-    seven, and a row far outside the data still has a finite log-density.
+    Parameters
+    ----------
+    conditioner, n_first, flip
+        As in `Coupling`.
+    max_log_scale : float, default=2.0
+        ``|s|`` stays below it. So no layer stretches or shrinks a column by more than a factor of about seven, and a
+        row far outside the data still has a finite log-density.
     """
 
     N_PARAMETERS = 2
     MAX_LOG_SCALE = 2.0
 
+    def __init__(
+        self, conditioner: Conditioner, n_first: int, flip: bool = False, max_log_scale: float = MAX_LOG_SCALE
+    ) -> None:
+        super().__init__(conditioner, n_first, flip)
+        self.max_log_scale = max_log_scale
+
     def elementwise(self, x: Tensor, theta: Tensor, inverse: bool) -> tuple[Tensor, Tensor, Any]:
         s, t = theta.unbind(1)
-        s, r = soft_clip(s, self.MAX_LOG_SCALE)
+        s, r = soft_clip(s, self.max_log_scale)
         scale = s.exp()
         if inverse:
             x = (x - t) / scale
@@ -163,7 +174,7 @@ class AffineCoupling(Coupling):
         return grad_x, torch.stack([grad_s, grad_z], 1)
 
     def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, max_log_scale={self.MAX_LOG_SCALE}"
+        return f"{super().extra_repr()}, max_log_scale={self.max_log_scale:.3g}"
 
 
 class SplineCoupling(Coupling):

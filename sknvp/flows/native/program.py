@@ -204,7 +204,7 @@ def _describe_coupling(layer: Layer, coupling: Coupling, n_members: int, n_featu
     n_b = coupling.n_first if coupling.flip else n_features - coupling.n_first
     layer.n_first, layer.flip, layer.n_dense = coupling.n_first, coupling.flip, len(weights)
     layer.activation = ACTIVATIONS[conditioner.activation]
-    layer.bound = coupling.BOX if isinstance(coupling, SplineCoupling) else coupling.MAX_LOG_SCALE
+    layer.bound = coupling.BOX if isinstance(coupling, SplineCoupling) else coupling.max_log_scale
     layer.sizes[: len(sizes)] = sizes
     fits = (sizes[0], sizes[-1]) == (n_features - n_b + n_context, coupling.N_PARAMETERS * n_b)
     return fits and len(weights[0]) == n_members

@@ -1,0 +1,79 @@
+"""Files that commands read and write, with errors that say what to do."""
+
+import os
+import pickle
+import sys
+from pathlib import Path
+from typing import Any
+
+from ..density import RealNVPDensity
+
+
+def read_table(path: Path, density: RealNVPDensity | None = None) -> Any:
+    """Read a table; strings that look like numbers stay strings where a density has categories of strings."""
+    columns = [] if density is None else density._columns
+    dtypes = {c.name: str for c in columns if c.categories is not None and isinstance(c.categories[0], str)}
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise ImportError(
+            "The command line reads tables with pandas, which is not there: pip install pandas."
+        ) from error
+    try:
+        return pd.read_csv(path, dtype=dtypes)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"The table must be a CSV file with a header, got {path}: {_reason(error)}. Give another path."
+        ) from error
+
+
+def write_table(table: Any, path: Path | None) -> None:
+    """Write a table to a file, or to standard output."""
+    if path is None:
+        table.to_csv(sys.stdout, index=False)
+        return
+    with to_write(path, "w") as file:
+        table.to_csv(file, index=False)
+
+
+def to_write(path: Path, mode: str) -> Any:
+    try:
+        return path.open(mode, newline="" if mode == "w" else None)
+    except OSError as error:
+        raise ValueError(f"{path} must be a file that can be written: {_reason(error)}. Give another path.") from error
+
+
+def check_writable(path: Path) -> None:
+    """Refuse a file that cannot be written before anything is computed."""
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise ValueError(
+            f"{path} must be a file in a folder that can be written. Make the folder, or give another path."
+        )
+
+
+def load_density(path: Path) -> RealNVPDensity:
+    """Open a density of a table with names of columns."""
+    try:
+        with path.open("rb") as file:
+            density = pickle.load(file)
+    except Exception as error:  # a pickle may raise anything
+        raise ValueError(
+            f"{path} must hold a density that `sknvp fit` wrote, got {error!r}. Run `sknvp fit`."
+        ) from error
+    if not isinstance(density, RealNVPDensity) or not hasattr(density, "feature_names_in_"):
+        kind = type(density).__name__
+        raise ValueError(f"{path} must hold a density of columns with names, got a {kind}. Run `sknvp fit`.")
+    return density
+
+
+def without(table: Any, dropped: list[str]) -> Any:
+    """Leave columns out."""
+    unknown = [name for name in dropped if name not in table]
+    if unknown:
+        raise ValueError(f"--drop must name columns of the table, {', '.join(table)}, got {unknown[0]!r}.")
+    return table.drop(columns=dropped)
+
+
+def _reason(error: Exception) -> str:
+    """Return why something failed, without the number and the path that an error of the system repeats."""
+    return getattr(error, "strerror", None) or str(error).rstrip(".")
