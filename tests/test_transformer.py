@@ -39,9 +39,9 @@ def test_scikit_learns_checks(estimator, check):
     check(estimator)
 
 
-def test_the_parameters_are_the_densitys_but_for_two():
+def test_the_parameters_are_the_densitys_but_for_three():
     expected = RealNVPDensity().get_params()
-    assert [expected.pop(name) for name in ("n_estimators", "stacking")] == [4, True]
+    assert [expected.pop(name) for name in ("n_estimators", "stacking", "periods")] == [4, True, None]
     assert RealNVPTransformer().get_params() == expected
     values = {name: object() for name in expected}
     assert vars(RealNVPTransformer(**values)) == values

@@ -40,13 +40,15 @@ class ConditionedOnRows(FlowEstimator):
         if reset:
             self._context_middles = _middles(codes, missing)
         middles = getattr(self, "_context_middles", {})
+        names = getattr(self, "feature_names_in_", range(codes.shape[1]))
+        columns = self._context_columns or [Column(str(name), "continuous") for name in names]
         for j in np.flatnonzero(missing.any(0)).tolist():
             if j not in middles:
                 raise ValueError(
                     f"X must have missing cells only in columns that had some in fit, got {missing[:, j].sum()} in "
-                    f"column {j}. Fit to rows of which some lack this cell, or put an imputer before the density."
+                    f"column {columns[j].name}. Fit to rows of which some lack this cell, or put an imputer before "
+                    "the density."
                 )
-        columns = self._context_columns or [Column(str(j), "continuous") for j in range(codes.shape[1])]
         numeric = [j for j in middles if columns[j].categories is None]
         indicators = missing[:, numeric].astype(codes.dtype)
         for j in numeric:
