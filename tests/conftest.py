@@ -9,8 +9,11 @@ import pytest
 import torch
 from hypothesis import settings
 
+from sknvp._estimators import missing
+
 collect_ignore = [] if find_spec("sklearn.callback") else ["test_callbacks.py"]  # callbacks came with scikit-learn 1.9
 torch.set_num_threads(1)
+missing.N_DRAWN = 4_000  # draws that proposals of unknown cells are fitted to; fewer than in use, which saves time
 settings.register_profile("suite", deadline=None, derandomize=True)
 settings.load_profile("suite")
 

@@ -11,6 +11,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import cross_val_score
 
 from sknvp import DensityClassifier, RealNVPDensity, RealNVPOutlierDetector
+from sknvp._estimators import missing
 
 from .small import full_batch, moons, small, stacked
 
@@ -178,8 +179,9 @@ def frame_with_holes(n=500, seed=0):
     return table
 
 
-def test_cells_of_lone_rows_are_scored_right_though_the_density_has_learned_them():
+def test_cells_of_lone_rows_are_scored_right_though_the_density_has_learned_them(monkeypatch):
     """Around a lone row the density is narrow, where no proposal of its cells given the others would look."""
+    monkeypatch.setattr(missing, "N_DRAWN", 40_000)
     X = np.random.default_rng(0).multivariate_normal([0.0, 0.0], [[1.0, 0.99], [0.99, 1.0]], 400)
     X[:3] = [[-999.0, 1.0], [2.0, -9.0], [30.0, -999.0]]
     density = RealNVPDensity(random_state=0).fit(X)

@@ -24,7 +24,7 @@ from .evaluation import (
 from .rows import Draws, Rows
 from .threads import one_thread, threads_for
 
-N_DRAWN = 40_000  # that the proposal of unknown cells is fitted to
+N_DRAWN = 40_000  # draws that the proposal of unknown cells is fitted to
 N_COMPLETED = 8  # draws of the unknown cells of each row in training, ...
 MAX_COMPLETED = 400_000  # ... but no more than this for all rows
 
