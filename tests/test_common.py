@@ -161,6 +161,7 @@ def test_copies_answer_with_the_same_bits_and_hold_no_torch(fitted_case, tmp_pat
 def test_pickles_open_in_a_fresh_interpreter(tmp_path):
     fits = {name: case.make().fit(*case.data) for name, case in CASES.items()}
     rows = {name: (X,) if name == "variational" else CASES[name].data for name in CASES}
+    expected = {name: pytest.approx(fits[name].score(*rows[name]), rel=1e-12) for name in fits}
     (tmp_path / "fits.pkl").write_bytes(pickle.dumps((fits, rows)))
     code = (
         "import json, pickle, sys; fits, rows = pickle.load(open(sys.argv[1], 'rb'));"
@@ -169,7 +170,7 @@ def test_pickles_open_in_a_fresh_interpreter(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", code, tmp_path / "fits.pkl"], capture_output=True, text=True, check=True
     )
-    assert json.loads(done.stdout) == {name: pytest.approx(fits[name].score(*rows[name]), rel=1e-12) for name in fits}
+    assert json.loads(done.stdout) == expected
 
 
 def test_a_weight_in_score_is_a_repetition(fitted_case):
