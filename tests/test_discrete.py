@@ -129,7 +129,7 @@ def test_every_row_counts_on_its_own():
     rows = survey(20, 1)
     together = density.score_samples(rows)
     apart = [density.score_samples(rows.iloc[[i]])[0] for i in range(20)]
-    np.testing.assert_allclose(apart, together, rtol=1e-9)
+    np.testing.assert_allclose(apart, together, rtol=1e-6)  # points of cells are scored in single precision
 
 
 def test_weights_are_repetitions_and_zero_is_absence():
