@@ -17,9 +17,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 demo: $(VENV)/demo
 	$(BIN)/python examples/demo.py $(if $(CSV),--csv "$(CSV)")
 
+# The second run does without the native library, and without images and planar flows, in which that has no part.
 test: check $(VENV)/test
 	$(BIN)/python -m pytest --numprocesses 2
-	# without the native library, where it has a part: not in images and planar flows
 	SKNVP_PURE_PYTHON=1 $(BIN)/python -m pytest --numprocesses 2 -m "not dask" tests --ignore tests/testing \
 		--ignore-glob "*image*" --ignore-glob "*planar*"
 

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import Tags, _safe_indexing
 
+from ._estimators.base import unchanged_on_error
 from ._estimators.callbacks import Task, with_callbacks
 from ._estimators.conditional import ConditionalDensityMethods
 from ._estimators.context import standardized_context
@@ -239,7 +240,7 @@ class ConditionalRealNVPDensity(ConditionalDensityMethods, FlowFitter):
             If training had not settled after ``max_iter`` epochs, a number of them being given.
         """
         task = Task.root(self, 2)
-        with self._unchanged_on_error():
+        with unchanged_on_error(self):
             task.begin(X)
             continues = self.warm_start and self._is_fitted
             device = self._check_parameters()
@@ -264,7 +265,8 @@ class ConditionalRealNVPDensity(ConditionalDensityMethods, FlowFitter):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            The rows to condition on; at least two in the first call, finite, without missing values.
+            The rows to condition on; at least two in the first call, finite. Cells may be missing as in `fit`, in the
+            columns that had missing cells in the first call.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             The targets.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -288,7 +290,7 @@ class ConditionalRealNVPDensity(ConditionalDensityMethods, FlowFitter):
             target that was constant in the first pairs has other values. Then call `fit` on recent pairs, and go on
             from there.
         """
-        with self._unchanged_on_error():
+        with unchanged_on_error(self):
             continues, device = self._is_fitted, self._check_parameters()
             n_least = 1 if continues else 2
             pairs, weights, n_pairs = self._weighed_pairs(X, y, sample_weight, continues, n_least)

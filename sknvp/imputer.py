@@ -8,8 +8,7 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, 
 from sklearn.utils import Tags, _safe_indexing, check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ._columns.circle import Circle
-from ._columns.kinds import known_values, library_of, series_of, with_indicators, without_indicators
+from ._columns.kinds import known_values, library_of, series_of
 from ._estimators import parameters as rule
 from ._warn import warn_caller
 from .density import RealNVPDensity
@@ -201,12 +200,7 @@ class RealNVPImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # 
         incomplete, numbers = np.isnan(rows).any(1), rows.copy()
         if incomplete.any():
             drawn = density._imputed(rows[incomplete], N_DRAWS, check_random_state(self.random_state))
-            mean = with_indicators(drawn, density._columns).mean(1) if density._columns else drawn.mean(1)
-            filled = without_indicators(mean, density._columns) if density._columns else mean
-            for j, margin in ({} if density._cell_map is None else density._cell_map.margins).items():
-                if isinstance(margin, Circle):
-                    filled[:, j] = margin.mean(drawn[..., j])
-            numbers[incomplete] = np.where(np.isnan(rows[incomplete]), filled, rows[incomplete])
+            numbers[incomplete] = np.where(np.isnan(rows[incomplete]), density._means(drawn), rows[incomplete])
         return density._as_fitted(numbers)
 
     def _table(self, X: Any) -> Any:

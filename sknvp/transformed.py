@@ -1,7 +1,6 @@
 """A density behind a transformation of the columns, in the units of the columns."""
 
 from collections.abc import Callable
-from copy import copy
 from inspect import signature
 from typing import Any, Self
 
@@ -9,11 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, DensityMixin, MetaEstimatorMixin, clone
 from sklearn.preprocessing import FunctionTransformer
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._estimators import parameters as rule
-from ._estimators.base import FLOATS
+from ._estimators.base import FLOATS, unchanged_on_error
+from ._estimators.draws import seeded_draws
 from ._estimators.jacobians import INVERSES, is_jacobian, log_derivative_of, log_jacobian, summed
 from ._estimators.rows import check_weights, weighted_total
 from ._warn import warn_caller
@@ -145,8 +144,7 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):  # ty
             ``func``.
         """
         transformer = self._map()
-        before = dict(self.__dict__)
-        try:
+        with unchanged_on_error(self):
             rows = validate_data(self, X, dtype=FLOATS)
             settings = {}
             if sample_weight is not None:
@@ -165,10 +163,6 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):  # ty
                 )
             self._check_map(rows, images)
             self.estimator_ = density.fit(images, **settings)
-        except BaseException:
-            self.__dict__.clear()
-            self.__dict__.update(before)
-            raise
         return self
 
     def _map(self) -> Any:
@@ -300,11 +294,6 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):  # ty
         of_func = isinstance(self.transformer_, FunctionTransformer) and self.transformer_.func is not None
         if of_func and self.transformer_.inverse_func is None:
             raise ValueError(f"inverse_func must be given for sample, got None with func={self.transformer_.func!r}.")
-        estimator, seed = self.estimator_, check_random_state(random_state).randint(2**31 - 1)
-        if "random_state" in signature(estimator.sample).parameters:
-            drawn = estimator.sample(int(n_samples), random_state=seed)
-        else:  # GaussianMixture draws by a parameter of the estimator
-            drawn = copy(estimator).set_params(random_state=seed).sample(int(n_samples))
-        drawn = drawn[0] if isinstance(drawn, tuple) else drawn  # it returns the components too
+        drawn = seeded_draws(self.estimator_, int(n_samples), random_state)
         rows: NDArray[Any] = np.asarray(self.transformer_.inverse_transform(np.asarray(drawn)))
         return rows.astype(self._dtype)

@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from ._estimators import parameters as rule
-from ._estimators.base import ensemble
+from ._estimators.base import ensemble, unchanged_on_error
 from ._estimators.density import DensityMethods
 from ._estimators.docs import document
 from ._estimators.evaluation import default_torch_modes, log_density, new_generator
@@ -254,7 +254,7 @@ class VariationalRealNVP(DensityMethods):
             not between the first ones; if it is NaN or plus infinity anywhere, or minus infinity at more than a
             hundredth of the last draws.
         """
-        with self._unchanged_on_error():
+        with unchanged_on_error(self):
             device = self._check_parameters()
             rule.check("n_features", n_features, rule.integer(1))
             rng = check_random_state(self.random_state)

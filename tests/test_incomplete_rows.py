@@ -184,10 +184,11 @@ def test_cells_of_lone_rows_are_scored_right_though_the_density_has_learned_them
     monkeypatch.setattr(missing, "N_DRAWN", 40_000)
     X = np.random.default_rng(0).multivariate_normal([0.0, 0.0], [[1.0, 0.99], [0.99, 1.0]], 400)
     X[:3] = [[-999.0, 1.0], [2.0, -9.0], [30.0, -999.0]]
+    X += 100.0
     density = RealNVPDensity(random_state=0).fit(X)
     scores = density.score_cells(X[:8])
     for i, j in np.ndindex(8, 2):
-        fine = np.sort(np.r_[np.linspace(-40, 40, 4001), X[i, j] + np.sinh(np.linspace(-9, 9, 2001)) / 1000])
+        fine = np.sort(np.r_[np.linspace(60, 140, 4001), X[i, j] + np.sinh(np.linspace(-9, 9, 2001)) / 1000])
         rows = np.repeat(X[i : i + 1], len(fine), axis=0)
         rows[:, j] = fine
         others = integrate.trapezoid(np.exp(density.score_samples(rows)), fine)

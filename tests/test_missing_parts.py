@@ -5,9 +5,11 @@ import pytest
 import torch
 from scipy import stats
 
+from sknvp._estimators.rows import Draws
 from sknvp._experts.table import Table
+from sknvp._missing.incomplete_mixture import _choose_rows, fit_mixture
 from sknvp._missing.marginal import Incomplete, log_marginal, resampled
-from sknvp._missing.proposal import RIDGE, WIDE_SHARE, Proposal
+from sknvp._missing.proposal import NEAR_SHARE, RIDGE, WIDE_SHARE, Proposal
 from sknvp.flows import Flow
 from sknvp.flows.bases import StandardNormal
 from sknvp.flows.builders.specification import Scaling
@@ -87,6 +89,39 @@ def test_proposals_have_the_density_that_they_claim():
     assert ratio.max() < 1 / (1 - WIDE_SHARE) + 0.01
     in_share = np.sort(drawn[0, :, 1])[n // 2]
     assert np.interp(in_share, grid, exact.cumsum() * (grid[1] - grid[0])) == pytest.approx(0.5, abs=0.03)
+
+
+def test_a_share_of_proposals_lies_near_given_values():
+    """The claimed density holds there too: another density over it has the mean one."""
+    proposal, n = mixture(2), 4000
+    rows, uniform = np.array([[2.0, np.nan]]), np.random.default_rng(0).random((1, n, 2))
+    drawn, log_density = proposal.draw(rows[:, None], ~np.isnan(rows), uniform, np.array([[2.0, 70.0]]))
+    near = np.abs(drawn[0, :, 1] - 70) < 20
+    assert near.mean() == pytest.approx(NEAR_SHARE, abs=0.02)
+    assert (np.abs(drawn[0, :, 1] - 70) < 0.5).mean() > NEAR_SHARE / 3
+    ratio = stats.norm(70, 0.3).pdf(drawn[0, :, 1]) / np.exp(log_density[0])
+    assert ratio.mean() == pytest.approx(1, abs=0.1)
+
+
+def test_more_components_where_rows_ask_for_them_and_rows_of_rare_columns_among_the_chosen():
+    rng = np.random.default_rng(0)
+    one, two = rng.normal(size=(300, 2)), rng.normal(size=(300, 2)) + np.repeat([[0.0], [30.0]], 150, axis=0)
+    holes = np.where(rng.random(one.shape) < 0.2, np.nan, 0.0)
+    sizes = [len(fit_mixture(y + holes, np.ones(300), np.random.RandomState(0)).log_weights) for y in (one, two)]
+    assert sizes[0] == 1 < sizes[1]
+    known = np.ones((5000, 2), dtype=bool)
+    known[10:, 1] = False
+    chosen = _choose_rows(known, np.random.RandomState(0))
+    assert set(range(10)) <= set(chosen.tolist())
+    assert len(set(chosen.tolist())) == len(chosen)
+    assert chosen[: len(chosen) // 4].mean() == pytest.approx(2500, abs=300)  # the rows held out are any
+
+
+def test_draws_may_be_fewer_than_experts_ask_for():
+    x, points = np.arange(6.0).reshape(3, 2), np.full((1, 2, 2), 7.0)
+    draws, log_weights = Draws(np.array([1]), points, np.array([[1.0, 2.0]])).of_all(x, 4)
+    np.testing.assert_array_equal(draws, [[[0, 1], [7, 7], [4, 5]]] * 2)
+    np.testing.assert_array_equal(log_weights, [[0, 1, 0], [0, 2, 0]])
 
 
 def test_a_mixture_of_draws_is_conditioned_as_their_source():

@@ -203,3 +203,16 @@ def test_bad_input_is_refused():
     conditional = ConditionalRealNVPDensity(n_layers=2, n_estimators=1, stacking=False, max_iter=1).fit(X, X[:, 0])
     with pytest.raises(ValueError, match=r"PairDisplay draws densities without a condition, got .* Draw targets"):
         PairDisplay.from_estimator(conditional, X)
+
+
+@pytest.mark.parametrize("estimator", [GaussianMixture(2), KernelDensity()])
+def test_a_seed_gives_the_same_picture_and_changes_no_estimator(estimator):
+    """`GaussianMixture` draws by a parameter of its own, which is None here."""
+    estimator.fit(normal_rows(100, 2))
+    before = estimator.get_params()
+    first, second, other = (
+        PairDisplay.from_estimator(estimator, normal_rows(100, 2), random_state=seed).draws for seed in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(first, second)
+    assert (first != other).any()
+    assert estimator.get_params() == before

@@ -109,11 +109,5 @@ class Circle:
         return moved
 
     def __str__(self) -> str:
-        kind = (
-            "continuous"
-            if self.margin is None
-            else "whole numbers"
-            if isinstance(self.margin, Margin)
-            else str(self.margin)
-        )
+        kind = "whole numbers" if isinstance(self.margin, Margin) else self.margin or "continuous"
         return f"{kind} with period {self.period:g}"

@@ -107,17 +107,6 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
                     "Call fit with warm_start=False to start afresh."
                 )
 
-    @contextmanager
-    def _unchanged_on_error(self) -> Iterator[None]:
-        """Undo every change of an attribute if the body raises, so that a failed fit loses nothing."""
-        before = dict(self.__dict__)
-        try:
-            yield
-        except BaseException:
-            self.__dict__.clear()
-            self.__dict__.update(before)
-            raise
-
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
         if "_flow" in state:
@@ -136,6 +125,18 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
             flow = loaded_flow(state["_specification"], state["_flow"])
             state = {**state, "_flow": flow, "_density": ensemble(flow, state["_experts"], state["_log_weights"])}
         super().__setstate__({name: value for name, value in state.items() if name != "_written"})
+
+
+@contextmanager
+def unchanged_on_error(estimator: BaseEstimator) -> Iterator[None]:
+    """Undo every change of an attribute if the body raises, so that a failed fit loses nothing."""
+    before = dict(estimator.__dict__)
+    try:
+        yield
+    except BaseException:
+        estimator.__dict__.clear()
+        estimator.__dict__.update(before)
+        raise
 
 
 def ensemble(flow: Flow, experts: tuple[ExpertSpecification, ...], log_weights: NDArray[np.float64]) -> Ensemble:

@@ -53,18 +53,10 @@ class DensityOfCells(DensityOfKnownCells):
         """A copy of the fitted density of continuous columns, a `torch.nn.Module` in their units."""
         if not self._is_fitted:
             raise NotFittedError(f"This {type(self).__name__} is not fitted yet, so that it has no density_. Call fit.")
-        specification = self._specification
-        of_context = getattr(self, "_context_columns", ()) or getattr(self, "_context_middles", {})
-        if self._cell_map is not None or of_context or not isinstance(specification, TabularSpecification):
-            shown = (
-                self.columns_
-                if self._cell_map is not None
-                else "categories or missing cells in X"
-                if of_context
-                else "images"
-            )
+        specification, other = self._specification, self._not_continuous()
+        if other:
             raise AttributeError(
-                f"density_ needs columns that are continuous, without bounds and periods, got {shown}. "
+                f"density_ needs columns that are continuous, without bounds and periods, got {other}. "
                 "Others have probabilities, or are seen by the flows in other units. Use score_samples and sample."
             )
         context = getattr(specification, "context", None)
@@ -72,6 +64,14 @@ class DensityOfCells(DensityOfKnownCells):
         device = self._density.reference.device
         tensors = None if parts is None else tuple(torch.tensor(part, device=device) for part in parts)
         return Density(copy.deepcopy(self._density), tensors)  # type: ignore[arg-type]
+
+    def _not_continuous(self) -> Any:
+        """Say what the flow does not see in its own units; nothing if it sees all."""
+        if not isinstance(self._specification, TabularSpecification):
+            return "images"
+        if getattr(self, "_context_columns", ()) or getattr(self, "_context_middles", {}):
+            return "categories or missing cells in X"
+        return None if self._cell_map is None else self.columns_
 
     def _with_cells(self, rows: Rows, n_rows: float, continues: bool) -> Rows:
         """Put points of their cells in the place of values, where columns ask for it, in each of ``n_rows`` rows."""
@@ -136,7 +136,7 @@ class DensityOfCells(DensityOfKnownCells):
         others = self._with_constants(others)
         if not np.isnan(others).any():
             return self._score_complete(others, None)
-        log_density: NDArray[np.float64] = self._marginal(others, np.where(np.isnan(near), 0.0, near))[0]
+        log_density: NDArray[np.float64] = self._marginal(others, np.where(np.isnan(rows), np.nan, near))[0]
         return log_density
 
     def _score_complete(self, rows: NDArray[Any], context: NDArray[Any] | None) -> NDArray[np.float64]:

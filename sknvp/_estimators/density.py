@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..flows.builders.specification import TabularSpecification
 from . import parameters as rule
-from .base import FlowEstimator
+from .base import FlowEstimator, unchanged_on_error
 from .callbacks import Task, with_callbacks
 from .discrete import DiscreteColumns
 from .evaluation import finite_log_density
@@ -149,7 +149,7 @@ class FlowDensity(DiscreteColumns, DensityMethods, FlowFitter):
             If training had not settled after ``max_iter`` epochs, a number of them being given.
         """
         task = Task.root(self, 2)
-        with self._unchanged_on_error():
+        with unchanged_on_error(self):
             task.begin(X)
             continues = self.warm_start and self._is_fitted
             device = self._check_parameters()
@@ -201,7 +201,7 @@ class FlowDensity(DiscreteColumns, DensityMethods, FlowFitter):
             if a column that was constant in the first rows has other values. Then call `fit` on recent rows, and
             go on from there.
         """
-        with self._unchanged_on_error():
+        with unchanged_on_error(self):
             n_least = 1 if self._is_fitted else 2
             device = self._check_parameters()
             checked = self._check_rows(X, reset=not self._is_fitted, n_least=n_least)

@@ -7,8 +7,9 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import _safe_indexing, check_array
 from sklearn.utils.validation import validate_data
 
+from .._columns.circle import Circle
 from .._columns.describe import columns_of, discrete_mask
-from .._columns.kinds import Column, encoded, frame, library_of
+from .._columns.kinds import Column, encoded, frame, library_of, with_indicators, without_indicators
 from .._warn import warn_caller
 from .cells import DensityOfCells
 from .specify import checked_bounds, checked_periods
@@ -97,6 +98,18 @@ class DiscreteColumns(DensityOfCells):
         labels = list(range(X.shape[1]) if library_of(X) is None else X.columns)
         periods = None if self.periods is None else checked_periods(self.periods, labels)
         return columns_of(X, discrete_mask(self.discrete_features, X), bounds, periods, counts)
+
+    def _means(self, drawn: NDArray[Any]) -> NDArray[Any]:
+        """Return the mean of the draws of each row: of categories the likeliest one, and of angles the direction.
+
+        The shape changes from (n_rows, n_draws, n_features) to (n_rows, n_features).
+        """
+        means: NDArray[Any] = with_indicators(drawn, self._columns).mean(1) if self._columns else drawn.mean(1)
+        means = without_indicators(means, self._columns) if self._columns else means
+        for j, margin in ({} if self._cell_map is None else self._cell_map.margins).items():
+            if isinstance(margin, Circle):
+                means[:, j] = margin.mean(drawn[..., j])
+        return means
 
     def _presented(self, y: NDArray[Any]) -> Any:
         """Return drawn points as rows of the kind that was fitted."""

@@ -26,7 +26,11 @@ class Draws(NamedTuple):
     log_weights: NDArray[np.float64]  # shape (n_incomplete, n_draws): minus the log-density of the drawn cells
 
     def of_all(self, x: NDArray[Any], n_draws: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return some draws of all rows ``x``, shapes (n_draws, n_rows, n_features) and (n_draws, n_rows)."""
+        """Return some draws of all rows ``x``, shapes (n_draws, n_rows, n_features) and (n_draws, n_rows).
+
+        Of many incomplete rows there may be fewer draws than that.
+        """
+        n_draws = min(n_draws, self.points.shape[1])
         points = np.repeat(x[None].astype(np.float64), n_draws, axis=0)
         log_weights = np.zeros(points.shape[:2])
         points[:, self.rows] = self.points[:, :n_draws].swapaxes(0, 1)

@@ -32,9 +32,7 @@ class Incomplete(NamedTuple):
     rows: Array  # shape (n_rows, n_features): the numbers, NaN where they are unknown
     cells: Cells | None  # of the mapped columns, if there are any
     proposal: Proposal | None  # of what the flow sees; None if all cells are known
-    near: Array | None = (
-        None  # shape (n_rows, n_features): rows as the flow sees them, near which cells are proposed too
-    )
+    near: Array | None = None  # rows as the flow sees them, near which unknown cells are proposed too
 
     def of(self, some: Array) -> "Incomplete":
         """Return some of the rows."""

@@ -70,7 +70,7 @@ class Proposal:
         uniform : ndarray of shape (n_rows, n_draws, n_features)
             Numbers between 0 and 1. A row with m unknown cells uses the first m numbers of each draw.
         near : ndarray of shape (n_rows, n_features), optional
-            Rows near which a share of the unknown cells is drawn.
+            Rows near which a share of the unknown cells is drawn; near the mean of a column where they are NaN.
 
         Returns
         -------
@@ -94,7 +94,7 @@ class Proposal:
             z = z.clip(-FARTHEST, FARTHEST)
             given = _given(mixture, torch.tensor(z).flatten(0, 1), is_known)
             if near is not None:
-                close = (near[rows][:, unknown] - self.loc[unknown]) / self.scale[unknown]
+                close = np.nan_to_num((near[rows][:, unknown] - self.loc[unknown]) / self.scale[unknown])
                 given = given.also_near(torch.tensor(np.repeat(close, len(given.shares) // len(rows), axis=0)))
             shape = len(given.shares), -1, len(unknown)  # of known cells that differ from draw to draw, one each
             numbers = torch.tensor(uniform[rows][..., : len(unknown)]).reshape(shape)

@@ -1,6 +1,5 @@
 """Columns of a table as numbers for a picture, and the axes that show them."""
 
-import inspect
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
@@ -75,13 +74,6 @@ def chosen_columns(table: Any, features: Sequence[Any] | None, most: int) -> lis
     if not 0 < len(chosen) <= most:
         raise ValueError(f"PairDisplay shows 1 to {most} columns, got {len(chosen)}. Choose some by features.")
     return [labels.index(feature) if feature in labels else feature for feature in chosen]
-
-
-def drawn_from(estimator: Any, n_samples: int, rng: np.random.RandomState) -> Any:
-    """Draw rows from a density, ours or scikit-learn's, of which GaussianMixture returns components too."""
-    takes_seed = "random_state" in inspect.signature(estimator.sample).parameters
-    drawn = estimator.sample(n_samples, **({"random_state": rng} if takes_seed else {}))
-    return drawn[0] if isinstance(drawn, tuple) else drawn
 
 
 def numbers_of(

@@ -9,8 +9,9 @@ from sklearn.utils import _safe_indexing, check_random_state
 
 from .._columns.kinds import library_of
 from .._estimators import parameters as rule
+from .._estimators.draws import seeded_draws
 from .checks import check_unconditional
-from .features import Axis, chosen_columns, drawn_from, numbers_of
+from .features import Axis, chosen_columns, numbers_of
 from .style import BLUE, ORANGE, Style, pyplot, styled
 
 MAX_FEATURES = 10  # columns; a picture of more has hundreds of panels
@@ -128,7 +129,7 @@ class PairDisplay:
         rng = check_random_state(random_state)
         n_shown = min(int(n_samples), len(table))
         shown = _safe_indexing(table, rng.choice(len(table), n_shown, replace=False))
-        rows, draws, names, categories = numbers_of(table, columns, shown, drawn_from(estimator, n_shown, rng))
+        rows, draws, names, categories = numbers_of(table, columns, shown, seeded_draws(estimator, n_shown, rng))
         display = cls(rows=rows, draws=draws, names=names, categories=categories)
         return display.plot(axes=axes, rows_kw=rows_kw, draws_kw=draws_kw, hist_kw=hist_kw)
 

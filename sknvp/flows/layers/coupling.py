@@ -141,10 +141,10 @@ class AffineCoupling(Coupling):
     Parameters
     ----------
     conditioner, n_first, flip
-        As in `Coupling`.
+        See `Coupling`.
     max_log_scale : float, default=2.0
-        ``|s|`` stays below it. So no layer stretches or shrinks a column by more than a factor of about seven, and a
-        row far outside the data still has a finite log-density.
+        The bound of ``|s|``. With 2 no layer stretches or shrinks a column by more than a factor of about seven, so
+        that a row far outside the data still has a finite log-density.
     """
 
     N_PARAMETERS = 2
