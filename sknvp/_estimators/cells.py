@@ -77,7 +77,8 @@ class DensityOfCells(DensityOfKnownCells):
         """Put points of their cells in the place of values, where columns ask for it, in each of ``n_rows`` rows."""
         rows = rows._replace(x=self._with_constants(rows.x, continues))
         self._check_bounds(rows.x)
-        self.__dict__.pop("_proposal", None)
+        for name in ("_proposal", "_proposal_for_flows"):
+            self.__dict__.pop(name, None)
         if not continues:
             self.__dict__.pop("_proposal_in_training", None)
             cell_map = CellMap.of(rows.x, rows.weights, n_rows, self._columns)

@@ -1,5 +1,6 @@
 """Densities of rows with unknown cells: completed for training, integrated for scores, drawn for imputation."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -7,9 +8,11 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 from .._columns.cells import CellMap
+from .._missing.experts import KnownCells
 from .._missing.incomplete_mixture import fit_mixture
 from .._missing.marginal import Incomplete, log_marginal, resampled
 from .._missing.proposal import Proposal
+from ..flows import Ensemble
 from ..flows.builders.specification import TabularSpecification
 from .base import FlowEstimator
 from .evaluation import (
@@ -27,13 +30,15 @@ from .threads import one_thread, threads_for
 N_DRAWN = 40_000  # draws that the proposal of unknown cells is fitted to
 N_COMPLETED = 8  # draws of the unknown cells of each row in training, ...
 MAX_COMPLETED = 400_000  # ... but no more than this for all rows
+LOG_LEAST_WEIGHT = math.log(0.01)  # flows with less weight may have diverged, so that their draws are of no use
 
 
 class DensityOfKnownCells(FlowEstimator):
     """An estimator that takes rows of numbers which are NaN where a cell is unknown."""
 
     _proposal_in_training: Proposal  # of unknown cells, of what the flow sees: fitted to the first incomplete rows
-    _proposal: Proposal  # fitted to draws from the density
+    _proposal: Proposal  # fitted to draws from the density, from which cells are drawn
+    _proposal_for_flows: Proposal  # fitted to draws from the flows alone, for the integrals over unknown cells
     _cell_map: CellMap | None = None  # of the columns that the flow sees otherwise, if there are any
 
     def _with_constants(self, x: NDArray[Any], continues: bool = True) -> NDArray[Any]:
@@ -66,7 +71,8 @@ class DensityOfKnownCells(FlowEstimator):
             points = np.empty((len(incomplete), n_draws, numbers.shape[1]))
             log_weights = np.empty(points.shape[:2])
             for batch in cells.batches(n_draws):
-                points[batch], log_weights[batch] = cells.of(batch).drawn(n_draws, rng)
+                drawn = cells.of(batch).drawn(n_draws, rng)
+                points[batch], log_weights[batch] = drawn.points, drawn.log_weights
         x = rows.x.copy()
         x[incomplete] = points[:, 0]
         return rows._replace(x=x, draws=Draws(incomplete, points, log_weights))
@@ -82,9 +88,13 @@ class DensityOfKnownCells(FlowEstimator):
         some = ~np.isnan(rows).all(1)  # a row without known cells has density one
         if some.any():
             with default_torch_modes(inference=True), threads_for(self._density, len(rows)):
-                known, density = self._incomplete(rows[some]), in_single_precision(self._density)
+                flows = Ensemble([self._flow], self._density.log_weights[:1])
+                drawn_from = flows if self._log_weights[0] > LOG_LEAST_WEIGHT else self._density
+                known = self._incomplete(rows[some], self._proposal_of("_proposal_for_flows", drawn_from))
                 known = known._replace(near=None if near is None else near[some])
-                log_density[some], error[some] = log_marginal(lambda y: finite_log_density(density, y), known)
+                experts = KnownCells(self._experts, self._log_weights[1:]) if self._experts else None
+                single = in_single_precision(flows)
+                log_density[some], error[some] = log_marginal(lambda y: finite_log_density(single, y), known, experts)
         return np.maximum(log_density, LEAST_LOG_DENSITY), error
 
     def _imputed(self, rows: NDArray[Any], n_samples: int, random_state: RandomState) -> NDArray[Any]:
@@ -99,7 +109,8 @@ class DensityOfKnownCells(FlowEstimator):
             imputed[empty] = self._numbers_at(y).reshape(len(empty), n_samples, -1)
         if len(incomplete):
             with default_torch_modes(inference=True), threads_for(self._density, len(rows)):
-                cells, density = self._incomplete(rows[incomplete]), in_single_precision(self._density)
+                proposal, density = self._proposal_of("_proposal", self._density), in_single_precision(self._density)
+                cells = self._incomplete(rows[incomplete], proposal)
                 points = resampled(lambda y: finite_log_density(density, y), cells, n_samples, seed)
             drawn = self._numbers_at(points.reshape(-1, rows.shape[1])).reshape(points.shape)
             imputed[incomplete] = np.where(unknown[incomplete, None], drawn, imputed[incomplete])
@@ -109,16 +120,14 @@ class DensityOfKnownCells(FlowEstimator):
         """Return the rows of numbers in whose cells points lie."""
         return y if self._cell_map is None else self._cell_map.values(y)
 
-    def _incomplete(self, rows: NDArray[Any], proposal: Proposal | None = None) -> Incomplete:
+    def _incomplete(self, rows: NDArray[Any], proposal: Proposal | None) -> Incomplete:
         """Return rows with unknown cells together with what these are drawn from."""
-        cells = None if self._cell_map is None else self._cell_map.cells(rows)
-        if proposal is None and np.isnan(rows).any():
-            proposal = self._proposal_of_cells()
-        return Incomplete(rows, cells, proposal)
+        return Incomplete(rows, None if self._cell_map is None else self._cell_map.cells(rows), proposal)
 
-    def _proposal_of_cells(self) -> Proposal:
-        """Return the proposal of unknown cells, which is fitted when it is first needed."""
-        if "_proposal" not in self.__dict__:
-            drawn = draw_rows(self._density, N_DRAWN, new_generator(0), "")
-            self._proposal = Proposal.of_draws(drawn.astype(np.float64), np.random.RandomState(0))
-        return self._proposal
+    def _proposal_of(self, name: str, density: Ensemble) -> Proposal:
+        """Return the attribute that is a proposal of unknown cells; it is fitted to draws when it is first needed."""
+        if name not in self.__dict__:
+            drawn = draw_rows(density, N_DRAWN, new_generator(0), "").astype(np.float64)
+            setattr(self, name, Proposal.of_draws(drawn, np.random.RandomState(0)))
+        proposal: Proposal = getattr(self, name)
+        return proposal

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._columns.cells import Cells, shifts, uniform_points
+from .experts import KnownCells
 from .proposal import N_LIKELIEST, Proposal
 
 Array = NDArray[Any]
@@ -23,7 +24,14 @@ class Completed(NamedTuple):
     """Rows whose unknown cells have been drawn several times each."""
 
     points: Array  # shape (n_rows, n_draws, n_features): what the flow sees
-    log_weights: Array  # shape (n_rows, n_draws): what makes the density of a point an estimate of the known cells'
+    log_measure: Array  # shape (n_rows, n_draws): what is added to log-densities of the points of known cells
+    log_proposal: Array  # shape (n_rows, n_draws): the log-density that unknown cells were drawn with
+
+    @property
+    def log_weights(self) -> Array:
+        """What is added to the log-density of a point to estimate that of the known cells."""
+        log_weights: Array = self.log_measure - self.log_proposal
+        return log_weights
 
 
 class Incomplete(NamedTuple):
@@ -45,7 +53,7 @@ class Incomplete(NamedTuple):
     def batches(self, n_draws: int) -> list[Array]:
         """Return the numbers of rows that are to be drawn for at once; rows with equal cells known come together."""
         n_columns, n_components = self.rows.shape[1], 1 if self.proposal is None else len(self.proposal.log_weights)
-        each = max(min(n_components, N_LIKELIEST) * n_columns * max(n_columns, n_draws), n_components * n_columns)
+        each = max(min(n_components, N_LIKELIEST) * n_columns * max(n_columns, n_draws), n_components * n_columns**2)
         by_pattern = np.lexsort(np.isnan(self.rows).T)
         return np.array_split(by_pattern, -(-len(self.rows) * each // MAX_NUMBERS))
 
@@ -66,9 +74,9 @@ class Incomplete(NamedTuple):
                 y[:, i] = self.cells.points(self.rows, uniform[:, i, :n_mapped])
                 log_measure[:, i] = self.cells.log_measure_at(y[:, i])
         if self.proposal is None:
-            return Completed(y, np.broadcast_to(log_measure, y.shape[:2]))
-        drawn, log_density = self.proposal.draw(y, ~np.isnan(self.rows), uniform[..., n_mapped:], self.near)
-        return Completed(drawn, log_measure - log_density)
+            return Completed(y, log_measure, np.zeros(y.shape[:2]))
+        drawn, log_proposal = self.proposal.draw(y, ~np.isnan(self.rows), uniform[..., n_mapped:], self.near)
+        return Completed(drawn, log_measure, log_proposal)
 
     def drawn(self, n_draws: int, rng: np.random.Generator) -> Completed:
         """Draw the unknown cells at random."""
@@ -90,7 +98,9 @@ class Incomplete(NamedTuple):
         return uniform
 
 
-def log_marginal(log_density: Callable[[Array], Array], incomplete: Incomplete) -> tuple[Array, Array]:
+def log_marginal(
+    log_density: Callable[[Array], Array], incomplete: Incomplete, known_cells: KnownCells | None = None
+) -> tuple[Array, Array]:
     """Estimate the log-density of the known cells of rows.
 
     Each row has draws of its own, more of them where their weights differ much. So the estimate of a row depends on no
@@ -101,6 +111,8 @@ def log_marginal(log_density: Callable[[Array], Array], incomplete: Incomplete) 
     log_density : callable
         It takes points of shape (n, n_features) and returns their log-densities.
     incomplete : Incomplete
+    known_cells : KnownCells, optional
+        Experts, whose density of the known cells is added.
 
     Returns
     -------
@@ -108,20 +120,31 @@ def log_marginal(log_density: Callable[[Array], Array], incomplete: Incomplete) 
         The logarithms of the means of the weights, and their estimated standard errors, in nats.
     """
     n_rows = len(incomplete.rows)
-    log_weights = np.full((n_rows, MAX_DRAWS), -np.inf)
+    log_weights, exact = np.full((2, n_rows, MAX_DRAWS), -np.inf)
     rows, start, end = np.arange(n_rows), 0, N_DRAWS
     result, error = np.empty(n_rows), np.empty(n_rows)
     while len(rows):
         for batch in incomplete.of(rows).batches(end - start):
             some = incomplete.of(rows[batch])
-            points, weights = some.completed(some.quasi_random(start, end))
-            density = log_density(points.reshape(-1, points.shape[-1])).reshape(weights.shape)
-            log_weights[rows[batch], start:end] = density + weights
+            drawn = some.completed(some.quasi_random(start, end))
+            density = log_density(drawn.points.reshape(-1, drawn.points.shape[-1]))
+            estimates = density.reshape(drawn.log_proposal.shape) + drawn.log_weights
+            if known_cells is not None and (start == 0 or some.cells is not None):
+                equal = some.cells is None  # the points of known cells, in all draws
+                exact[rows[batch], start : MAX_DRAWS if equal else end] = _of_known_cells(known_cells, some, drawn)
+            log_weights[rows[batch], start:end] = np.logaddexp(estimates, exact[rows[batch], start:end])
         result[rows], error[rows] = _log_mean(log_weights[rows, :end])
         rows, start, end = rows[error[rows] > PRECISE], end, 2 * end
         if start == MAX_DRAWS:
             break
     return result, error
+
+
+def _of_known_cells(known_cells: KnownCells, incomplete: Incomplete, drawn: Completed) -> Array:
+    """Return the density of the known cells under the experts, at each of their points, or at one if they are equal."""
+    points = drawn.points if incomplete.cells is not None else drawn.points[:, :1]
+    density: Array = known_cells.log_density(points, ~np.isnan(incomplete.rows)) + drawn.log_measure
+    return density
 
 
 def resampled(log_density: Callable[[Array], Array], incomplete: Incomplete, n_samples: int, seed: int) -> Array:

@@ -18,6 +18,7 @@ from sklearn.cluster import kmeans_plusplus
 from torch import Tensor
 
 from ..flows.bases.expectation_maximization import expectation_maximization, narrow_components
+from .patterns import Patterns, blocks, patterns_of
 
 Array = NDArray[Any]
 
@@ -79,37 +80,45 @@ class Proposal:
         log_density : ndarray of shape (n_rows, n_draws)
             The logarithm of the density that these cells were drawn with.
         """
-        n_draws = uniform.shape[1]
-        drawn = np.repeat(y, n_draws, axis=1) if y.shape[1] < n_draws else y.copy()
+        drawn = np.repeat(y, uniform.shape[1], axis=1) if y.shape[1] < uniform.shape[1] else y.copy()
         log_density = np.zeros(drawn.shape[:2])
-        mixture = tuple(torch.tensor(part) for part in (self.log_weights, self.means, self.covariances))
-        patterns, pattern = np.unique(known, axis=0, return_inverse=True)
-        by_pattern = np.split(np.argsort(pattern, kind="stable"), np.bincount(pattern).cumsum()[:-1])
-        for is_known, rows in zip(patterns, by_pattern, strict=True):
-            unknown = np.flatnonzero(~is_known)
-            if not len(unknown):
-                continue
-            with np.errstate(over="ignore"):  # another number than that of a constant column
-                z = (y[rows][..., is_known] - self.loc[is_known]) / self.scale[is_known]
-            z = z.clip(-FARTHEST, FARTHEST)
-            given = _given(mixture, torch.tensor(z).flatten(0, 1), is_known)
-            if near is not None:
-                close = np.nan_to_num((near[rows][:, unknown] - self.loc[unknown]) / self.scale[unknown])
-                given = given.also_near(torch.tensor(np.repeat(close, len(given.shares) // len(rows), axis=0)))
-            shape = len(given.shares), -1, len(unknown)  # of known cells that differ from draw to draw, one each
-            numbers = torch.tensor(uniform[rows][..., : len(unknown)]).reshape(shape)
-            cells, log_prob = (part.numpy() for part in given.draw(numbers))
-            places = np.ix_(rows, np.arange(n_draws), unknown)
-            drawn[places] = cells.reshape(len(rows), n_draws, -1) * self.scale[unknown] + self.loc[unknown]
-            log_density[rows] = log_prob.reshape(len(rows), n_draws) - np.log(self.scale[unknown]).sum()
+        for patterns in patterns_of(known):
+            if patterns.unknown.shape[1]:
+                self._draw_unknown(patterns, y, uniform, near, drawn, log_density)
         return drawn, log_density
+
+    def _draw_unknown(
+        self, patterns: Patterns, y: Array, uniform: Array, near: Array | None, drawn: Array, log_density: Array
+    ) -> None:
+        """Draw the unknown cells of rows with equally many of them, and write them and their log-density."""
+        rows, pattern = (
+            np.concatenate(patterns.rows),
+            np.repeat(np.arange(len(patterns.rows)), [*map(len, patterns.rows)]),
+        )
+        k, u = patterns.known[pattern][:, None], patterns.unknown[pattern][:, None]
+        with np.errstate(over="ignore"):  # another number than that of a constant column
+            z = (np.take_along_axis(y[rows], k, 2) - self.loc[k]) / self.scale[k]
+        mixture = tuple(torch.tensor(part) for part in (self.log_weights, self.means, self.covariances))
+        given = _given(mixture, torch.tensor(z.clip(-FARTHEST, FARTHEST)), patterns, torch.tensor(pattern))
+        if near is not None:
+            close = np.nan_to_num(
+                (np.take_along_axis(near[rows], u[:, 0], 1) - self.loc[u[:, 0]]) / self.scale[u[:, 0]]
+            )
+            given = given.also_near(torch.tensor(np.repeat(close, y.shape[1], axis=0)))
+        n_rows, n_draws, n_unknown = len(rows), uniform.shape[1], u.shape[-1]
+        shape = n_rows * y.shape[1], -1, n_unknown  # of known cells that differ from draw to draw, one draw each
+        numbers = torch.tensor(uniform[rows][..., :n_unknown]).reshape(shape)
+        cells, log_prob = (part.numpy() for part in given.draw(numbers))
+        places = rows[:, None, None], np.arange(n_draws)[:, None], u
+        drawn[places] = cells.reshape(n_rows, n_draws, n_unknown) * self.scale[u] + self.loc[u]
+        log_density[rows] = log_prob.reshape(n_rows, n_draws) - np.log(self.scale[u]).sum(2)
 
 
 Mixture = tuple[Tensor, ...]  # log-weights, means, covariances
 
 
 class Given(NamedTuple):
-    """The mixtures of the unknown cells given the known ones, of rows in which the same cells are known."""
+    """The mixtures of the unknown cells given the known ones, of rows with equally many unknown cells."""
 
     shares: Tensor  # shape (n_rows, n_components): the weights
     means: Tensor  # shape (n_rows, n_components, n_unknown)
@@ -158,25 +167,31 @@ class Given(NamedTuple):
         return torch.logsumexp(constant + torch.logaddexp(narrow, wide), 1)
 
 
-def _given(mixture: Mixture, z: Tensor, is_known: Array) -> Given:
-    """Condition a mixture on the known cells of rows, shape (n_rows, n_known)."""
+def _given(mixture: Mixture, z: Tensor, patterns: Patterns, pattern: Tensor) -> Given:
+    """Condition a mixture on the known cells of rows, shape (n_rows, n_draws, n_known), with these patterns.
+
+    The shapes below begin with (n_components, n_patterns) or (n_components, n_rows, n_draws), those of the result with
+    n_rows times n_draws.
+    """
     log_weights, means, covariances = mixture
-    k, u = (torch.from_numpy(np.flatnonzero(cells)) for cells in (is_known, ~is_known))
-    to_all = covariances[:, k]
-    lower = torch.linalg.cholesky(to_all[..., k])
-    half = torch.linalg.solve_triangular(lower, (z - means[:, None, k]).mT, upper=False)  # (n_components, n_known, n)
-    cross = torch.linalg.solve_triangular(lower, to_all[..., u], upper=False).mT  # (n_components, n_unknown, n_known)
-    squares, log_det = half.square().sum(1).T, lower.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-    evidence = torch.log_softmax(log_weights - log_det - 0.5 * squares, -1)
+    known, unknown = patterns.known, patterns.unknown
+    lower = torch.linalg.cholesky(blocks(covariances, known, known))
+    inverse = torch.linalg.solve_triangular(lower, torch.eye(known.shape[1]).to(z).expand_as(lower), upper=False)
+    cross = inverse @ blocks(covariances, known, unknown)
+    factors = torch.linalg.cholesky(blocks(covariances, unknown, unknown) - cross.mT @ cross)
+    half = (z - means[:, known][:, pattern].unsqueeze(2)) @ inverse[:, pattern].mT
+    squares, log_det = half.square().sum(-1), lower.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    evidence = log_weights[:, None, None] - log_det[:, pattern].unsqueeze(2) - 0.5 * squares
+    evidence, squares = evidence.flatten(1).log_softmax(0).T, squares.flatten(1).T
     chosen = evidence.topk(min(N_LIKELIEST, len(means)), -1).indices
-    factors = torch.linalg.cholesky(covariances[:, u[:, None], u] - cross @ cross.mT)
-    rows = torch.arange(len(z)).unsqueeze(1)
-    far = (DEGREES_OF_FREEDOM + squares[rows, chosen]) / (DEGREES_OF_FREEDOM + len(k))
+    centres = means[:, unknown][:, pattern].unsqueeze(2) + half @ cross[:, pattern]
+    rows, own = torch.arange(len(chosen)).unsqueeze(1), pattern.repeat_interleave(z.shape[1]).unsqueeze(1)
+    far = (DEGREES_OF_FREEDOM + squares[rows, chosen]) / (DEGREES_OF_FREEDOM + known.shape[1])
     return Given(
         torch.softmax(evidence[rows, chosen], -1),
-        (means[:, u, None] + cross @ half).permute(2, 0, 1)[rows, chosen],
-        factors[chosen],
-        torch.linalg.inv(factors)[chosen],
+        centres.flatten(1, 2)[chosen, rows],
+        factors[chosen, own],
+        torch.linalg.inv(factors)[chosen, own],
         far.sqrt().clamp(min=LEAST_WIDTH),
     )
 

@@ -1,0 +1,167 @@
+"""Densities of the known cells of rows under the experts beside the flows, in closed form.
+
+The known columns of a normal distribution are normal, with their part of the mean and of the covariance. Components of
+mixtures and kernels are normal, and the known columns of a t-distribution have a t-distribution.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..flows.bases import Base, GaussianMixture, Kernels, StandardNormal, StudentT
+from ..flows.bases.expectation_maximization import precision_cholesky
+from ..flows.bases.product import other_columns
+from ..flows.builders.specification import (
+    ExpertSpecification,
+    GaussianMixtureSpecification,
+    KernelsSpecification,
+    Scaling,
+    StudentTSpecification,
+    WhitenedSpecification,
+)
+from ..flows.builders.tabular import point_masses
+from ..flows.ensemble import zero_if_not_finite
+from ..flows.flow import MAX_CHUNK_NUMBERS
+from .patterns import blocks, patterns_of
+
+Array = NDArray[Any]
+
+
+class KnownCells:
+    """Experts with their weights, from which the density of any columns follows.
+
+    Parameters
+    ----------
+    experts : sequence of ExpertSpecification
+        The experts of a density without condition; there is at least one.
+    log_weights : ndarray of shape (n_experts,)
+        The logarithms of their weights, which need not add up to one.
+    """
+
+    def __init__(self, experts: Sequence[ExpertSpecification], log_weights: Array) -> None:
+        self._scaling: Scaling = experts[0].scaling
+        self._experts = [_expert(specification) for specification in experts]
+        self._log_weights = torch.tensor(log_weights).view(-1, 1)
+
+    def log_density(self, y: Array, known: Array) -> Array:
+        """Compute the log-density of the known cells.
+
+        Parameters
+        ----------
+        y : ndarray of shape (n_rows, n_draws, n_features)
+            Points as the flow sees them; what stands in unknown cells does not matter.
+        known : ndarray of shape (n_rows, n_features), dtype bool
+
+        Returns
+        -------
+        log_density : ndarray of shape (n_rows, n_draws)
+        """
+        varying, scale = self._scaling.columns, self._scaling.scale
+        z, log_scale = torch.tensor((y - self._scaling.loc) / scale), known[:, varying] @ np.log(scale[varying])
+        log_density = self._of_constants(z) - torch.tensor(log_scale).unsqueeze(1)
+        for rows, columns, _ in patterns_of(known[:, varying]):
+            covariances = [blocks(expert.covariances, columns, columns) for expert in self._experts]
+            precisions = [precision_cholesky(part, 0.0) for part in covariances]
+            for i, (own, some) in enumerate(zip(rows, columns, strict=True)):
+                cells = z[own][..., varying[some]]
+                factors = [precision[:, :, i] for precision in precisions]
+                log_density[own] += self._log_mean(cells.flatten(0, 1), some, factors).view(len(own), -1)
+        return log_density.numpy()
+
+    def _of_constants(self, z: Tensor) -> Tensor:
+        """Return the log-probability of the constant columns of points in standard units, shape (n_rows, n_draws)."""
+        constant = other_columns(torch.tensor(self._scaling.columns), z.shape[-1])
+        loc, scale = (torch.tensor(part)[constant] for part in (self._scaling.loc, self._scaling.scale))
+        return point_masses(loc, scale).log_prob(z[..., constant])
+
+    def _log_mean(self, z: Tensor, columns: Array, precisions: list[Tensor]) -> Tensor:
+        """Return the log-density of rows of some columns, in standard units; it is the mean of members and experts."""
+        if not len(columns):
+            return torch.logsumexp(self._log_weights, 0).expand(len(z))
+        parts = [
+            expert.log_prob(z, columns, factors) for expert, factors in zip(self._experts, precisions, strict=True)
+        ]
+        means = [torch.logsumexp(zero_if_not_finite(part), 0) - math.log(len(part)) for part in parts]
+        return torch.logsumexp(torch.stack(means) + self._log_weights, 0)
+
+
+class _Expert(ABC):
+    """An expert in standard units; the first axis of its tensors is that of the members."""
+
+    means: Tensor  # shape (n_members, n_components, n_varying)
+    covariances: Tensor  # shape (n_members, n_components, n_varying, n_varying)
+
+    @abstractmethod
+    def log_prob(self, z: Tensor, columns: Array, precisions_cholesky: Tensor) -> Tensor:
+        """Return the log-density of rows of some columns under each member.
+
+        Parameters
+        ----------
+        z : Tensor of shape (n_rows, n_columns)
+        columns : ndarray of shape (n_columns,)
+        precisions_cholesky : Tensor of shape (n_members, n_components, n_columns, n_columns)
+            Of the covariances of these columns.
+
+        Returns
+        -------
+        log_prob : Tensor of shape (n_members, n_rows)
+        """
+
+
+class _Mixture(_Expert):
+    """A Gaussian mixture."""
+
+    def __init__(self, specification: GaussianMixtureSpecification) -> None:
+        self.log_weights = torch.tensor(specification.log_weights).double()
+        self.means = torch.tensor(specification.means).double()
+        inverse = torch.linalg.inv(torch.tensor(specification.precisions_cholesky).double())
+        self.covariances = inverse.mT @ inverse
+
+    def log_prob(self, z: Tensor, columns: Array, precisions_cholesky: Tensor) -> Tensor:
+        base = GaussianMixture(self.log_weights, self.means[..., columns], precisions_cholesky)
+        return _in_chunks(base, z.expand(len(self.means), -1, -1))
+
+
+class _Whitened(_Expert):
+    """A distribution of whitened columns."""
+
+    def __init__(self, specification: WhitenedSpecification) -> None:
+        whiten, self.specification = specification.whiten.build().double(), specification
+        identity = torch.eye(whiten.mean.shape[-1], dtype=torch.float64)
+        self.means = whiten.mean.unsqueeze(1)
+        inverse = whiten.inverse(identity.expand(len(self.means), -1, -1))[0] - self.means
+        self.covariances = (inverse.mT @ inverse).unsqueeze(1)
+
+    def log_prob(self, z: Tensor, columns: Array, precisions_cholesky: Tensor) -> Tensor:
+        factors, mean = precisions_cholesky[:, 0], self.means[..., columns]
+        log_det = factors.diagonal(0, -2, -1).log().sum(-1, keepdim=True)
+        return _in_chunks(self._base(mean, factors, columns), (z - mean) @ factors) + log_det
+
+    def _base(self, mean: Tensor, factors: Tensor, columns: Array) -> Base:
+        """Return the distribution of the whitened columns."""
+        expert = self.specification
+        if isinstance(expert, StudentTSpecification):
+            return StudentT(len(columns), expert.degrees_of_freedom)
+        if isinstance(expert, KernelsSpecification):
+            points = torch.tensor(expert.points[:, columns]).double()
+            return Kernels((points - mean) @ factors, torch.tensor(expert.log_weights).double(), expert.bandwidth)
+        return StandardNormal(len(columns))
+
+
+def _expert(specification: ExpertSpecification) -> _Expert:
+    if isinstance(specification, GaussianMixtureSpecification):
+        return _Mixture(specification)
+    assert isinstance(specification, WhitenedSpecification)
+    return _Whitened(specification)
+
+
+def _in_chunks(base: Base, z: Tensor) -> Tensor:
+    """Return the log-density of rows, shape (n_members, n_rows), with bounded memory."""
+    n_rows = max(1, MAX_CHUNK_NUMBERS // (len(z) * max(1, base.width)))
+    return torch.cat([base.log_prob(chunk) for chunk in torch.split(z, n_rows, 1)], 1)

@@ -1,0 +1,40 @@
+"""Patterns: which cells of a row are known. Rows with equally many known cells are computed together."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+class Patterns(NamedTuple):
+    """The patterns of some rows, all with the same number of known cells."""
+
+    rows: list[Array]  # the numbers of the rows with each pattern
+    known: Array  # shape (n_patterns, n_known): the numbers of the known columns
+    unknown: Array  # shape (n_patterns, n_unknown): the numbers of the unknown columns
+
+
+def patterns_of(known: Array) -> Iterator[Patterns]:
+    """Go through the patterns of rows whose known cells are True, from few known cells to many."""
+    patterns, pattern = np.unique(known, axis=0, return_inverse=True)
+    rows = np.split(np.argsort(pattern, kind="stable"), np.bincount(pattern).cumsum()[:-1])
+    n_known = patterns.sum(1)
+    for n in np.unique(n_known):
+        some = np.flatnonzero(n_known == n)
+        columns = (np.nonzero(cells)[1].reshape(len(some), -1) for cells in (patterns[some], ~patterns[some]))
+        yield Patterns([rows[i] for i in some], *columns)
+
+
+def blocks(matrices: Any, rows: Array, columns: Array) -> Any:
+    """Return a block of matrices for each pattern, shape (..., n_patterns, n_rows, n_columns).
+
+    Parameters
+    ----------
+    matrices : ndarray or Tensor of shape (..., n_features, n_features)
+    rows, columns : ndarray of shape (n_patterns, n_rows) and (n_patterns, n_columns)
+        The numbers of the rows and columns.
+    """
+    return matrices[..., rows[:, :, None], columns[:, None, :]]
