@@ -7,12 +7,21 @@ from scipy import stats
 
 from sknvp._estimators.rows import Draws
 from sknvp._experts.table import Table
+from sknvp._missing.experts import KnownCells
 from sknvp._missing.incomplete_mixture import _choose_rows, fit_mixture
 from sknvp._missing.marginal import Incomplete, log_marginal, resampled
 from sknvp._missing.proposal import NEAR_SHARE, RIDGE, WIDE_SHARE, Proposal
 from sknvp.flows import Flow
 from sknvp.flows.bases import StandardNormal
-from sknvp.flows.builders.specification import Scaling
+from sknvp.flows.builders.specification import (
+    DenseWhitening,
+    GaussianMixtureSpecification,
+    KernelsSpecification,
+    LowRankWhitening,
+    NormalSpecification,
+    Scaling,
+    StudentTSpecification,
+)
 from sknvp.flows.layers import Standardize
 from sknvp.flows.train.completions import EVALUATIONS_BETWEEN, Completions
 
@@ -195,3 +204,91 @@ def test_experts_are_compared_by_densities_of_known_cells():
     flow = shifted(0.0)
     each = torch.stack([flow.log_prob(part)[0] for part in points]) + log_weights
     np.testing.assert_allclose(table.cross_fitted_log_density(flow), torch.logsumexp(each, 0) - np.log(2), rtol=1e-12)
+
+
+LOC, SCALE = np.array([1.0, 5.0, -2.0]), np.array([2.0, 1.0, 0.5])
+FACTORS = np.random.default_rng(3).normal(size=(2, 3, 3)) + 2 * np.eye(3)  # of the covariances of two members
+MEANS = np.array([[0.5, 0.0, -0.5], [0.0, 1.0, 0.0]])
+
+
+def upper(covariances):
+    """The upper triangular P whose P P^T is the inverse of a covariance."""
+    return np.stack([np.linalg.inv(np.linalg.cholesky(covariance)).T for covariance in covariances])
+
+
+def expert_and_density(kind):
+    """A specification with two members, and the density that it stands for, of some columns of a row."""
+    scaling, covariances = Scaling(LOC, SCALE, np.arange(3)), FACTORS @ FACTORS.transpose(0, 2, 1)
+    whiten = DenseWhitening(MEANS, upper(covariances))
+    points, log_weights = np.random.default_rng(4).normal(size=(5, 3)), np.log(np.full((2, 5), 0.2))
+
+    def normal(mean, covariance):
+        return lambda x, k: stats.multivariate_normal(
+            (LOC + SCALE * mean)[k], (covariance * np.outer(SCALE, SCALE))[np.ix_(k, k)]
+        ).pdf(x)
+
+    if kind == "normal":
+        return NormalSpecification(scaling=scaling, whiten=whiten), [
+            [normal(*part)] for part in zip(MEANS, covariances, strict=True)
+        ]
+    if kind == "mixture":
+        means, parts = MEANS[:, None] + np.array([[0.0], [2.0]]), np.stack([covariances, 2 * covariances], 1)
+        factors = np.stack([upper(part) for part in parts])
+        mixture = GaussianMixtureSpecification(
+            scaling=scaling, log_weights=np.log(np.full((2, 2), 0.5)), means=means, precisions_cholesky=factors
+        )
+        return mixture, [[normal(means[m, c], parts[m, c]) for c in range(2)] for m in range(2)]
+    if kind == "student t":
+        t = StudentTSpecification(scaling=scaling, whiten=whiten, degrees_of_freedom=4)
+
+        def heavy(mean, covariance):
+            return lambda x, k: stats.multivariate_t(
+                (LOC + SCALE * mean)[k], (covariance * np.outer(SCALE, SCALE))[np.ix_(k, k)], df=4
+            ).pdf(x)
+
+        return t, [[heavy(*part)] for part in zip(MEANS, covariances, strict=True)]
+    shapes = covariances
+    if kind == "plain kernels":
+        whiten = LowRankWhitening(MEANS, np.empty((2, 3, 0)), np.empty((2, 0)), 1.0)
+        shapes = np.stack([np.eye(3)] * 2)
+    kernels = KernelsSpecification(
+        scaling=scaling, whiten=whiten, points=points, log_weights=log_weights, bandwidth=0.7
+    )
+    return kernels, [[normal(point, 0.49 * shape) for point in points] for shape in shapes]
+
+
+@pytest.mark.parametrize("kind", ["normal", "mixture", "student t", "kernels", "plain kernels"])
+def test_experts_have_the_marginals_of_their_distributions(kind):
+    """The density of the known cells is the mean over members and components, in the units of the table."""
+    specification, members = expert_and_density(kind)
+    experts = KnownCells([specification], np.log([0.25]))
+    y = LOC + SCALE * np.random.default_rng(5).normal(size=(7, 2, 3))
+    known = np.array([*np.ndindex(2, 2, 2)][1:], dtype=bool)
+    log_density = experts.log_density(np.where(known[:, None], y, np.nan), known)
+    for i, row in enumerate(known):
+        k = np.flatnonzero(row)
+        truth = np.mean([[part(y[i][:, k], k) for part in member] for member in members], axis=(0, 1))
+        np.testing.assert_allclose(log_density[i], np.log(0.25 * truth), rtol=1e-10)
+
+
+def test_constant_columns_have_probabilities_beside_experts():
+    scaling = Scaling(LOC, SCALE, np.array([0, 2]))
+    whiten = DenseWhitening(np.zeros((1, 2)), np.eye(2)[None])
+    experts = KnownCells([NormalSpecification(scaling=scaling, whiten=whiten)], np.zeros(1))
+    y, known = np.array([[[1.0, 5.0, 0.0]], [[1.0, 6.0, 0.0]]]), np.array([[True, True, False]] * 2)
+    expected = stats.norm(1.0, 2.0).logpdf(1.0) + np.array([[0.0], [np.log(1e-30)]])
+    np.testing.assert_allclose(experts.log_density(y, known), expected, rtol=1e-12)
+    known[:] = [False, True, False]
+    np.testing.assert_allclose(experts.log_density(y, known), [[0.0], [np.log(1e-30)]], atol=1e-12)
+
+
+def test_experts_add_their_density_to_that_of_the_flows():
+    """Half of the mass lies in an expert that is far narrower than the proposals; the sum is exact in its part."""
+    scaling = Scaling(np.zeros(2), np.ones(2), np.arange(2))
+    narrow = NormalSpecification(scaling=scaling, whiten=DenseWhitening(np.zeros((1, 2)), 1e4 * np.eye(2)[None]))
+    incomplete, half = rows()._replace(rows=np.c_[np.linspace(-2e-4, 2e-4, 50), np.full(50, np.nan)]), np.log(0.5)
+    estimate, error = log_marginal(lambda y: half + other_log_density(y), incomplete, KnownCells([narrow], [half]))
+    x = incomplete.rows[:, 0]
+    truth = np.log(0.5 * stats.norm.pdf(x) + 0.5 * stats.norm(0, 1e-4).pdf(x))
+    np.testing.assert_allclose(estimate, truth, atol=1e-3)
+    assert error.max() < 1e-3

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils import gen_batches
 
 from .._columns.cells import Cells, shifts, uniform_points
 from .experts import KnownCells
@@ -13,10 +14,11 @@ from .proposal import N_LIKELIEST, Proposal
 Array = NDArray[Any]
 
 N_DRAWS = 16  # for each row at first, ...
-MAX_DRAWS = 256  # ... and at most, in steps that double them
-PRECISE = 0.08  # a smaller standard error of the logarithm, in nats, needs no more draws
+MAX_DRAWS = 512  # ... and at most, in steps that double them
+PRECISE = 0.07  # a smaller standard error of the logarithm, in nats, needs no more draws
 LEAST_RESAMPLED = 256  # proposals of each row, ...
 DRAWS_PER_SAMPLE = 4  # ... or so many for each draw, that draws given known cells are chosen from
+MAX_ROWS = 8_192  # whose weights are kept at once
 MAX_NUMBERS = 2**22  # in the largest array at once
 
 
@@ -119,6 +121,18 @@ def log_marginal(
     log_marginal, std_err : ndarray of shape (n_rows,)
         The logarithms of the means of the weights, and their estimated standard errors, in nats.
     """
+    parts = [
+        _log_marginal(log_density, incomplete.of(np.arange(len(incomplete.rows))[some]), known_cells)
+        for some in gen_batches(len(incomplete.rows), MAX_ROWS)
+    ]
+    estimates, errors = zip(*parts, strict=True)
+    return np.concatenate(estimates), np.concatenate(errors)
+
+
+def _log_marginal(
+    log_density: Callable[[Array], Array], incomplete: Incomplete, known_cells: KnownCells | None
+) -> tuple[Array, Array]:
+    """Estimate the log-density of the known cells of so many rows that all weights can be kept."""
     n_rows = len(incomplete.rows)
     log_weights, exact = np.full((2, n_rows, MAX_DRAWS), -np.inf)
     rows, start, end = np.arange(n_rows), 0, N_DRAWS
