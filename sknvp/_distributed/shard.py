@@ -1,0 +1,126 @@
+"""The shard of a table that one process of a data-parallel fit holds, checked and compared with those of the others."""
+
+import json
+import zlib
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from sklearn.utils.validation import _num_samples
+
+from .. import __version__
+from .._estimators.rows import Rows, check_weights, count_rows
+from .._estimators.training import TrainingSettings
+from ..density import RealNVPDensity
+from ..flows.train.ranks import Ranks
+
+OWN = "device", "verbose", "warm_start"  # parameters that may differ between processes
+
+
+class Shard(NamedTuple):
+    """The rows of this process, and what the fit of all processes is."""
+
+    rows: Rows  # with weights that are comparable between the processes
+    device: torch.device
+    total: float  # the weight of the rows
+    description: dict[str, Any]  # of the fit, with the rows of all processes, of plain values
+
+    @classmethod
+    def of(cls, ranks: Ranks, density: RealNVPDensity, X: ArrayLike, sample_weight: ArrayLike | None) -> Self:
+        """Check the parameters and the rows of each process, and whether all agree; otherwise all raise an error."""
+        own: list[Any] = []
+
+        def checked() -> tuple[dict[str, Any], int, tuple[int, int]]:
+            _check_supported(density)
+            device = density._check_parameters()
+            rows, total, exponent = _checked_rows(density, X, sample_weight)
+            own.extend((rows, total, device))
+            return _described(density, rows), exponent, (len(rows.x), _checksum(rows))
+
+        descriptions, exponents, contents = zip(*ranks.gather(checked), strict=True)
+        _check_agreement(descriptions)
+        if sum(n_rows for n_rows, _ in contents) < 2:
+            raise ValueError("X must hold at least two different rows of weight above zero in all, got one.")
+        rows, total, device = own
+        total = float(np.ldexp(total, exponents[ranks.number] - max(exponents)))
+        rows = rows._replace(weights=rows.weights * (total / rows.weights.sum()))
+        number = {"number of processes": ranks.size, "version of sknvp": __version__}
+        table = {f"rank {number}": list(content) for number, content in enumerate(contents)}
+        return cls(rows, device, total, {**number, **descriptions[0], "table": table})
+
+
+def _check_supported(density: RealNVPDensity) -> None:
+    """Raise a ValueError for an estimator or a parameter that asks for what a data-parallel fit cannot do."""
+    if type(density) is not RealNVPDensity:
+        raise ValueError(f"density must be a RealNVPDensity, got {type(density).__name__}. Fit it in one process.")
+    for name in ("bounds", "periods", "batch_norm", "warm_start"):
+        value, supported = getattr(density, name), None if name in ("bounds", "periods") else False
+        if value != supported:
+            raise ValueError(f"{name} must be {supported} in a data-parallel fit, got {value!r}. Fit in one process.")
+
+
+def _checked_rows(density: RealNVPDensity, X: ArrayLike, sample_weight: ArrayLike | None) -> tuple[Rows, float, int]:
+    """Return the rows of this process, merged, what they weigh, and the power of two that this is a multiple of."""
+    if not _num_samples(X):
+        raise ValueError("X must hold a row in every process, got none here. Share rows out, or start fewer processes.")
+    checked = density._check_rows(X, reset=True, n_least=1)
+    if np.isnan(checked.min()):
+        raise ValueError("X must have no missing cells in a data-parallel fit, got NaN. Fit in one process.")
+    weights, n_rows = check_weights(sample_weight, checked, n_least=1), count_rows(sample_weight, checked)
+    checked = density._described_anew(X, checked, weights, n_rows)
+    mapped = [str(column.name) for column in density._columns if column.is_mapped]
+    if mapped:
+        raise ValueError(
+            f"X must have continuous columns alone in a data-parallel fit, got others: {', '.join(mapped)}. Fit in one "
+            "process, or set discrete_features=None, which takes numbers as continuous."
+        )
+    rows = density._merge(checked, weights, at_most=TrainingSettings.of(density).max_rows)
+    rows = density._with_cells(rows, n_rows, continues=False)
+    exponent = 0 if sample_weight is None else int(np.frexp(np.max(np.asarray(sample_weight, dtype=np.float64)))[1])
+    return rows, float(weights.sum()), exponent
+
+
+def _described(density: RealNVPDensity, rows: Rows) -> dict[str, Any]:
+    """Describe what must be equal in all processes, by plain values that JSON carries."""
+    parameters = {name: _plain(value) for name, value in density.get_params().items() if name not in OWN}
+    names = [str(name) for name in getattr(density, "feature_names_in_", range(rows.x.shape[1]))]
+    dtypes = sorted({str(column.dtype) for column in density._columns if column.dtype is not None})
+    return {
+        "class": type(density).__name__,
+        "parameter": parameters,
+        "number of columns of X": rows.x.shape[1],
+        "list of columns of X": names,
+        "dtype of X": [rows.x.dtype.name, *dtypes],
+        "kind of X": density._library or "array",
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Return a parameter as a value that JSON carries."""
+    value = np.asarray(value).tolist() if isinstance(value, list | tuple | np.ndarray | np.generic) else value
+    return json.loads(json.dumps(value, default=lambda other: type(other).__name__))
+
+
+def _check_agreement(descriptions: tuple[dict[str, Any], ...]) -> None:
+    """Raise a ValueError for the first thing in which a process differs from the first one."""
+    for name, first in descriptions[0].items():
+        for number, other in enumerate(descriptions):
+            if other[name] != first:
+                raise ValueError(
+                    f"All processes must fit with the same {name}: {told_apart(first, other[name])} "
+                    f"on ranks 0 and {number}. Give all of them equal estimators and equal columns."
+                )
+
+
+def told_apart(one: Any, other: Any) -> str:
+    """Show two values that differ; of dictionaries, the first entry in which they differ."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        name = next(name for name in {**one, **other} if one.get(name) != other.get(name))
+        return f"{name}: {told_apart(one.get(name), other.get(name))}"
+    return f"{one!r} and {other!r}"
+
+
+def _checksum(rows: Rows) -> int:
+    """Return a number that changes with any bit of the rows."""
+    return zlib.crc32(np.ascontiguousarray(rows.weights).data, zlib.crc32(np.ascontiguousarray(rows.x).data))
