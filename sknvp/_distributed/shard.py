@@ -15,7 +15,7 @@ from .._estimators.training import TrainingSettings
 from ..density import RealNVPDensity
 from ..flows.train.ranks import Ranks
 
-OWN = "device", "verbose", "warm_start"  # parameters that may differ between processes
+OWN = "device", "verbose"  # parameters that may differ between processes
 
 
 class Shard(NamedTuple):
@@ -54,10 +54,12 @@ def _check_supported(density: RealNVPDensity) -> None:
     """Raise a ValueError for an estimator or a parameter that asks for what a data-parallel fit cannot do."""
     if type(density) is not RealNVPDensity:
         raise ValueError(f"density must be a RealNVPDensity, got {type(density).__name__}. Fit it in one process.")
-    for name in ("bounds", "periods", "batch_norm", "warm_start"):
-        value, supported = getattr(density, name), None if name in ("bounds", "periods") else False
-        if value != supported:
-            raise ValueError(f"{name} must be {supported} in a data-parallel fit, got {value!r}. Fit in one process.")
+    unsupported = {name: None for name in ("bounds", "periods") if getattr(density, name) is not None}
+    unsupported |= {name: False for name in ("batch_norm", "warm_start") if getattr(density, name)}
+    for name, supported in unsupported.items():
+        raise ValueError(
+            f"{name} must be {supported} in a data-parallel fit, got {getattr(density, name)!r}. Fit in one process."
+        )
 
 
 def _checked_rows(density: RealNVPDensity, X: ArrayLike, sample_weight: ArrayLike | None) -> tuple[Rows, float, int]:

@@ -9,7 +9,9 @@ from .._estimators.rows import Rows, Whole, outlier_limits
 from .._experts.table import MAX_ROWS, systematic_resampling
 from ..flows.train.ranks import Ranks
 
-MULTIPLIERS = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB  # of the mixing function of SplitMix64
+# The constants of SplitMix64
+INCREMENT = 0x9E3779B97F4A7C15
+MULTIPLIERS = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 
 
 class ShardedTable(Whole):
@@ -91,11 +93,10 @@ def places(x: NDArray[Any], seed: int) -> NDArray[np.float64]:
     ----------
     G. Steele, D. Lea and C. Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
     """
-    numbers = np.ascontiguousarray(x + np.zeros(1, dtype=x.dtype))  # minus zero becomes zero
-    words = numbers.view(f"u{x.dtype.itemsize}").astype(np.uint64)
     mixed = np.full(len(x), seed, dtype=np.uint64)
-    for column in words.T:
-        mixed = _mix((mixed ^ column) + np.uint64(0x9E3779B97F4A7C15))
+    for column in x.T:
+        words = (column + np.zeros(1, dtype=x.dtype)).view(f"u{x.dtype.itemsize}")  # minus zero becomes zero
+        mixed = _mix((mixed ^ words) + np.uint64(INCREMENT))
     shares: NDArray[np.float64] = (mixed >> np.uint64(11)).astype(np.float64) * 2.0**-53
     return shares
 
