@@ -8,7 +8,6 @@ The median of all steps after the first ten, in milliseconds. CPU milliseconds a
 other programs want the processors, they say more than those by the clock.
 """
 
-import statistics
 import time
 import warnings
 
@@ -68,7 +67,9 @@ def main():
         sknvp.distributed.fit(density, shard)
         if rank == 0:
             n_numbers = sum(parameter.numel() for parameter in density.flow_.parameters())
-            wall, cpu, summing = (1e3 * statistics.median(np.diff(column)[WARM:]) for column in zip(*STARTS))
+            wall, cpu, summing = (
+                1e3 * statistics.median(np.diff(column)[WARM:]) for column in zip(*STARTS, strict=True)
+            )
             print(
                 f"{n} processes, batch {batch_size}, width {width}, {n_numbers} parameters: "
                 f"{wall:.1f} ms a step, {summing:.1f} of them in sums, {cpu:.1f} CPU ms",

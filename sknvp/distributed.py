@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
 from ._distributed.checkpoint import CheckpointFile, check_description, check_writable, read
-from ._distributed.shard import Shard
+from ._distributed.shard import Shard, check_continuous
 from ._distributed.table import ShardedTable
 from ._estimators.base import unchanged_on_error
 from ._estimators.evaluation import default_torch_modes
@@ -99,6 +99,9 @@ def fit(
 
     Notes
     -----
+    Each process computes on one thread, so start as many as there are cores. Of more rows than training can see with
+    ``max_iter="auto"``, each process keeps an even choice of its own, as many as `fit` keeps of all.
+
     An interrupt ends a data-parallel fit without a result, since the other processes would wait for this one.
 
     References
@@ -142,7 +145,7 @@ def _cure(path: Path | None) -> str:
     """Say what to do after a process has ended."""
     if path is None:
         return "Start the job again, with checkpoint='fit.npz', so that the next crash costs less."
-    return f"Start the job again with the same command: training goes on from the last checkpoint, {str(path)!r}."
+    return f"Start the same command again: training goes on from the checkpoint {str(path)!r}, if there is one by now."
 
 
 def _opened(path: Path | None, ranks: Ranks, shard: Shard, density: RealNVPDensity) -> tuple[list[int], CheckpointFile]:
@@ -167,6 +170,8 @@ def _opened(path: Path | None, ranks: Ranks, shard: Shard, density: RealNVPDensi
 def _fit(density: RealNVPDensity, ranks: Ranks, shard: Shard, seeds: list[int], file: CheckpointFile) -> None:
     """Fit the flow in all processes and the experts in the first, and keep them."""
     rows, settings, table = shard.rows, TrainingSettings.of(density), ShardedTable(ranks, shard.total, seeds[0])
+    if density.discrete_features is not None:  # columns may look continuous in each shard alone
+        check_continuous(density._describe(np.unique(table.sample(rows.weights, rows.x)[0], axis=0)))
     generator = torch.Generator().manual_seed(seeds[0])
     specification = specify_real_nvp(density, rows, generator, density.n_estimators, table)
     flow = specification.build(shard.device, generator)
@@ -174,7 +179,7 @@ def _fit(density: RealNVPDensity, ranks: Ranks, shard: Shard, seeds: list[int], 
     validation = np.zeros((flow.n_members, len(rows.x)), dtype=bool)
     if settings.early_stopping:
         validation = table.held_out(rows, flow.n_members, settings.validation_fraction, seeds[1])
-    with one_thread(start.has_small_batches(settings)):
+    with one_thread(shard.device.type == "cpu"):
         objective = _objective(density, ranks, start, rows, validation, table)
         fitted = fit_flow(start, objective, validation, settings, _on_evaluation(density, ranks), file)
         learned = ranks.of_first(lambda: saved_flow(fitted.flow)["learned"])

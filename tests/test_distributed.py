@@ -88,9 +88,7 @@ class Joined(NegativeLogLikelihood):
         self.n_slots = sum(local.train_rows.shape[1] for local in self.locals)
         self.totals = (self.all_weights * ~validation).sum(1, keepdim=True)
         x, tail = torch.cat([x for x, _ in parts]), torch.cat([local.tail for local in self.locals])
-        super().__init__(
-            flow, x, self.all_weights, tail, validation, BATCH_SIZE, torch.Generator().manual_seed(5), 0.5
-        )
+        super().__init__(flow, x, self.all_weights, tail, validation, BATCH_SIZE, torch.Generator().manual_seed(5), 0.5)
 
     def batches(self):
         n_batches = -(-self.n_slots // BATCH_SIZE)
@@ -247,6 +245,12 @@ def discrete(rank):
     return small(), X, None
 
 
+def shared_out_by_a_column(rank):
+    X = normal_rows(50, 3)
+    X[:, 2] = rank
+    return small(), X, None
+
+
 def negative_weights(rank):
     return small(), normal_rows(50, 3), np.full(50, [1.0, -1.0][rank])
 
@@ -278,6 +282,7 @@ BAD = {
     no_rows: "X must hold a row in every process",
     missing_cells: "X must have no missing cells",
     discrete: "X must have continuous columns alone.* 2.*discrete_features=None",
+    shared_out_by_a_column: "X must have continuous columns alone.* 2",
     negative_weights: "sample_weight must not be negative",
     another_kind: "density must be a RealNVPDensity, got PlanarFlowDensity",
     with_bounds: "bounds must be None",
@@ -349,7 +354,7 @@ def crash_and_resume(rank, folder):
     with pytest.raises(KeyboardInterrupt):
         fit_with(rank, path, at=4, what=interrupt)
     resumed, n_evaluations = fit_with(rank, path)
-    header, state = checkpoints.read(path)
+    header = checkpoints.read(path)[0]
     torch.distributed.barrier()
     if rank == 0:  # only the seeds of a random state of None are taken over from a checkpoint at the start
         checkpoints.write(folder / "whole.npz", header, {})

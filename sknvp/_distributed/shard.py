@@ -2,6 +2,7 @@
 
 import json
 import zlib
+from collections.abc import Iterable
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils.validation import _num_samples
 
 from .. import __version__
+from .._columns.kinds import Column
 from .._estimators.rows import Rows, check_weights, count_rows
 from .._estimators.training import TrainingSettings
 from ..density import RealNVPDensity
@@ -31,22 +33,22 @@ class Shard(NamedTuple):
         """Check the parameters and the rows of each process, and whether all agree; otherwise all raise an error."""
         own: list[Any] = []
 
-        def checked() -> tuple[dict[str, Any], int, tuple[int, int]]:
+        def checked() -> tuple[dict[str, Any], int, int, str]:
             _check_supported(density)
             device = density._check_parameters()
             rows, total, exponent = _checked_rows(density, X, sample_weight)
             own.extend((rows, total, device))
-            return _described(density, rows), exponent, (len(rows.x), _checksum(rows))
+            return _described(density, rows), exponent, len(rows.x), f"{len(rows.x)} rows, checksum {_checksum(rows)}"
 
-        descriptions, exponents, contents = zip(*ranks.gather(checked), strict=True)
+        descriptions, exponents, sizes, contents = zip(*ranks.gather(checked), strict=True)
         _check_agreement(descriptions)
-        if sum(n_rows for n_rows, _ in contents) < 2:
+        if sum(sizes) < 2:
             raise ValueError("X must hold at least two different rows of weight above zero in all, got one.")
         rows, total, device = own
-        total = float(np.ldexp(total, exponents[ranks.number] - max(exponents)))
+        total = max(float(np.ldexp(total, exponents[ranks.number] - max(exponents))), np.finfo(np.float64).tiny)
         rows = rows._replace(weights=rows.weights * (total / rows.weights.sum()))
         number = {"number of processes": ranks.size, "version of sknvp": __version__}
-        table = {f"rank {number}": list(content) for number, content in enumerate(contents)}
+        table = {f"that of rank {number},": content for number, content in enumerate(contents)}
         return cls(rows, device, total, {**number, **descriptions[0], "table": table})
 
 
@@ -54,11 +56,19 @@ def _check_supported(density: RealNVPDensity) -> None:
     """Raise a ValueError for an estimator or a parameter that asks for what a data-parallel fit cannot do."""
     if type(density) is not RealNVPDensity:
         raise ValueError(f"density must be a RealNVPDensity, got {type(density).__name__}. Fit it in one process.")
-    unsupported = {name: None for name in ("bounds", "periods") if getattr(density, name) is not None}
-    unsupported |= {name: False for name in ("batch_norm", "warm_start") if getattr(density, name)}
-    for name, supported in unsupported.items():
+    for name, supported in {"bounds": None, "periods": None, "batch_norm": False, "warm_start": False}.items():
+        value = getattr(density, name)
+        if not any(value is other for other in (None, False, np.False_)):
+            raise ValueError(f"{name} must be {supported} in a data-parallel fit, got {value!r}. Fit in one process.")
+
+
+def check_continuous(columns: Iterable[Column]) -> None:
+    """Raise a ValueError if a column is not continuous."""
+    mapped = [column.name for column in columns if column.is_mapped]
+    if mapped:
         raise ValueError(
-            f"{name} must be {supported} in a data-parallel fit, got {getattr(density, name)!r}. Fit in one process."
+            f"X must have continuous columns alone in a data-parallel fit, got others: {', '.join(mapped)}. Fit in one "
+            "process, or set discrete_features=None, which takes numbers as continuous."
         )
 
 
@@ -71,12 +81,7 @@ def _checked_rows(density: RealNVPDensity, X: ArrayLike, sample_weight: ArrayLik
         raise ValueError("X must have no missing cells in a data-parallel fit, got NaN. Fit in one process.")
     weights, n_rows = check_weights(sample_weight, checked, n_least=1), count_rows(sample_weight, checked)
     checked = density._described_anew(X, checked, weights, n_rows)
-    mapped = [str(column.name) for column in density._columns if column.is_mapped]
-    if mapped:
-        raise ValueError(
-            f"X must have continuous columns alone in a data-parallel fit, got others: {', '.join(mapped)}. Fit in one "
-            "process, or set discrete_features=None, which takes numbers as continuous."
-        )
+    check_continuous(density._columns)
     rows = density._merge(checked, weights, at_most=TrainingSettings.of(density).max_rows)
     rows = density._with_cells(rows, n_rows, continues=False)
     exponent = 0 if sample_weight is None else int(np.frexp(np.max(np.asarray(sample_weight, dtype=np.float64)))[1])
