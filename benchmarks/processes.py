@@ -16,6 +16,7 @@ import torch
 
 import sknvp.distributed
 from sknvp import RealNVPDensity
+from sknvp._distributed import fit
 from sknvp.flows.train.data_parallel import DataParallel
 from sknvp.flows.train.ranks import Ranks
 
@@ -47,7 +48,7 @@ STARTS, SUMMING = [], [0.0]
 
 def main():
     warnings.simplefilter("ignore")
-    sknvp.distributed.DataParallel, sknvp.distributed.Ranks = Timed, TimedRanks
+    fit.DataParallel, sknvp.distributed.Ranks = Timed, TimedRanks
     torch.distributed.init_process_group("gloo")
     rank, n = torch.distributed.get_rank(), torch.distributed.get_world_size()
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Functions run by several processes at once, which form a group of `torch.distributed`."""
+"""Functions run by several processes at once, which form a group of `torch.distributed`, and what they return."""
 
 import multiprocessing
 import pickle
@@ -6,11 +6,17 @@ import tempfile
 import warnings
 from pathlib import Path
 
+import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 
+from sknvp._estimators.state import saved_flow
+
+from .small import moons
+
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["tests.processes", "sknvp.distributed"])  # so that processes start in no time
+TESTS = "tests.test_distributed", "tests.test_distributed_checkpoints", "tests.test_distributed_errors"
+CONTEXT.set_forkserver_preload([*TESTS, "sknvp.distributed"])  # so that processes start in no time
 WAIT = 60  # seconds until a process counts as hanging
 
 
@@ -63,3 +69,19 @@ def _take_part(rank, n, folder, pipe, function, arguments):
         answer.__cause__ = answer.__context__ = None
     pipe.send_bytes(pickle.dumps(answer))
     torch.distributed.destroy_process_group()
+
+
+def uneven(rank, X):
+    return X[: len(X) // 3] if rank == 0 else X[len(X) // 3 :]
+
+
+def state_of(density):
+    """All numbers that a fit has found."""
+    learned = [*saved_flow(density.flow_)["learned"], density._log_weights, density.loc_, density.scale_]
+    curves = [np.array(density.loss_curve_), np.array(density.validation_scores_ or [])]
+    return [*learned, *curves, density.score_samples(moons(50, seed=2))]
+
+
+def assert_equal_states(some, others):
+    for mine, other in zip(some, others, strict=True):
+        np.testing.assert_array_equal(mine, other)
