@@ -79,7 +79,7 @@ def fit(
     Notes
     -----
     Each process computes on one thread, so start as many as there are cores. Of more rows than training can see with
-    ``max_iter="auto"``, each process keeps an even choice of its own, as many as `fit` keeps of all.
+    ``max_iter="auto"``, each process keeps an even choice, in proportion to what its rows weigh.
 
     An interrupt ends a data-parallel fit without a result, since the other processes would wait for this one.
 

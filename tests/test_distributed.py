@@ -5,7 +5,9 @@ import pytest
 import torch
 
 import sknvp.distributed
+from sknvp._distributed.shard import Shard
 from sknvp._distributed.table import places
+from sknvp._estimators import training
 from sknvp._estimators.rows import location_and_scale
 from sknvp.flows.train import train
 from sknvp.flows.train.data_parallel import DataParallel
@@ -173,6 +175,19 @@ def test_the_density_is_as_good_as_that_of_one_process():
     alone = stacked(max_iter=20, n_estimators=4).fit(moons(1000))
     assert score == pytest.approx(alone.score(moons(1000, seed=1)) / 1000, abs=0.05)
     assert len(weights) > 1
+
+
+def sizes_of_more_than_training_can_see(rank):
+    training.MAX_STEPS = 4
+    shard = Shard.of(Ranks(), small(max_iter="auto"), uneven(rank, normal_rows(3000, 2)), None)
+    return len(shard.rows.x), shard.rows.weights.sum()
+
+
+def test_of_more_rows_than_training_can_see_each_process_keeps_its_share():
+    sizes, weights = np.transpose(results(sizes_of_more_than_training_can_see))
+    most = 4 * 128 / 0.75
+    np.testing.assert_allclose(sizes, [most / 3, most * 2 / 3], rtol=0, atol=5)  # with the extremes of two columns
+    assert weights[1] == pytest.approx(2 * weights[0], rel=1e-12)
 
 
 def test_held_out_rows_follow_from_their_numbers_alone():

@@ -1,13 +1,14 @@
 """The shard of a table that one process of a data-parallel fit holds, checked and compared with those of the others."""
 
 import json
+import math
 import zlib
 from collections.abc import Iterable
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import _num_samples
 
 from .. import __version__
@@ -31,25 +32,32 @@ class Shard(NamedTuple):
     @classmethod
     def of(cls, ranks: Ranks, density: RealNVPDensity, X: ArrayLike, sample_weight: ArrayLike | None) -> Self:
         """Check the parameters and the rows of each process, and whether all agree; otherwise all raise an error."""
-        own: list[Any] = []
+        given: list[Given] = []
 
-        def checked() -> tuple[dict[str, Any], int, int, str]:
+        def checked() -> tuple[dict[str, Any], int, float]:
             _check_supported(density)
-            device = density._check_parameters()
-            rows, total, exponent = _checked_rows(density, X, sample_weight)
-            own.extend((rows, total, device))
-            return _described(density, rows), exponent, len(rows.x), f"{len(rows.x)} rows, checksum {_checksum(rows)}"
+            given.append(_checked_rows(density, X, sample_weight))
+            return _described(density, given[0].table), given[0].exponent, float(given[0].weights.sum())
 
-        descriptions, exponents, sizes, contents = zip(*ranks.gather(checked), strict=True)
+        descriptions, exponents, sums = zip(*ranks.gather(checked), strict=True)
         _check_agreement(descriptions)
-        if sum(sizes) < 2:
-            raise ValueError("X must hold at least two different rows of weight above zero in all, got one.")
-        rows, total, device = own
-        total = max(float(np.ldexp(total, exponents[ranks.number] - max(exponents))), np.finfo(np.float64).tiny)
-        rows = rows._replace(weights=rows.weights * (total / rows.weights.sum()))
-        number = {"number of processes": ranks.size, "version of sknvp": __version__}
+        totals = np.maximum(np.ldexp(sums, np.array(exponents) - max(exponents)), np.finfo(np.float64).tiny)
+        rows = _merged(density, given[0], totals[ranks.number] / totals.sum())
+        rows = rows._replace(weights=rows.weights * (totals[ranks.number] / rows.weights.sum()))
+        contents = ranks.gather(lambda: f"{len(rows.x)} rows, checksum {_checksum(rows)}")
+        processes = {"number of processes": ranks.size, "version of sknvp": __version__}
         table = {f"that of rank {number},": content for number, content in enumerate(contents)}
-        return cls(rows, device, total, {**number, **descriptions[0], "table": table})
+        return cls(rows, given[0].device, float(totals[ranks.number]), {**processes, **descriptions[0], "table": table})
+
+
+class Given(NamedTuple):
+    """What a process was given, checked."""
+
+    table: NDArray[Any]
+    weights: NDArray[np.float64]
+    n_rows: float  # that the weights stand for
+    exponent: int  # of the power of two that the weights were divided by
+    device: torch.device
 
 
 def _check_supported(density: RealNVPDensity) -> None:
@@ -72,33 +80,40 @@ def check_continuous(columns: Iterable[Column]) -> None:
         )
 
 
-def _checked_rows(density: RealNVPDensity, X: ArrayLike, sample_weight: ArrayLike | None) -> tuple[Rows, float, int]:
-    """Return the rows of this process, merged, what they weigh, and the power of two that this is a multiple of."""
+def _checked_rows(density: RealNVPDensity, X: ArrayLike, sample_weight: ArrayLike | None) -> Given:
+    """Check what a process was given."""
+    device = density._check_parameters()
     if not _num_samples(X):
         raise ValueError("X must hold a row in every process, got none here. Share rows out, or start fewer processes.")
-    checked = density._check_rows(X, reset=True, n_least=1)
-    if np.isnan(checked.min()):
+    table = density._check_rows(X, reset=True, n_least=1)
+    if np.isnan(table.min()):
         raise ValueError("X must have no missing cells in a data-parallel fit, got NaN. Fit in one process.")
-    weights, n_rows = check_weights(sample_weight, checked, n_least=1), count_rows(sample_weight, checked)
-    checked = density._described_anew(X, checked, weights, n_rows)
+    weights, n_rows = check_weights(sample_weight, table, n_least=1), count_rows(sample_weight, table)
+    table = density._described_anew(X, table, weights, n_rows)
     check_continuous(density._columns)
-    rows = density._merge(checked, weights, at_most=TrainingSettings.of(density).max_rows)
-    rows = density._with_cells(rows, n_rows, continues=False)
     exponent = 0 if sample_weight is None else int(np.frexp(np.max(np.asarray(sample_weight, dtype=np.float64)))[1])
-    return rows, float(weights.sum()), exponent
+    return Given(table, weights, n_rows, exponent, device)
 
 
-def _described(density: RealNVPDensity, rows: Rows) -> dict[str, Any]:
+def _merged(density: RealNVPDensity, given: Given, share: float) -> Rows:
+    """Merge equal rows; where there are more than training can see, keep as many as the share of the weight says."""
+    max_rows = TrainingSettings.of(density).max_rows
+    at_most = None if max_rows is None else math.ceil(max_rows * share)
+    rows = density._merge(given.table, given.weights, at_most=at_most)
+    return density._with_cells(rows, given.n_rows, continues=False)
+
+
+def _described(density: RealNVPDensity, table: NDArray[Any]) -> dict[str, Any]:
     """Describe what must be equal in all processes, by plain values that JSON carries."""
     parameters = {name: _plain(value) for name, value in density.get_params().items() if name not in OWN}
-    names = [str(name) for name in getattr(density, "feature_names_in_", range(rows.x.shape[1]))]
+    names = [str(name) for name in getattr(density, "feature_names_in_", range(table.shape[1]))]
     dtypes = sorted({str(column.dtype) for column in density._columns if column.dtype is not None})
     return {
         "class": type(density).__name__,
         "parameter": parameters,
-        "number of columns of X": rows.x.shape[1],
+        "number of columns of X": table.shape[1],
         "list of columns of X": names,
-        "dtype of X": [rows.x.dtype.name, *dtypes],
+        "dtype of X": [table.dtype.name, *dtypes],
         "kind of X": density._library or "array",
     }
 
