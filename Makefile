@@ -20,7 +20,7 @@ demo: $(VENV)/demo
 # The second run does without the native library, and without images and planar flows, in which that has no part.
 test: check $(VENV)/test
 	$(BIN)/python -m pytest --numprocesses 2
-	SKNVP_PURE_PYTHON=1 $(BIN)/python -m pytest --numprocesses 2 -m "not dask" tests --ignore tests/testing \
+	SKNVP_PURE_PYTHON=1 $(BIN)/python -m pytest --numprocesses 2 -m "not dask and not distributed" tests --ignore tests/testing \
 		--ignore-glob "*image*" --ignore-glob "*planar*"
 
 check: $(VENV)/test

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from sklearn.mixture import GaussianMixture
 from sklearn.preprocessing import QuantileTransformer
 
+import sknvp.distributed
 from sknvp import (
     ConditionalRealNVPDensity,
     DensityClassifier,
@@ -118,6 +119,7 @@ CASES = {
     "a picture of three columns": lambda: DensityDisplay.from_estimator(density().fit(X), normal_rows(9, 3)),
     "a corner plot of eleven columns": lambda: PairDisplay.from_estimator(density(), normal_rows(9, 11)),
     "a corner plot of an unknown column": lambda: PairDisplay.from_estimator(density(), FRAME, features=["years"]),
+    "a data-parallel fit without other processes": lambda: sknvp.distributed.fit(density(), X),
     "a loss curve without a fit": lambda: TrainingDisplay.from_estimator(density()),
 }  # fmt: skip
 

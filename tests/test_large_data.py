@@ -41,7 +41,7 @@ def in_memory(density, named=True):
 
 
 def test_a_memory_map(ran):
-    density = ran("mmap_mode")["density"]
+    density = ran('mmap_mode="r")\n')["density"]
     np.testing.assert_array_equal(
         in_memory(density, named=False), in_memory(small(max_iter=3).fit(moons(1000).astype("f4")), named=False)
     )

@@ -170,8 +170,34 @@ def bounded(weights: NDArray[np.float64]) -> NDArray[np.float64]:
     return at_most_one
 
 
+class Whole:
+    """What location and scale need of a table that this process holds as a whole."""
+
+    def first(self, X: NDArray[Any]) -> NDArray[Any]:
+        """Return a row of the table."""
+        row: NDArray[Any] = X[0]
+        return row
+
+    def largest(self, numbers: NDArray[Any]) -> NDArray[Any]:
+        """Return the largest number of each column."""
+        most: NDArray[Any] = numbers.max(0)
+        return most
+
+    def limits(self, X: NDArray[Any], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the `outlier_limits` of each column."""
+        return outlier_limits(X, weights)
+
+    def average(self, numbers: NDArray[Any], weights: NDArray[np.float64]) -> NDArray[Any]:
+        """Return the weighted mean of each column."""
+        mean: NDArray[Any] = np.average(numbers, axis=0, weights=weights)
+        return mean
+
+
+WHOLE = Whole()
+
+
 def location_and_scale(
-    X: NDArray[Any], weights: NDArray[np.float64]
+    X: NDArray[Any], weights: NDArray[np.float64], table: Whole = WHOLE
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
     """Compute the weighted mean and standard deviation of each column, and which columns vary.
 
@@ -182,33 +208,37 @@ def location_and_scale(
     small units cost digits. A column that varies by no more than rounding errors counts as constant. The mean is
     rounded to a trillionth of the scale, so that rows moved by a number, if that loses no digits, are standardised to
     the same bits.
+
+    Where X is a shard of a larger ``table``, all is that of the larger one.
     """
-    first = X[0].astype(np.float64)
+    first = table.first(X).astype(np.float64)
     with np.errstate(over="ignore"):
         differences = X - first
-    span = np.abs(differences).max(0)
+    span = table.largest(np.abs(differences))
     if not np.isfinite(span).all():
         raise ValueError(
             f"X must span less than {np.finfo(np.float64).max:.1e} in every column, got more in column "
             f"{np.flatnonzero(~np.isfinite(span))[0]}. Divide that column by a constant."
         )
     varies = span > 4 * np.finfo(X.dtype).eps * np.abs(first)
-    differences = np.clip(differences, *outlier_limits(differences, weights))
-    span = np.where(varies, np.abs(differences).max(0), 1.0)
+    differences = np.clip(differences, *table.limits(differences, weights))
+    span = np.where(varies, table.largest(np.abs(differences)), 1.0)
     differences /= span
-    mean = np.average(differences, axis=0, weights=weights)
-    std = np.sqrt(np.average((differences - mean) ** 2, axis=0, weights=weights))
+    mean = table.average(differences, weights)
+    std = np.sqrt(table.average((differences - mean) ** 2, weights))
     scale = np.where(varies, std * span, 1.0)
     step = np.ldexp(1.0, np.frexp(scale)[1] - LOCATION_BITS)
     return first + np.round(mean * span / step) * step, scale, varies
 
 
-def scaling_of(X: NDArray[Any], weights: NDArray[np.float64], standardize: bool = True) -> Scaling:
+def scaling_of(
+    X: NDArray[Any], weights: NDArray[np.float64], standardize: bool = True, table: Whole = WHOLE
+) -> Scaling:
     """Measure the location and the scale of each column.
 
     Without ``standardize`` they are zero and one, but for the location of a constant column, which is its value.
     """
-    loc, scale, varies = location_and_scale(X, weights)
+    loc, scale, varies = location_and_scale(X, weights, table)
     if not standardize:
         loc, scale = np.where(varies, 0.0, loc), np.ones_like(scale)
     return Scaling(loc, scale, np.flatnonzero(varies))

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..flows.builders.masks import MASKS
 from ..flows.builders.specification import Array, RealNVPSpecification, Scaling
 from ..flows.layers import AffineCoupling
-from .rows import Rows, scaling_of
+from .rows import WHOLE, Rows, Whole, scaling_of
 
 MAX_PERIODIC = 8  # columns with a period, since the density of a row is a sum over two places in each of them
 MAX_TOTAL_LOG_SCALE = 16.0  # of all affine couplings of a flow; up to eight layers, each has the bound of its own
@@ -51,10 +51,12 @@ def real_nvp_specification(
     )
 
 
-def specify_real_nvp(estimator: Any, rows: Rows, generator: torch.Generator, n_estimators: int) -> RealNVPSpecification:
+def specify_real_nvp(
+    estimator: Any, rows: Rows, generator: torch.Generator, n_estimators: int, table: Whole = WHOLE
+) -> RealNVPSpecification:
     """Specify the flow of an estimator with the parameters of `RealNVPDensity`, for the rows that it learns from."""
     return real_nvp_specification(
-        scaling_of(rows.x, rows.weights, estimator.standardize),
+        scaling_of(rows.x, rows.weights, estimator.standardize, table),
         rows.x.dtype.name,
         generator,
         n_layers=estimator.n_layers,

@@ -16,9 +16,11 @@ from ..flows.builders.specification import ImageSpecification, Scaling, Specific
 from ..flows.builders.tabular import point_masses, without_standardization
 from ..flows.train import EVALUATION_STEPS, History, advance, train
 from ..flows.train.completions import Completions
+from ..flows.train.course import Progress
+from ..flows.train.data_parallel import DataParallel
 from ..flows.train.objectives import Dequantized, DequantizedColumns, NegativeLogLikelihood, heavy_tail
 from .evaluation import to_tensor
-from .rows import Draws, Rows, location_and_scale, validation_rows
+from .rows import WHOLE, Draws, Rows, Whole, location_and_scale, validation_rows
 from .state import learned_tensors
 
 MAX_STEPS = 3000  # the largest number of gradient steps where max_iter is "auto"
@@ -89,10 +91,11 @@ OnEvaluation = Callable[[History, Callable[[], Flow]], bool]
 
 def fit_flow(
     start: Start,
-    objective: NegativeLogLikelihood,
+    objective: NegativeLogLikelihood | DataParallel,
     validation: NDArray[np.bool_],
     settings: TrainingSettings,
     on_evaluation: OnEvaluation,
+    progress: Progress | None = None,
 ) -> FittedFlow:
     """Train a flow until its loss on the rows held out has settled.
 
@@ -100,7 +103,7 @@ def fit_flow(
     ----------
     start : Start
         The flow, which stays as it is.
-    objective : NegativeLogLikelihood
+    objective : NegativeLogLikelihood or DataParallel
         It holds the rows and a copy of what is to be trained of the flow.
     validation : ndarray of shape (n_members, n_rows), dtype bool
         The rows that each member holds out, as in the objective.
@@ -108,6 +111,8 @@ def fit_flow(
     on_evaluation : callable
         It is called whenever the loss is evaluated, with the history and a function that returns the flow as trained
         so far, and says whether training is to end.
+    progress : Progress, optional
+        Where training keeps its course.
     """
     history = train(
         objective.flow,
@@ -118,6 +123,7 @@ def fit_flow(
         n_iter_no_change=settings.n_iter_no_change,
         tol=settings.tol,
         on_evaluation=lambda history: on_evaluation(history, lambda: with_learned(start.flow, objective.flow)),
+        progress=progress,
     )
     return FittedFlow(with_learned(start.flow, objective.flow), history, objective.n_batches, validation)
 
@@ -162,6 +168,7 @@ def maximum_likelihood(
     *,
     standardize: bool = True,
     given: NDArray[Any] | None = None,
+    table: Whole = WHOLE,
 ) -> NegativeLogLikelihood:
     """Make the objective of a flow of tables: the part behind the standardisation learns from standardised rows.
 
@@ -173,12 +180,14 @@ def maximum_likelihood(
         Whether the specification's scaling was measured; otherwise it is zero and one.
     given : ndarray of shape (n_rows, n_context), default=None
         The standardised columns that the density is conditioned on.
+    table : Whole
+        What location and scale are measured in, if the rows are a shard of it.
     """
     specification = start.specification
     assert isinstance(specification, TabularSpecification)
     dtype = torch.float32 if standardize else start.flow.reference.dtype
     part = copy.deepcopy(without_standardization(start.flow)).to(dtype)
-    x, tail = standardized_rows(specification, rows, standardize, part.reference)
+    x, tail = standardized_rows(specification, rows, standardize, part.reference, table)
     arguments = part, x, to_tensor(rows.weights, part.reference), tail, torch.tensor(validation, device=x.device)
     log_det = -float(np.log(specification.scaling.scale).sum())
     settings: dict[str, Any] = {"batch_size": int(batch_size), "generator": start.generator, "log_det": log_det}
@@ -260,7 +269,7 @@ def dequantization(
 
 
 def standardized_rows(
-    specification: TabularSpecification, rows: Rows, standardize: bool, reference: Tensor
+    specification: TabularSpecification, rows: Rows, standardize: bool, reference: Tensor, table: Whole = WHOLE
 ) -> tuple[Tensor, Tensor]:
     """Standardise rows as the flow does, in double precision, and compute their `heavy_tail` in these units.
 
@@ -270,7 +279,7 @@ def standardized_rows(
     loc, scale = (array.astype(dtype).astype(np.float64) for array in (scaling.loc, scaling.scale))
     centre, spread = np.zeros_like(loc), np.ones_like(scale)
     if not standardize:
-        centre, spread, _ = location_and_scale(rows.x, rows.weights)
+        centre, spread, _ = location_and_scale(rows.x, rows.weights, table)
         centre -= loc
     with np.errstate(over="ignore"):
         z = np.clip((rows.x - loc) / scale, centre - MAX_STANDARDIZED * spread, centre + MAX_STANDARDIZED * spread)

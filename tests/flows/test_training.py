@@ -330,3 +330,47 @@ def test_nothing_to_train_is_no_error():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert train(flow, objective(flow, randn(10, 2)), **SETTINGS).converged
+
+
+class Kept:
+    """The states of a training after each evaluation; an earlier one may be given to go on from."""
+
+    def __init__(self, state=None):
+        self.state, self.states = state or {}, []
+
+    def load(self):
+        return self.state
+
+    def save(self, course, done):
+        self.states.append({name: tensor.clone() for name, tensor in course.state().items()})
+
+
+@pytest.mark.parametrize("n_valid", [0, 20])
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_a_training_goes_on_from_any_evaluation_to_the_same_bits(batch_norm, n_valid):
+    """There are plateaus, at which the rate falls and the best weights come back."""
+    x, settings = randn(60, 2), {**SETTINGS, "learning_rate": 0.05, "n_iter_no_change": 2, "tol": 0.02}
+
+    def trained(state=None):
+        flow, kept = whole_flow(2, 2, n_layers=2, batch_norm=batch_norm), Kept(state)
+        history = train(flow, objective(flow, x, n_valid=n_valid, batch_size=16), **settings, progress=kept)
+        return history, flow.state_dict(), kept.states
+
+    history, weights, states = trained()
+    assert history.converged
+    for i in range(0, len(states), 3):
+        later_history, later_weights, later_states = trained(states[i])
+        assert later_history == history
+        assert len(later_states) == max(1, len(states) - 1 - i)
+        for name, tensor in weights.items():
+            torch.testing.assert_close(later_weights[name], tensor, rtol=0, atol=0)
+
+
+def test_with_progress_an_interrupt_is_raised():
+    flow = whole_flow(2, 2)
+
+    def interrupt(history):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(flow, objective(flow, randn(20, 2)), **SETTINGS, on_evaluation=interrupt, progress=Kept())

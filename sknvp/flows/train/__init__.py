@@ -1,5 +1,6 @@
 """Training: the objectives that are minimised, and the loop that minimises them."""
 
-from .loop import EVALUATION_STEPS, History, advance, train
+from .course import History
+from .loop import EVALUATION_STEPS, advance, train
 
 __all__ = ["EVALUATION_STEPS", "History", "advance", "train"]

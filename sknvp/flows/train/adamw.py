@@ -48,14 +48,18 @@ class AdamW:
         self.n_steps, self.mean = 0, torch.zeros_like(self.parameters)
         self.square = torch.zeros_like(self.parameters)
         if moments:
-            self.n_steps = int(moments["step"])
-            self.mean.copy_(moments["exp_avg"])
-            self.square.copy_(moments["exp_avg_sq"])
+            self.go_on_from(moments)
 
     @property
     def moments(self) -> dict[str, Tensor]:
         """The number of steps and the running means of gradients and of their squares, under PyTorch's names."""
         return {"step": torch.tensor(float(self.n_steps)), "exp_avg": self.mean, "exp_avg_sq": self.square}
+
+    def go_on_from(self, moments: dict[str, Tensor]) -> None:
+        """Take over the moments of an earlier optimiser."""
+        self.n_steps = int(moments["step"])
+        self.mean.copy_(moments["exp_avg"])
+        self.square.copy_(moments["exp_avg_sq"])
 
     def step(self, gradient: Tensor, learning_rate: float) -> None:
         """Take one step against a gradient that has the shape of the parameters, and may be changed.

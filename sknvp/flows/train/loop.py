@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Protocol
 
@@ -13,6 +12,7 @@ from ..._warn import warn_caller
 from ..layers.normalization import statistics
 from .adamw import AdamW
 from .buffer import flatten, views
+from .course import Course, History, Progress
 from .early_stopping import N_RATES, RATE_FACTOR, Checkpoint, PlateauSchedule
 
 EVALUATION_STEPS = 25  # There are this many gradient steps between two evaluations of the loss.
@@ -32,34 +32,6 @@ class Objective(Protocol):
         """Return the loss on held-out data, or None if nothing is held out."""
 
 
-@dataclass
-class History:
-    """The course of training. Losses are means over the members, in nats per row.
-
-    Attributes
-    ----------
-    n_steps : int
-        The number of gradient steps.
-    losses : list of float
-        The training loss of each evaluation, a mean over the steps since the evaluation before.
-    validation_losses : list of float
-        The validation loss of each evaluation.
-    best_validation_loss : float or None
-        The mean of the lowest validation losses of the members; None without validation.
-    converged : bool
-        Whether training ended because the loss had stopped falling.
-    interrupted : bool
-        Whether the user or `on_evaluation` ended training.
-    """
-
-    n_steps: int = 0
-    losses: list[float] = field(default_factory=list)
-    validation_losses: list[float] = field(default_factory=list)
-    best_validation_loss: float | None = None
-    converged: bool = False
-    interrupted: bool = False
-
-
 def train(
     flow: nn.Module,
     objective: Objective,
@@ -71,6 +43,7 @@ def train(
     tol: float,
     min_steps: int = 0,
     on_evaluation: Callable[[History], bool] | None = None,
+    progress: Progress | None = None,
 ) -> History:
     """Train all members of a flow at once, in place.
 
@@ -82,7 +55,7 @@ def train(
 
     If the loss of a member since the last evaluation is not finite, the member returns to the weights it had at the
     last evaluation, with a warning, and the learning rate is lowered for all members. A KeyboardInterrupt ends
-    training, and what was learned so far is kept.
+    training, and what was learned so far is kept; with ``progress`` it is raised, since training can go on later.
 
     Parameters
     ----------
@@ -104,6 +77,9 @@ def train(
         Evaluations during the first ``min_steps`` steps do not count towards a plateau.
     on_evaluation : callable, optional
         A function that is called at every evaluation; if it returns True, training ends.
+    progress : Progress, optional
+        It may know the course of an earlier training, from which this one goes on to the same bits, and it is told of
+        the course after every evaluation. The objective must yield the same batches again.
 
     Returns
     -------
@@ -116,7 +92,11 @@ def train(
     best = None if losses is None else Checkpoint(learned, losses)
     last = Checkpoint(learned, torch.zeros(len(flat)))
     optimizer = AdamW(flat, _decay(alpha, learning_rate), max_norm=MAX_GRADIENT_NORM)
-    schedule, batches = PlateauSchedule(tol, n_iter_no_change), _counted(objective.batches(), history)
+    schedule = PlateauSchedule(tol, n_iter_no_change)
+    course = Course(history, optimizer, schedule, last, best)
+    if progress is not None and (state := progress.load()):
+        course.go_on_from(state)
+    batches = _counted(islice(objective.batches(), history.n_steps, None), history)
     try:
         while not (history.n_steps >= max_steps or history.converged or history.interrupted):
             n_steps = min(EVALUATION_STEPS, max_steps - history.n_steps)
@@ -139,12 +119,18 @@ def train(
                 history.converged = schedule.n_plateaus == N_RATES and math.isfinite(schedule.best)
                 if best is not None:
                     best.restore()
+            if progress is not None:
+                progress.save(course, done=False)
     except KeyboardInterrupt:
+        if progress is not None:
+            raise
         flow.eval()
         history.interrupted = True
         if best is not None:
             best.update(objective.validate())
         warn_caller("Training interrupted by user; what was learned so far is kept.")
+    if progress is not None:
+        progress.save(course, done=True)
     if best is not None:
         best.restore()
         history.best_validation_loss = best.mean_loss

@@ -81,16 +81,17 @@ class NegativeLogLikelihood:
         """The number of batches in an epoch."""
         return -(-self.train_rows.shape[1] // self.batch_size)
 
-    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, n_batches: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the rows and weights of each batch, both of shape (n_members, n_batch).
 
-        There is no end; every epoch has a new random order.
+        There is no end; every epoch has a new random order. It may have another number of batches than its own.
         """
+        n_batches = n_batches or self.n_batches
         shape, device = self.train_rows.shape, self.generator.device
         while True:
             noise = torch.rand(shape, dtype=torch.float32, generator=self.generator, device=device)
             order = noise.argsort(1).to(self.x.device)
-            for chosen in order.tensor_split(self.n_batches, 1):
+            for chosen in order.tensor_split(n_batches, 1):
                 yield self.train_rows.gather(1, chosen), self.train_weights.gather(1, chosen)
 
     def loss(self, rows: Tensor, weights: Tensor) -> Tensor:

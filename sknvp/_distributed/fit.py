@@ -1,0 +1,124 @@
+"""A data-parallel fit from its beginning to its end, in one of the processes that share it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.utils import check_random_state
+
+from .._estimators.fitter import Experts
+from .._estimators.rows import Rows
+from .._estimators.specify import specify_real_nvp
+from .._estimators.state import loaded_flow, saved_flow
+from .._estimators.threads import one_thread
+from .._estimators.training import FittedFlow, Start, TrainingSettings, fit_flow, maximum_likelihood, report
+from ..density import RealNVPDensity
+from ..flows import Flow
+from ..flows.train import History
+from ..flows.train.data_parallel import DataParallel
+from ..flows.train.ranks import Ranks
+from .checkpoint import CheckpointFile, check_description, check_writable, read
+from .shard import Shard, check_continuous
+from .table import ShardedTable
+
+
+class Seeds(NamedTuple):
+    """Where all that is random starts from; equal in all processes."""
+
+    flow: int  # its masks and weights, the batches of each process, and the sample
+    split: int  # the rows that are held out
+    experts: int
+
+
+class DataParallelFit(NamedTuple):
+    """What a fit needs to know in each process."""
+
+    density: RealNVPDensity
+    ranks: Ranks
+    shard: Shard
+    table: ShardedTable
+    seeds: Seeds
+    file: CheckpointFile
+
+    @classmethod
+    def of(cls, density: RealNVPDensity, ranks: Ranks, shard: Shard, path: Path | None) -> Self:
+        """Start a fit, or go on with the one whose checkpoint there is."""
+        seeds, state = ranks.of_first(lambda: _seeds_and_state(density, shard, path))
+        header = {"fit": shard.description, "seeds": list(seeds)}
+        file = CheckpointFile(path if ranks.is_first else None, header, state)
+        return cls(density, ranks, shard, ShardedTable(ranks, shard.total, seeds.flow), seeds, file)
+
+    def run(self) -> None:
+        """Fit the flow in all processes and the experts in the first, and keep them."""
+        if self.density.discrete_features is not None:  # columns may look continuous in each shard alone
+            check_continuous(self.density._describe(np.unique(self._sample(self.shard.rows.x)[0], axis=0)))
+        start = self._start()
+        validation = self._held_out(start)
+        with one_thread(self.shard.device.type == "cpu"):
+            fitted = self._trained(start, validation)
+            experts = self._experts(start, fitted)
+        self.density._keep(start, fitted.flow, experts)
+        self.density._tell(fitted, continues=False)
+
+    def _start(self) -> Start:
+        """Return the new flow, which is the same in all processes, and the source of the batches of this one."""
+        generator = torch.Generator().manual_seed(self.seeds.flow)
+        n_members = self.density.n_estimators
+        specification = specify_real_nvp(self.density, self.shard.rows, generator, n_members, self.table)
+        flow = specification.build(self.shard.device, generator)
+        (own,) = np.random.SeedSequence([self.seeds.flow, self.ranks.number]).generate_state(1)
+        return Start(specification, flow, torch.Generator().manual_seed(int(own)), self.seeds.split, 0)
+
+    def _held_out(self, start: Start) -> NDArray[np.bool_]:
+        """Choose the rows of this process that each member holds out, shape (n_members, n_rows)."""
+        rows, n_members = self.shard.rows, start.flow.n_members
+        if not self.density.early_stopping:
+            return np.zeros((n_members, len(rows.x)), dtype=bool)
+        return self.table.held_out(rows, n_members, self.density.validation_fraction, start.split_seed)
+
+    def _trained(self, start: Start, validation: NDArray[np.bool_]) -> FittedFlow:
+        """Train the flow; all processes take the weights of the first, should their processors round differently."""
+        settings, objective = TrainingSettings.of(self.density), self._objective(start, validation)
+        fitted = fit_flow(start, objective, validation, settings, self._on_evaluation, self.file)
+        learned = self.ranks.of_first(lambda: saved_flow(fitted.flow)["learned"])
+        return fitted._replace(flow=loaded_flow(start.specification, {"learned": learned}, self.shard.device))
+
+    def _objective(self, start: Start, validation: NDArray[np.bool_]) -> DataParallel:
+        """Return the objective of all processes."""
+        rows, batch_size, standardize = self.shard.rows, self.density.batch_size, bool(self.density.standardize)
+        local = maximum_likelihood(start, rows, validation, batch_size, standardize=standardize, table=self.table)
+        weights, held_out = (torch.tensor(part, device=local.x.device) for part in (rows.weights, validation))
+        return DataParallel(local, weights, held_out, self.ranks)
+
+    def _on_evaluation(self, history: History, present_flow: Callable[[], Flow]) -> bool:
+        """Tell of training in the first process; nothing asks to stop."""
+        if self.density.verbose and self.ranks.is_first:
+            report(history)
+        return False
+
+    def _experts(self, start: Start, fitted: FittedFlow) -> Experts:
+        """Fit the experts to the sample in the first process, and return them in all."""
+        x, held_out, weights = self._sample(self.shard.rows.x, fitted.validation.T)
+        of_sample, rng = fitted._replace(validation=held_out.T), np.random.RandomState(self.seeds.experts)
+        sample = Rows(x, weights, x[:, :0], np.arange(len(x)))
+        return self.ranks.of_first(lambda: self.density._fit_experts(start, of_sample, sample, rng))
+
+    def _sample(self, *parts: NDArray[Any]) -> list[NDArray[Any]]:
+        """Gather a sample of the rows of all processes, and its weights."""
+        return self.table.sample(self.shard.rows.weights, *parts)
+
+
+def _seeds_and_state(density: RealNVPDensity, shard: Shard, path: Path | None) -> tuple[Seeds, dict[str, torch.Tensor]]:
+    """Draw seeds, or read them, and the state of training, from the checkpoint of an earlier start."""
+    seeds = Seeds(*check_random_state(density.random_state).randint(2**31 - 1, size=3).tolist())
+    if path is None:
+        return seeds, {}
+    check_writable(path)
+    header, state = read(path)
+    if not header:
+        return seeds, {}
+    check_description(path, header["fit"], shard.description)
+    return Seeds(*header["seeds"]), state
