@@ -40,7 +40,7 @@ class Proposal:
     """A Gaussian mixture of all columns, in standard units."""
 
     loc: Array  # shape (n_features,)
-    scale: Array  # shape (n_features,)
+    scale: Array  # shape (n_features,), infinite for constant columns
     log_weights: Array  # shape (n_components,)
     means: Array  # shape (n_components, n_features), in standard units
     covariances: Array  # shape (n_components, n_features, n_features), in standard units
@@ -207,11 +207,14 @@ def _choose(shares: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def location_and_scale(y: Array, weights: Array) -> tuple[Array, Array]:
-    """Return the mean and the standard deviation of the known cells of each column."""
+    """Return the mean and the standard deviation of the known cells of each column.
+
+    The deviation of a constant column is infinite, so that a row with another number there is at its mean as well.
+    """
     known = ~np.isnan(y)
     unit = np.maximum(np.where(known, np.abs(y), 0.0).max(0), np.finfo(np.float64).tiny)  # squares must not overflow
     y, w = y / unit, known * weights[:, None]
     total = np.maximum(w.sum(0), np.finfo(np.float64).tiny)
     loc = np.where(known, y * w, 0.0).sum(0) / total
     variance = np.where(known, (y - loc) ** 2 * w, 0.0).sum(0) / total
-    return loc * unit, np.where(variance > 0, np.sqrt(variance), 1.0) * unit
+    return loc * unit, np.where(variance > 0, np.sqrt(variance) * unit, np.inf)
