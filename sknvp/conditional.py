@@ -48,7 +48,7 @@ class ConditionalRealNVPDensity(ConditionalDensityMethods, FlowFitter):
     ----------
     {n_layers}
     {hidden_layer_sizes}
-    activation : {"relu", "silu", "tanh"}, default="relu"
+    activation : {"elu", "leaky_relu", "relu", "silu", "tanh"}, default="relu"
         Activation of the hidden layers. "silu" suits densities that change smoothly with ``X``.
     coupling : {"affine", "spline"}, default="spline"
         What a coupling does to a target: scale and shift it, or bend it by a monotone rational-quadratic spline, with

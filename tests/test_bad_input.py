@@ -22,7 +22,7 @@ BAD_PARAMETERS = [
     ("hidden_layer_sizes", 0, "hidden_layer_sizes must be an integer of at least 1 or a sequence"),
     ("hidden_layer_sizes", (8, -1), "hidden_layer_sizes must be"),
     ("hidden_layer_sizes", "64", "hidden_layer_sizes must be"),
-    ("activation", "sigmoid", "activation must be one of 'relu', 'silu', 'tanh', got 'sigmoid'"),
+    ("activation", "sigmoid", "activation must be one of 'elu', 'leaky_relu', 'relu', 'silu', 'tanh', got 'sigmoid'"),
     ("coupling", "additive", "coupling must be one of 'affine', 'spline'"),
     ("coupling", None, "coupling must be one of"),
     ("mask", "checkerboard", "mask must be one of"),

@@ -306,7 +306,7 @@ def normal_column():
 def test_another_number_in_a_constant_column_is_the_oddest_cell(value):
     X = np.c_[normal_column(), np.full(300, value), normal_column() + normal_column()[::-1]]
     usual, odd = stacked(max_iter=3).fit(X).score_cells([[0.1, value, 0.2], [0.1, value + 5, 0.2]])
-    np.testing.assert_allclose(odd, usual + [0.0, np.log(1e-30), 0.0], rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(odd - usual, [0.0, np.log(1e-30), 0.0], rtol=1e-9, atol=1e-9)
 
 
 def test_a_column_that_is_constant_in_one_class_may_have_holes():

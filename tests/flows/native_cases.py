@@ -10,6 +10,7 @@ from torch import Tensor
 from sknvp.flows import Flow
 from sknvp.flows.builders.tabular import without_standardization
 from sknvp.flows.native import program_for, torch_only
+from sknvp.flows.networks.perceptron import ACTIVATIONS
 
 from .builders import gradients_of, randn, shaken, whole_flow
 
@@ -62,7 +63,7 @@ def random_case(seed: int) -> tuple[Flow, Inputs, dict[str, Any]]:
         float(rng.choice([1e-3, 1, 30, 1e4, 1e8])),
     )
     settings = {
-        **{"kind": str(rng.choice(["affine", "spline"])), "activation": str(rng.choice(["relu", "silu", "tanh"]))},
+        **{"kind": str(rng.choice(["affine", "spline"])), "activation": str(rng.choice(sorted(ACTIVATIONS)))},
         **{"mask": str(rng.choice(["random", "half", "alternating"])), "n_layers": int(rng.integers(1, 5))},
         **{"hidden": tuple(map(int, rng.integers(1, 40, rng.integers(0, 4)))), "n_context": n_context},
     }

@@ -59,7 +59,7 @@ def real_nvp(
         every layer, and always by splines, since scaling and shifting a normal column gives a normal column.
     hidden_layer_sizes : sequence of int, default=(32, 32)
         The widths of the hidden layers of each coupling's network.
-    activation : {"relu", "silu", "tanh"}, default="silu"
+    activation : {"elu", "leaky_relu", "relu", "silu", "tanh"}, default="silu"
         The function that follows each hidden layer.
     coupling : {"affine", "spline"}, default="spline"
         The kind of the couplings. An `LULinear` stands between every two spline couplings, as in the paper on them,

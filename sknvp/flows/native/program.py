@@ -18,7 +18,7 @@ from .loader import library, n_threads
 from .structures import MAX_DENSE, Addresses, Call, Columns, Layer, Layers, plain_dtype
 
 KINDS: dict[type, int] = {Permute: 0, LULinear: 1, AffineCoupling: 2, SplineCoupling: 3}
-ACTIVATIONS = {"relu": 0, "silu": 1, "tanh": 2}
+ACTIVATIONS = {"relu": 0, "silu": 1, "tanh": 2, "elu": 3, "leaky_relu": 4}
 N_BINS = 8  # of a spline
 
 

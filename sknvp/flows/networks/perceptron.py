@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from .soft_clip import soft_clip
 
 INPUT_BOUND = 8.0  # The inputs stay within this bound, in standardised units.
+LEAKY_SLOPE = 0.2  # of "leaky_relu" below zero
 LARGE_BATCH = 2048  # This many rows change the layout in memory; see `_is_large`.
 
 
@@ -25,6 +26,16 @@ class Activation(NamedTuple):
 
 aten = torch.ops.aten
 ACTIVATIONS = {
+    "elu": Activation(
+        nn.functional.elu,
+        partial(nn.functional.elu, inplace=True),
+        lambda grad, x, y: aten.elu_backward.grad_input(grad, 1, 1, 1, True, y, grad_input=grad),
+    ),
+    "leaky_relu": Activation(
+        partial(nn.functional.leaky_relu, negative_slope=LEAKY_SLOPE),
+        partial(nn.functional.leaky_relu, negative_slope=LEAKY_SLOPE, inplace=True),
+        lambda grad, x, y: aten.leaky_relu_backward.grad_input(grad, y, LEAKY_SLOPE, True, grad_input=grad),
+    ),
     "relu": Activation(
         torch.relu,
         torch.relu_,
@@ -64,7 +75,7 @@ class Conditioner(nn.Module):
         The number of inputs, including those of the context, and of outputs. Without inputs the network is a bias.
     hidden_layer_sizes : sequence of int, default=(32, 32)
         The widths of the hidden layers.
-    activation : {"relu", "silu", "tanh"}, default="silu"
+    activation : {"elu", "leaky_relu", "relu", "silu", "tanh"}, default="silu"
         The function that follows each hidden layer.
     n_members : int, default=1
         The number of independent networks.

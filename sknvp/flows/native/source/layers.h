@@ -6,9 +6,10 @@
 namespace {
 
 enum Kind : int32_t { PERMUTE, LU_LINEAR, AFFINE, SPLINE };
-enum Activation : int32_t { RELU, SILU, TANH };
+enum Activation : int32_t { RELU, SILU, TANH, ELU, LEAKY_RELU };
 constexpr int MAX_DENSE = 9;  // layers of a network
 constexpr double INPUT_BOUND = 8;
+constexpr double LEAKY_SLOPE = 0.2;
 
 constexpr int64_t round_up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
 
@@ -91,9 +92,20 @@ void activate(int activation, T* h, T* slopes, int64_t n) {
     value = x < V{} ? V{} : x;
     slope = x > V{} ? fill<T>(1) : V{};
   };
+  auto elu = [](V x, V& value, V& slope) {
+    V below = exponential<T>(x < V{} ? x : V{});
+    value = x < V{} ? below - 1 : x;
+    slope = below;
+  };
+  auto leaky_relu = [](V x, V& value, V& slope) {
+    slope = x > V{} ? fill<T>(1) : fill<T>(LEAKY_SLOPE);
+    value = x * slope;
+  };
   if (activation == SILU) apply<T, KEEP>(h, slopes, n, silu);
   if (activation == TANH) apply<T, KEEP>(h, slopes, n, tanh);
   if (activation == RELU) apply<T, KEEP>(h, slopes, n, relu);
+  if (activation == ELU) apply<T, KEEP>(h, slopes, n, elu);
+  if (activation == LEAKY_RELU) apply<T, KEEP>(h, slopes, n, leaky_relu);
 }
 
 // Compute the parameters of a coupling from the columns that condition it and from the context.
