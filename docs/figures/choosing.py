@@ -19,5 +19,5 @@ densities = {
 }
 figure, axes = plt.subplots(2, 2, figsize=(8, 6), sharex=True, sharey=True, layout="constrained")
 for (name, density), ax in zip(densities.items(), axes.flat, strict=True):
-    DensityDisplay.from_estimator(density, X, ax=ax)
+    DensityDisplay.from_estimator(density, X, ax=ax, rows_kw={"alpha": 0})
     ax.set_title(name)
