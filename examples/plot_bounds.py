@@ -2,8 +2,8 @@
 Columns with bounds
 ===================
 
-Amounts are not negative, and shares lie between zero and one. A density that does not know so puts mass where no row can
-be. `bounds` tells it.
+Amounts are not negative, and shares lie between zero and one. A density that does not know so puts mass where no row
+can be. `bounds` tells it.
 """
 
 import matplotlib.pyplot as plt
@@ -28,7 +28,9 @@ for ax, (name, truth) in zip(axes, truths.items(), strict=True):
     outside = np.mean([not bounds[name][0] <= x <= bounds[name][1] for x in plain.sample(10_000, random_state=0)])
     ax.hist(X[:, 0], 40, density=True, color="lightgrey", label="rows")
     ax.plot(grid, truth.pdf(grid), "k--", linewidth=1, label="truth")
-    ax.plot(grid, np.exp(plain.score_samples(grid[:, None])), color="#0072B2", label=f"no bounds, {outside:.1%} outside")
+    ax.plot(
+        grid, np.exp(plain.score_samples(grid[:, None])), color="#0072B2", label=f"no bounds, {outside:.1%} outside"
+    )
     ax.plot(grid, np.exp(bounded.score_samples(grid[:, None])), color="#D55E00", label=f"bounds={bounds[name]}")
     ax.set(title=name, ylim=(0, 4 if name == "share" else 0.8), xlim=(grid[0], grid[-1]))
     ax.legend()

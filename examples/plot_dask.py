@@ -2,8 +2,8 @@
 Scores of a table that does not fit into memory
 ===============================================
 
-A density is fitted to a random part of the rows, and scores all of them in chunks, here with dask. Each chunk is computed
-by itself, so that workers on many machines could share them.
+A density is fitted to a random part of the rows, and scores all of them in chunks, here with dask. Each chunk is
+computed by itself, so that workers on many machines could share them.
 """
 
 import dask.array
@@ -29,8 +29,8 @@ scores = rows.map_blocks(density.score_samples, drop_axis=1, dtype="float64", me
 print(scores)
 
 # %%
-# Nothing has been computed yet. What is wanted of the scores, here a histogram and the threshold below which about one row
-# in a hundred lies, is computed chunk by chunk, and the scores themselves need never be kept.
+# Nothing has been computed yet. What is wanted of the scores, here a histogram and the threshold below which about
+# one row in a hundred lies, is computed chunk by chunk, and the scores themselves need never be kept.
 
 counts, edges = dask.array.histogram(scores, bins=120, range=(-12, 1))
 counts, threshold = dask.compute(counts, dask.array.percentile(scores, [1])[0])

@@ -2,9 +2,9 @@
 Missing cells: means or draws?
 ==============================
 
-A mean is the best single guess of a missing cell. But a table that is filled with means is too regular: its columns vary
-less, and depend on each other more than before. Draws keep both, and several tables of draws show how uncertain a result
-is.
+A mean is the best single guess of a missing cell. But a table that is filled with means is too regular: its columns
+vary less, and depend on each other more than before. Draws keep both, and several tables of draws show how uncertain
+a result is.
 """
 
 import matplotlib.pyplot as plt
@@ -38,8 +38,8 @@ filled = {
 }
 
 # %%
-# Grey are rows without holes, coloured are the cells that were filled. The mean of the column is wrong nearly everywhere.
-# Means given the row lie on a curve, and draws lie around it as the true cells do.
+# Grey are rows without holes, coloured are the cells that were filled. The mean of the column is wrong nearly
+# everywhere. Means given the row lie on a curve, and draws lie around it as the true cells do.
 
 figure, axes = plt.subplots(1, 3, figsize=(12, 4), sharex=True, sharey=True, layout="constrained")
 for ax, (name, table) in zip(axes, filled.items(), strict=True):
@@ -50,9 +50,9 @@ for ax, (name, table) in zip(axes, filled.items(), strict=True):
 plt.show()
 
 # %%
-# The mean squared error prefers means. What is wanted from the table may not: here it is the correlation of both columns.
-# Means make them agree too well. Twenty tables of draws give an estimate, and the part of its uncertainty that is due to
-# the holes.
+# The mean squared error prefers means. What is wanted from the table may not: here it is the correlation of both
+# columns. Means make them agree too well. Twenty tables of draws give an estimate, and the part of its uncertainty
+# that is due to the holes.
 
 
 def correlation(table):

@@ -28,12 +28,17 @@ results = pd.DataFrame(search.cv_results_)
 
 # %%
 # Scores are totals over the rows of a fold, so they are divided by the number of these rows. The bar is the standard
-# deviation over the folds. It is larger than most differences between the candidates, but all of them have the same folds.
+# deviation over the folds. It is larger than most differences between the candidates, but all of them have the same
+# folds.
 
 n_held_out = len(X) / 3
 gaussian = cross_val_score(GaussianMixture(random_state=0), X, cv=folds).mean()
 figure, ax = plt.subplots(figsize=(8, 4.5), layout="constrained")
-styles = {(1, False): ("#56B4E9", "one flow"), (4, False): ("#0072B2", "four flows"), (4, True): ("#D55E00", "the default")}
+styles = {
+    (1, False): ("#56B4E9", "one flow"),
+    (4, False): ("#0072B2", "four flows"),
+    (4, True): ("#D55E00", "the default"),
+}
 for (n_estimators, stacking), (color, label) in styles.items():
     chosen = results.query(f"param_n_estimators == {n_estimators} and param_stacking == {stacking}")
     mean, std = chosen["mean_test_score"] / n_held_out, chosen["std_test_score"] / n_held_out

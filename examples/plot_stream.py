@@ -2,8 +2,8 @@
 A stream that drifts
 ====================
 
-`partial_fit` takes one epoch over each batch of a stream, so that a density follows a source that changes. A density that
-was fitted once stays behind.
+`partial_fit` takes one epoch over each batch of a stream, so that a density follows a source that changes. A density
+that was fitted once stays behind.
 """
 
 import copy
@@ -12,7 +12,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from sknvp import RealNVPDensity
-
 
 # %%
 # The source is a ring that wanders to the right.
@@ -56,8 +55,8 @@ axes["scores"].legend()
 plt.show()
 
 # %%
-# Kernels and the mixture that stand beside the flows stay as `fit` made them, and are weighed anew by each batch. As the
-# source moves on, they lose their weight.
+# Kernels and the mixture that stand beside the flows stay as `fit` made them, and are weighed anew by each batch. As
+# the source moves on, they lose their weight.
 
 print({name: round(weight, 3) for name, weight in first.stacking_weights_.items()})
 print({name: round(weight, 3) for name, weight in stream.stacking_weights_.items()})

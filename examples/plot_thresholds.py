@@ -2,8 +2,8 @@
 Where to draw the line
 ======================
 
-A density ranks rows. An alarm needs a threshold. Which one depends on what a missed anomaly and a false alarm cost, and a
-curve of precision and recall shows the choice.
+A density ranks rows. An alarm needs a threshold. Which one depends on what a missed anomaly and a false alarm cost,
+and a curve of precision and recall shows the choice.
 """
 
 import matplotlib.pyplot as plt
@@ -15,8 +15,8 @@ from sklearn.model_selection import train_test_split
 from sknvp import RealNVPOutlierDetector
 
 # %%
-# The detector learns from 257 benign tumours, and sees no malignant one. Of these there are 212 among the new rows. In use
-# anomalies are rare, so they are weighed as one row in ten.
+# The detector learns from 257 benign tumours, and sees no malignant one. Of these there are 212 among the new rows.
+# In use anomalies are rare, so they are weighed as one row in ten.
 
 X, y = load_breast_cancer(return_X_y=True)
 X, malignant = X[:, :10], y == 0
@@ -28,8 +28,8 @@ oddness = -np.concatenate([scores["benign"], scores["malignant"]])
 weights = np.where(is_anomaly, 0.1 / 212, 0.9 / 100)
 
 # %%
-# Recall is the share of the anomalies that are found, precision the share of the alarms that are right. The dot is where
-# ``contamination="auto"`` puts the threshold: one in twenty normal rows is below it, if the density is right.
+# Recall is the share of the anomalies that are found, precision the share of the alarms that are right. The dot is
+# where ``contamination="auto"`` puts the threshold: one in twenty normal rows is below it, if the density is right.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
 precision, recall, _ = precision_recall_curve(is_anomaly, oddness, sample_weight=weights)
