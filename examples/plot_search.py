@@ -21,7 +21,7 @@ from sknvp import RealNVPDensity
 
 X = shuffle(load_wine().data[:, [0, 6, 9, 12]], random_state=0)
 folds = KFold(3, shuffle=True, random_state=0)
-grid = {"n_layers": [1, 2, 4, 6], "n_estimators": [1, 4], "stacking": [False, True]}
+grid = {"n_layers": [1, 3, 6], "n_estimators": [1, 4], "stacking": [False, True]}
 density = RealNVPDensity(random_state=0)
 search = GridSearchCV(density, grid, cv=folds, refit=False).fit(X)
 results = pd.DataFrame(search.cv_results_)

@@ -31,29 +31,31 @@ weights = np.where(is_anomaly, 0.1 / 212, 0.9 / 100)
 # Recall is the share of the anomalies that are found, precision the share of the alarms that are right. The dot is
 # where ``contamination="auto"`` puts the threshold: one in twenty normal rows is below it, if the density is right.
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
+figure, ax = plt.subplots(figsize=(7, 4.2), layout="constrained")
 precision, recall, _ = precision_recall_curve(is_anomaly, oddness, sample_weight=weights)
 average = average_precision_score(is_anomaly, oddness, sample_weight=weights)
-left.step(recall, precision, where="post", color="#0072B2", label=f"average precision {average:.2f}")
+ax.step(recall, precision, where="post", color="#0072B2", label=f"average precision {average:.2f}")
 found, false = ((scores[kind] < detector.offset_).mean() for kind in ("malignant", "benign"))
-left.plot(found, 0.1 * found / (0.1 * found + 0.9 * false), "o", color="black", label='contamination="auto"')
-left.axhline(0.1, color="grey", linestyle="--", label="alarms at random")
-left.set(xlabel="recall", ylabel="precision", ylim=(0, 1.05), title="Which alarms can be had?")
-left.legend(loc="lower left")
+ax.plot(found, 0.1 * found / (0.1 * found + 0.9 * false), "o", color="black", label='contamination="auto"')
+ax.axhline(0.1, color="grey", linestyle="--", label="alarms at random")
+ax.set(xlabel="recall", ylabel="precision", ylim=(0, 1.05), title="Which alarms can be had?")
+ax.legend(loc="lower left")
+plt.show()
 
 # %%
-# On the right is the cost of each threshold for a thousand rows, if a missed anomaly costs ten times as much as a false
+# The cost of each threshold for a thousand rows, if a missed anomaly costs ten times as much as a false
 # alarm, and twice as much. The dearer a missed anomaly is, the higher lies the best threshold. Without labels one can
 # still bound the false alarms, by scores of normal rows that were held out.
 
+figure, ax = plt.subplots(figsize=(7, 4.2), layout="constrained")
 thresholds = np.linspace(-20, 15, 400)
 missed = 100 * (scores["malignant"][:, None] >= thresholds).mean(0)
 false_alarms = 900 * (scores["benign"][:, None] < thresholds).mean(0)
 for price, color in ((10, "#D55E00"), (2, "#0072B2")):
     costs = price * missed + false_alarms
-    right.plot(thresholds, costs, color=color, label=f"a missed anomaly costs {price} false alarms")
-    right.plot(thresholds[costs.argmin()], costs.min(), "v", color=color)
-right.axvline(detector.offset_, color="black", label='contamination="auto"')
-right.set(xlabel="threshold on the log-density, nats", ylabel="cost", title="Which threshold is cheapest?")
-right.legend(loc="upper right")
+    ax.plot(thresholds, costs, color=color, label=f"a missed anomaly costs {price} false alarms")
+    ax.plot(thresholds[costs.argmin()], costs.min(), "v", color=color)
+ax.axvline(detector.offset_, color="black", label='contamination="auto"')
+ax.set(xlabel="threshold on the log-density, nats", ylabel="cost", title="Which threshold is cheapest?")
+ax.legend(loc="upper right")
 plt.show()
