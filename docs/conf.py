@@ -1,6 +1,10 @@
 """Sphinx configuration."""
 
+import sys
 from importlib.metadata import version as installed_version
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # for gallery_order
 
 project = "sknvp"
 author = "the sknvp developers"
@@ -52,6 +56,7 @@ sphinx_gallery_conf = {
     "backreferences_dir": "generated/backreferences",
     "doc_module": ("sknvp",),
     "ignore_pattern": r"demo\.py",  # make demo runs it
+    "within_subsection_order": "gallery_order.ByInterest",
     "matplotlib_animations": True,
     "show_memory": False,
     "download_all_examples": False,
