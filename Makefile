@@ -17,11 +17,12 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 demo: $(VENV)/demo
 	$(BIN)/python examples/demo.py $(if $(CSV),--csv "$(CSV)")
 
-# The second run does without the native library, and without images and planar flows, in which that has no part.
+# The second run does without the native library, and without images and planar flows, in which that has no part,
+# and without the pages, which say the same with it.
 test: check $(VENV)/test
 	$(BIN)/python -m pytest --numprocesses 2
-	SKNVP_PURE_PYTHON=1 $(BIN)/python -m pytest --numprocesses 2 -m "not dask and not distributed" tests --ignore tests/testing \
-		--ignore-glob "*image*" --ignore-glob "*planar*"
+	SKNVP_PURE_PYTHON=1 $(BIN)/python -m pytest --numprocesses 2 -m "not dask and not distributed" tests \
+		--ignore tests/testing --ignore tests/test_pages.py --ignore-glob "*image*" --ignore-glob "*planar*"
 
 check: $(VENV)/test
 	$(BIN)/ruff check $(CODE)

@@ -6,6 +6,7 @@ A multi-scale Real NVP of scikit-learn's handwritten digits, 8 x 8 pixels of 17 
 of half a minute on one core; the defaults take a minute or two.
 """
 
+# sphinx_gallery_thumbnail_number = 5
 # %%
 # A row is an image, flattened. ``n_levels`` is how many values a pixel can have.
 

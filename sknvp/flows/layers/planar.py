@@ -39,7 +39,7 @@ class PlanarResiduals(NamedTuple):
 
 
 class Planar(AnalyticTransform):
-    """Map ``z = x + u_hat tanh(w . x + b)``, with ``log|det dz/dx| = log(1 + w . u_hat (1 - tanh^2(w . x + b)))``.
+    """Map ``z = x + u_hat tanh(w^T x + b)``, with ``log|det dz/dx| = log(1 + w^T u_hat (1 - tanh^2(w^T x + b)))``.
 
     The map is invertible if ``w . u_hat > -1``. Therefore u changes along w as far as is needed, as in the paper::
 
