@@ -17,12 +17,14 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 demo: $(VENV)/demo
 	$(BIN)/python examples/demo.py $(if $(CSV),--csv "$(CSV)")
 
-# The second run does without the native library, and without images and planar flows, in which that has no part,
-# and without the pages, which say the same with it.
+# The second run does without the native library, and without tests of what stands around fits and scores.
+AROUND := flows/test_contract.py flows/test_native_library.py test_classifier_tables.py test_command_line.py \
+	test_conditional_missing.py test_dependence.py test_pages.py test_pair_display.py test_parallel.py test_periods.py \
+	test_plotting.py test_transformed.py testing
 test: check $(VENV)/test
 	$(BIN)/python -m pytest --numprocesses 2
 	SKNVP_PURE_PYTHON=1 $(BIN)/python -m pytest --numprocesses 2 -m "not dask and not distributed" tests \
-		--ignore tests/testing --ignore tests/test_pages.py --ignore-glob "*image*" --ignore-glob "*planar*"
+		$(AROUND:%=--ignore tests/%) --ignore-glob "*image*" --ignore-glob "*planar*"
 
 check: $(VENV)/test
 	$(BIN)/ruff check $(CODE)
