@@ -9,9 +9,10 @@ from sklearn.base import OutlierMixin
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_is_fitted
 
+from ._columns.cells import Cells
 from ._estimators.base import ensemble
 from ._estimators.docs import document
-from ._estimators.evaluation import default_torch_modes
+from ._estimators.evaluation import default_torch_modes, finite_log_density
 from ._estimators.fitter import Experts
 from ._estimators.rows import Rows, check_weights, groups_of_equal_rows
 from ._estimators.training import FittedFlow, Start
@@ -282,7 +283,8 @@ class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc
         """Return the densities that score a row, the flows first."""
         with default_torch_modes():
             built = [expert.build(self._flow.reference.device) for expert in self._beside]
-        return [_OneDensity(self, ensemble(flow, (), np.zeros(1))) for flow in (self._flow, *built)]
+        flows, *others = (ensemble(flow, (), np.zeros(1)) for flow in (self._flow, *built))
+        return [_OneDensity(self, flows), *(_SmoothDensity(self, other) for other in others)]
 
     def _scores_and_errors(
         self, rows: NDArray[Any], context: NDArray[Any] | None = None
@@ -400,6 +402,15 @@ class _OneDensity(RealNVPDensity):
 
     def _proposal_of_cells(self) -> Proposal:
         return self._detector._proposal_of_cells()
+
+
+class _SmoothDensity(_OneDensity):
+    """A density so smooth that the middle of a row's cell stands for the mean over the cell."""
+
+    def _mean_over_cells(self, rows: NDArray[Any], cells: Cells, context: NDArray[Any] | None) -> NDArray[np.float64]:
+        middle = cells.points(rows, np.full(cells.low.shape, 0.5))
+        log_density: NDArray[np.float64] = finite_log_density(self._density, middle, context)
+        return log_density + cells.log_measure_at(middle)
 
 
 def threshold(scores: NDArray[np.float64], weights: NDArray[Any], share: float) -> float:
