@@ -17,7 +17,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sknvp import RealNVPDensity, RealNVPOutlierDetector
 from sknvp._experts.pooling import Standardization
-from sknvp.outlier import threshold
+from sknvp.outlier import _OneDensity, threshold
 
 from .small import full_batch, moons, normal_rows, small, stacked
 
@@ -95,6 +95,17 @@ def test_the_pooled_score_lies_between_the_least_and_the_mean(rows, ordinary):
         step[k] = 1e-4 * standardization.std[k]
         slope = (standardization.pooled(rows + step) - standardization.pooled(rows - step)) / 2
         np.testing.assert_allclose(standardization.pooled_errors(rows, step), slope, rtol=1e-3, atol=1e-9)
+
+
+def test_the_middle_of_a_cell_stands_for_the_mean_over_it():
+    """In a table of counts, for the densities beside the flows."""
+    X = np.random.default_rng(0).poisson([3.0, 8.0], (400, 2)).astype(float)
+    X[:, 1] += X[:, 0]
+    fitted = detector(stacked, max_iter=5, discrete_features="all").fit(X)
+    for smooth in fitted._densities()[1:]:
+        of_cells = _OneDensity(fitted, smooth._density)._score_rows(X)
+        assert not np.array_equal(smooth._score_rows(X), of_cells)
+        assert np.abs(smooth._score_rows(X) - of_cells).mean() < 0.1
 
 
 def test_a_row_with_almost_no_density_has_a_finite_score():
