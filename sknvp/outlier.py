@@ -311,7 +311,7 @@ class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc
         Returns
         -------
         scores : ndarray of shape (n_samples,), dtype float64
-            In standard deviations of log-densities: about zero for an ordinary complete row, whatever the units of ``X``.
+            In standard deviations of log-densities: about zero for an ordinary complete row, in whatever units.
         std : ndarray of shape (n_samples,), dtype float64
             Only if ``return_std``: a bound of the estimated standard error of each score. Zero for a row without
             missing cells.
