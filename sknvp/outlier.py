@@ -9,10 +9,9 @@ from sklearn.base import OutlierMixin
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_is_fitted
 
-from ._columns.cells import Cells
 from ._estimators.base import ensemble
 from ._estimators.docs import document
-from ._estimators.evaluation import default_torch_modes, finite_log_density
+from ._estimators.evaluation import default_torch_modes
 from ._estimators.fitter import Experts
 from ._estimators.rows import Rows, check_weights, groups_of_equal_rows
 from ._estimators.training import FittedFlow, Start
@@ -35,15 +34,16 @@ class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc
     """Outliers: rows that one of several densities finds unlikely, beside what it finds of ordinary rows.
 
     Three densities score a row: the Real NVP flows of :class:`RealNVPDensity`, the Gaussian mixture beside them, and
-    kernels with the bandwidth of Scott's rule [1]_, which are smooth. Each log-density is standardised [2]_: z is the
-    number of standard deviations by which it lies above its mean over rows that are drawn from the whole density. The
-    score is ``-log mean exp(-z)`` over the three: their mean where they agree, and near the least where one of them
-    finds the row far less likely than the others do. So zero is an ordinary row; a row is an outlier where its score is
-    below ``offset_``.
+    kernels with the bandwidth of Scott's rule [1]_, which are smooth. In discrete columns these kernels see how far
+    values are from each other, whatever the probability of each. Each log-density is standardised [2]_: z is the number
+    of standard deviations by which it lies above its mean over rows that are drawn from the whole density. The score is
+    ``-log mean exp(-z)`` over the three: their mean where they agree, and near the least where one of them finds the
+    row far less likely than the others do. So zero is an ordinary row; a row is an outlier where its score is below
+    ``offset_``.
 
     The likeliest density is not the best judge of outliers: it is sharp, and a few training rows that are odd
-    themselves are enough to make their neighbours likely. Over many tables the pooled score ranks outliers better than
-    the log-density does.
+    themselves are enough to make their neighbours likely. In the mean over many tables the pooled score ranks outliers
+    better than the log-density does, though not on each.
 
     Methods and their meaning follow :class:`sklearn.ensemble.IsolationForest`. Beside them stand `sample`, `impute` and
     `score` of the whole density, so that a search over parameters takes the likeliest detector and needs no labels.
@@ -283,8 +283,9 @@ class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc
         """Return the densities that score a row, the flows first."""
         with default_torch_modes():
             built = [expert.build(self._flow.reference.device) for expert in self._beside]
-        flows, *others = (ensemble(flow, (), np.zeros(1)) for flow in (self._flow, *built))
-        return [_OneDensity(self, flows), *(_SmoothDensity(self, other) for other in others)]
+        alone = [ensemble(flow, (), np.zeros(1)) for flow in (self._flow, *built)]
+        kinds = (_OneDensity, _OneDensity, _SmoothDensity)
+        return [kind(self, density) for kind, density in zip(kinds, alone, strict=False)]
 
     def _scores_and_errors(
         self, rows: NDArray[Any], context: NDArray[Any] | None = None
@@ -405,12 +406,27 @@ class _OneDensity(RealNVPDensity):
 
 
 class _SmoothDensity(_OneDensity):
-    """A density so smooth that the middle of a row's cell stands for the mean over the cell."""
+    """A density of the middles of cells, as if these were rows of continuous columns."""
 
-    def _mean_over_cells(self, rows: NDArray[Any], cells: Cells, context: NDArray[Any] | None) -> NDArray[np.float64]:
-        middle = cells.points(rows, np.full(cells.low.shape, 0.5))
-        log_density: NDArray[np.float64] = finite_log_density(self._density, middle, context)
-        return log_density + cells.log_measure_at(middle)
+    def __init__(self, detector: RealNVPOutlierDetector, density: Ensemble) -> None:
+        super().__init__(detector, density)
+        self._cell_map = None
+
+    def _scores_and_errors(
+        self, rows: NDArray[Any], context: NDArray[Any] | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return super()._scores_and_errors(self._middles(rows), context)
+
+    def _scores_without(self, rows: NDArray[Any], j: int) -> NDArray[np.float64]:
+        return super()._scores_without(self._middles(rows), j)
+
+    def _middles(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Return what the flow sees in the middle of the cells of rows; missing numbers stay missing."""
+        cell_map = self._detector._cell_map
+        if cell_map is None:
+            return rows
+        cells = cell_map.cells(rows)
+        return np.where(np.isnan(rows), np.nan, cells.points(rows, np.full(cells.low.shape, 0.5)))
 
 
 def threshold(scores: NDArray[np.float64], weights: NDArray[Any], share: float) -> float:
