@@ -15,7 +15,7 @@ from ._estimators.fitter import NO_EXPERTS, Experts
 from ._estimators.rows import Rows, restore_constants, scaling_in_columns
 from ._estimators.specify import specify_real_nvp
 from ._estimators.training import FittedFlow, Start
-from ._experts.stacking import reweigh, stack, weights_by_name
+from ._experts.stacking import Candidate, reweigh, stack, weights_by_name
 from ._experts.table import Table
 from ._experts.unconditional import ExpertFitter
 from .flows import Flow
@@ -307,7 +307,11 @@ class RealNVPDensity(FlowDensity):
         assert isinstance(start.specification, TabularSpecification)
         scaling = scaling_in_columns(rows, start.specification.scaling)
         table = Table.of(scaling, rows, fitted.validation, rng)
-        return stack(fitted.flow, table, lambda: ExpertFitter(table, rng).candidates())
+        return stack(fitted.flow, table, lambda: self._candidates(table, rng))
+
+    def _candidates(self, table: Table, rng: np.random.RandomState) -> list[Candidate]:
+        """Fit the experts that may stand beside the flows."""
+        return ExpertFitter(table, rng).candidates()
 
     def _weigh_experts(self, rows: Rows) -> Experts:
         return reweigh(super()._weigh_experts(rows), self._density, rows)

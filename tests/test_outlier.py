@@ -7,11 +7,16 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.stats import multivariate_normal, norm
 from sklearn.base import is_outlier_detector
+from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KernelDensity
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sknvp import RealNVPDensity, RealNVPOutlierDetector
+from sknvp._experts.pooling import Standardization
 from sknvp.outlier import threshold
 
 from .small import full_batch, moons, normal_rows, small, stacked
@@ -45,8 +50,123 @@ def test_the_parameters_are_the_densitys_and_contamination():
 
 def test_the_density_is_real_nvp_densitys():
     ours, theirs = detector(stacked).fit(moons()), stacked().fit(moons())
-    np.testing.assert_array_equal(ours.score_samples(moons()), theirs.score_samples(moons()))
     assert ours.score(moons()) == theirs.score(moons())
+    assert ours.score(moons(), sample_weight=np.arange(400)) == theirs.score(moons(), sample_weight=np.arange(400))
+    np.testing.assert_array_equal(ours.sample(50, random_state=0), theirs.sample(50, random_state=0))
+    assert ours.stacking_weights_ == theirs.stacking_weights_
+
+
+def log_densities(X, rows):
+    """Those of the three densities by other means: flows fitted alone, SciPy's normals, scikit-learn's kernels."""
+    (mixture,) = (expert for expert in stacked().fit(X)._experts if expert.name == "gaussian_mixture")
+    loc, scale = X.mean(0), X.std(0)
+    z, members = (rows - loc) / scale, []
+    for shares, means, precisions in zip(mixture.log_weights, mixture.means, mixture.precisions_cholesky, strict=True):
+        covariances = [np.linalg.inv(each @ each.T) for each in precisions]
+        parts = [multivariate_normal.logpdf(z, *moments) for moments in zip(means, covariances, strict=True)]
+        members.append(np.logaddexp.reduce(np.array(parts) + shares[:, None]))
+    kernels = KernelDensity(bandwidth=len(X) ** (-1 / 6)).fit((X - loc) / scale)
+    of_mixture = np.logaddexp.reduce(members) - np.log(len(members)) - np.log(scale).sum()
+    of_kernels = kernels.score_samples(z) - np.log(scale).sum()
+    return np.array([small(max_iter=20).fit(X).score_samples(rows), of_mixture, of_kernels])
+
+
+def test_the_score_pools_three_standardised_densities():
+    """By its formula; the ordinary rows that standardise are drawn as the detector draws them."""
+    X = moons()
+    rows, fitted = np.r_[X[:50], normal_rows(50, 2)], detector(stacked).fit(X)
+    drawn = log_densities(X, fitted.sample(1000, random_state=fitted._split_seed))
+    z = (log_densities(X, rows) - drawn.mean(1, keepdims=True)) / drawn.std(1, keepdims=True)
+    np.testing.assert_allclose(fitted.score_samples(rows), -np.log(np.exp(-z).mean(0)), rtol=1e-5)
+
+
+@given(
+    arrays(float, (3, 5), elements=st.floats(-50, 50)),
+    arrays(float, (3, 40), elements=st.floats(-1000, 1000)),
+)
+def test_the_pooled_score_lies_between_the_least_and_the_mean(rows, ordinary):
+    standardization = Standardization.of(ordinary)
+    z = (rows - standardization.mean) / standardization.std
+    score = standardization.pooled(rows)
+    assert (score >= z.min(0) - 1e-9).all()
+    assert (score <= z.mean(0) + 1e-9).all()
+    for k in range(3):  # the bound of the error is the slope
+        step = np.zeros_like(rows)
+        step[k] = 1e-4 * standardization.std[k]
+        slope = (standardization.pooled(rows + step) - standardization.pooled(rows - step)) / 2
+        np.testing.assert_allclose(standardization.pooled_errors(rows, step), slope, rtol=1e-3, atol=1e-9)
+
+
+def test_kernels_see_the_middles_of_cells():
+    """In a table of counts; of a row with a missing cell they leave the column out."""
+    X = np.random.default_rng(0).poisson([3.0, 8.0], (400, 2)).astype(float)
+    X[:, 1] += X[:, 0]
+    fitted = detector(stacked, max_iter=5, discrete_features=[0, 1]).fit(X)
+    kernels, (cells, expert) = fitted._densities()[2], (fitted._cell_map.cells(X), fitted._beside[1])
+    z = (norm.ppf((cells.low + cells.high) / 2) - expert.scaling.loc) / expert.scaling.scale
+    for known in ([0, 1], [1]):
+        rows = np.where(np.isin([0, 1], known), X, np.nan)
+        oracle = KernelDensity(bandwidth=expert.bandwidth).fit(expert.points[:, known]).score_samples(z[:, known])
+        expected = oracle - np.log(expert.scaling.scale[known]).sum()
+        np.testing.assert_allclose(kernels._score_rows(rows), expected, atol=1e-6 if len(known) == 2 else 0.3)
+
+
+def test_a_row_with_almost_no_density_has_a_finite_score():
+    standardization = Standardization.of(np.zeros((2, 3)))
+    assert standardization.pooled(np.full((2, 1), -1e300)) == pytest.approx(-1e301)
+    assert np.isfinite(detector(stacked, max_iter=5).fit(moons()).score_samples([[1e30, 1e30]])).all()
+
+
+@pytest.mark.parametrize("unit", [1e-4, 1024.0])
+def test_scores_do_not_depend_on_units(unit):
+    X = moons()
+    plain, other = detector(stacked, max_iter=5).fit(X), detector(stacked, max_iter=5).fit(X * unit)
+    np.testing.assert_allclose(other.score_samples(X * unit), plain.score_samples(X), atol=0.02)
+
+
+def test_odd_training_rows_hide_no_others_like_them():
+    """New rows near a few odd ones in training rank lower than they do by the density, which has learned those."""
+    X, rng = normal_rows(400, 4), np.random.default_rng(1)
+    odd = np.array([4.0, -4.0, 4.0, -4.0]) + 0.1 * rng.standard_normal((16, 4))
+    fitted = detector(stacked, n_estimators=4).fit(np.r_[X, odd[:8]])
+    new = np.r_[normal_rows(400, 4, seed=2), odd[8:]]
+    labels = np.r_[np.zeros(400), np.ones(8)]
+    density = stacked(n_estimators=4).fit(np.r_[X, odd[:8]])
+    ours, theirs = (roc_auc_score(labels, -each.score_samples(new)) for each in (fitted, density))
+    assert ours > theirs
+
+
+def test_a_cell_counts_as_its_row_does_without_it():
+    """Up to the errors of the integrals over the cell; and the cell that is off has the least value."""
+    X = normal_rows(300, 2) @ [[1.0, 0.9], [0.0, 0.4]]
+    fitted = detector(stacked, max_iter=5).fit(X)
+    rows = np.array([[0.5, 0.5], [-1.0, -0.7], [0.0, np.nan]])
+    without = np.stack([fitted.score_samples(np.where(np.arange(2) == j, np.nan, rows)) for j in range(2)], 1)
+    cells = fitted.score_cells(rows)
+    assert np.isnan(cells[2, 1])
+    np.testing.assert_allclose(cells[:2], (fitted.score_samples(rows)[:, None] - without)[:2], atol=0.2)
+    triples = np.random.default_rng(0).multivariate_normal(np.zeros(3), 0.9 + 0.1 * np.eye(3), 300)
+    odd = detector(stacked, max_iter=5).fit(triples).score_cells([[1.0, -2.0, 1.0]])
+    assert odd[0].argmin() == 1
+
+
+def test_scores_of_incomplete_rows_have_errors():
+    """Zero for complete rows, positive for others."""
+    fitted = detector(stacked, max_iter=5).fit(normal_rows(300, 3))
+    rows = np.array([[0.0, 1.0, np.nan], [0.0, 1.0, 0.5]])
+    scores, errors = fitted.score_samples(rows, return_std=True)
+    np.testing.assert_array_equal(scores, fitted.score_samples(rows))
+    assert 0 < errors[0] < 0.5
+    assert errors[1] == 0
+
+
+def test_a_fit_forgets_the_densities_of_the_fit_before():
+    once = detector(stacked, max_iter=5).fit(moons())
+    once.set_params(stacking=False).fit(moons())
+    fresh = detector(small, max_iter=5).fit(moons())
+    np.testing.assert_array_equal(once.score_samples(moons()), fresh.score_samples(moons()))
+    alone = small(max_iter=5).fit(moons()).score_samples(moons())
+    np.testing.assert_array_equal(np.argsort(fresh.score_samples(moons())), np.argsort(alone))
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -1,9 +1,11 @@
 """Densities of rows with unknown cells: completed for training, integrated for scores, drawn for imputation."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
@@ -88,13 +90,10 @@ class DensityOfKnownCells(FlowEstimator):
         some = ~np.isnan(rows).all(1)  # a row without known cells has density one
         if some.any():
             with default_torch_modes(inference=True), threads_for(self._density, len(rows)):
-                flows = Ensemble([self._flow], self._density.log_weights[:1])
-                drawn_from = flows if self._log_weights[0] > LOG_LEAST_WEIGHT else self._density
-                known = self._incomplete(rows[some], self._proposal_of("_proposal_for_flows", drawn_from))
+                known = self._incomplete(rows[some], self._proposal_for_marginals())
                 known = known._replace(near=None if near is None else near[some])
                 experts = KnownCells(self._experts, self._log_weights[1:]) if self._experts else None
-                single = in_single_precision(flows)
-                log_density[some], error[some] = log_marginal(lambda y: finite_log_density(single, y), known, experts)
+                log_density[some], error[some] = log_marginal(self._log_density_of_flows(), known, experts)
         return np.maximum(log_density, LEAST_LOG_DENSITY), error
 
     def _imputed(self, rows: NDArray[Any], n_samples: int, random_state: RandomState) -> NDArray[Any]:
@@ -123,6 +122,22 @@ class DensityOfKnownCells(FlowEstimator):
     def _incomplete(self, rows: NDArray[Any], proposal: Proposal | None) -> Incomplete:
         """Return rows with unknown cells together with what these are drawn from."""
         return Incomplete(rows, None if self._cell_map is None else self._cell_map.cells(rows), proposal)
+
+    def _log_density_of_flows(self) -> Callable[[NDArray[Any]], NDArray[np.float64]]:
+        """Return the log-density of the flows, by their weight in the whole, as a function of points."""
+        if self._log_weights[0] == -math.inf:
+            return lambda y: np.full(len(y), -np.inf)
+        flows = in_single_precision(self._weighed_flows())
+        return lambda y: finite_log_density(flows, y)
+
+    def _weighed_flows(self) -> Ensemble:
+        """Return the flows without the experts, by their weight in the whole."""
+        return Ensemble([self._flow], torch.tensor(self._log_weights[:1], device=self._flow.reference.device))
+
+    def _proposal_for_marginals(self) -> Proposal:
+        """Return the proposal for what the flows add to the density of known cells."""
+        drawn_from = self._weighed_flows() if self._log_weights[0] > LOG_LEAST_WEIGHT else self._density
+        return self._proposal_of("_proposal_for_flows", drawn_from)
 
     def _proposal_of(self, name: str, density: Ensemble) -> Proposal:
         """Return the attribute that is a proposal of unknown cells; it is fitted to draws when it is first needed."""

@@ -22,7 +22,7 @@ from ..flows.builders.specification import (
 )
 from .covariance import covariance, without_whitening
 from .stacking import Candidate
-from .table import RIDGE, Table
+from .table import RIDGE, Table, systematic_resampling
 
 N_COMPONENTS = (1, 2, 4, 8, 16, 32, 64)  # the numbers of components that are tried
 MAX_PARAMETERS_PER_ROW = 4  # of the mixture, all components together
@@ -34,6 +34,7 @@ ROUNDING = 1e-6  # of a number, as a share of it: squares lose half of the digit
 LEAST_BANDWIDTH = 1e-6  # below it rounding errors of distances matter
 N_QUERIES = 1_000  # the largest number of held-out rows that choose the bandwidth
 DEGREES_OF_FREEDOM = 4  # of the t-distribution
+MAX_SMOOTH_POINTS = 2_000  # of the smooth kernels, whose density needs no more
 TAIL_SHARE = 0.01  # the share of the t-distribution when mixtures or kernels are compared
 
 M = TypeVar("M", GaussianMixtureSpecification, NormalSpecification)
@@ -189,6 +190,27 @@ def kernels(table: Table, weights: Tensor, whiten: Whitening, whitened: bool, ba
         points=table.z.numpy(),
         log_weights=(weights / weights.sum(1, keepdim=True)).log().numpy(),
         bandwidth=bandwidth,
+    )
+
+
+def smooth_kernels(table: Table) -> KernelsSpecification:
+    """Put kernels on the rows, as wide in every column, with the bandwidth of Scott's rule.
+
+    References
+    ----------
+    Scott, "Multivariate Density Estimation: Theory, Practice, and Visualization", Wiley, 1992.
+    """
+    points, weights = table.z, table.all_weights
+    if len(points) > MAX_SMOOTH_POINTS:
+        drawn = systematic_resampling(table.weights.numpy(), MAX_SMOOTH_POINTS, np.random.RandomState(0))
+        points, weights = points[drawn], torch.ones(1, MAX_SMOOTH_POINTS, dtype=torch.float64)
+    n_points = float(weights.sum() ** 2 / weights.square().sum())  # Kish's effective number
+    return KernelsSpecification(
+        scaling=table.scaling,
+        whiten=without_whitening(torch.zeros(1, points.shape[1], dtype=torch.float64)),
+        points=points.numpy(),
+        log_weights=(weights / weights.sum()).log().numpy(),
+        bandwidth=n_points ** (-1 / (points.shape[1] + 4)),
     )
 
 

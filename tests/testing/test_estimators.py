@@ -10,7 +10,7 @@ import pytest
 from sklearn.exceptions import EstimatorCheckFailedWarning
 from sklearn.preprocessing import StandardScaler
 
-from sknvp import RealNVPOutlierDetector, RealNVPTransformer, TransformedDensity
+from sknvp import RealNVPTransformer, TransformedDensity
 from sknvp.testing import _CHECKS, check_density_estimator, parametrize_with_density_checks
 
 from ..small import full_batch, small, stacked
@@ -19,7 +19,6 @@ from .controls import CONTROLS
 from .reference import Normal
 
 FAMILY = [  # what else has the density's methods
-    RealNVPOutlierDetector(contamination=0.1, n_layers=2, hidden_layer_sizes=8, n_estimators=2, max_iter=3),
     RealNVPTransformer(n_layers=2, hidden_layer_sizes=8, max_iter=3),
     TransformedDensity(full_batch(max_iter=10), StandardScaler()),
 ]
