@@ -2,7 +2,7 @@
 Where to draw the line
 ======================
 
-A density ranks rows. An alarm needs a threshold. Which one depends on what a missed anomaly and a false alarm cost,
+A detector ranks rows. An alarm needs a threshold. Which one depends on what a missed anomaly and a false alarm cost,
 and a curve of precision and recall shows the choice.
 """
 
@@ -48,7 +48,7 @@ plt.show()
 # still bound the false alarms, by scores of normal rows that were held out.
 
 figure, ax = plt.subplots(figsize=(7, 4.2), layout="constrained")
-thresholds = np.linspace(-20, 15, 400)
+thresholds = np.linspace(-10, 2, 400)
 missed = 100 * (scores["malignant"][:, None] >= thresholds).mean(0)
 false_alarms = 900 * (scores["benign"][:, None] < thresholds).mean(0)
 for price, color in ((10, "#D55E00"), (2, "#0072B2")):
@@ -56,6 +56,6 @@ for price, color in ((10, "#D55E00"), (2, "#0072B2")):
     ax.plot(thresholds, costs, color=color, label=f"a missed anomaly costs {price} false alarms")
     ax.plot(thresholds[costs.argmin()], costs.min(), "v", color=color)
 ax.axvline(detector.offset_, color="black", label='contamination="auto"')
-ax.set(xlabel="threshold on the log-density, nats", ylabel="cost", title="Which threshold is cheapest?")
-ax.legend(loc="upper right")
+ax.set(xlabel="threshold on the score", ylabel="cost", title="Which threshold is cheapest?")
+ax.legend(loc="center left")
 plt.show()
