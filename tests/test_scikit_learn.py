@@ -111,7 +111,10 @@ def test_a_pickle_opens_in_a_fresh_interpreter_and_holds_no_torch(tmp_path):
 def test_a_pickle_of_another_format_is_refused(monkeypatch):
     pickled = pickle.dumps(small(max_iter=3).fit(moons()))
     monkeypatch.setattr("sknvp._estimators.base.FORMAT", 99)
-    with pytest.raises(ValueError, match=r"must have format 99, .* got format 4, written by sknvp 0\..*fit anew"):
+    with pytest.raises(ValueError, match=r"must have format 99, .* got format 4, written by sknvp 0\..* Fit anew"):
+        pickle.loads(pickled)
+    monkeypatch.setattr("sknvp._estimators.base.__version__", "99")
+    with pytest.raises(ValueError, match="Open it with that version, or fit anew"):
         pickle.loads(pickled)
     assert pickle.loads(pickle.dumps(small())).n_layers == 4
 

@@ -117,9 +117,10 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
     def __setstate__(self, state: dict[str, Any]) -> None:
         written = state.get("_written", {"format": FORMAT})
         if written["format"] != FORMAT:
+            cure = "Fit anew." if written["by"] == __version__ else "Open it with that version, or fit anew."
             raise ValueError(
                 f"The pickled {type(self).__name__} must have format {FORMAT}, which sknvp {__version__} reads, got "
-                f"format {written['format']}, written by sknvp {written['by']}. Open it with that version, or fit anew."
+                f"format {written['format']}, written by sknvp {written['by']}. {cure}"
             )
         if "_flow" in state:
             flow = loaded_flow(state["_specification"], state["_flow"])
