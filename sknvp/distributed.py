@@ -33,8 +33,8 @@ def fit(
     All processes call it at once, each with rows of its own and an equal density. Every step takes a batch that is made
     of rows of all of them, and follows the mean of the gradients over all these rows; all processes take the same step,
     stop at the same one, and end with the same density in every bit. So ``batch_size`` counts the rows of all processes
-    together. Location and scale are those of all rows; the values that only gross outliers pass, and the experts beside
-    the flows, are found from 10,000 rows, drawn from all by their weights.
+    together. Location and scale are those of all rows that are kept (see the notes); the values that only gross
+    outliers pass, and the experts beside the flows, are found from 10,000 rows, drawn from all by their weights.
 
     Which rows are held out follows from their numbers alone, and so does not depend on the process that has them.
     Otherwise all rows are taken as independent.
@@ -65,7 +65,8 @@ def fit(
     ------
     ValueError
         In all processes, if a parameter, ``X`` or ``sample_weight`` breaks its rule in one of them, if the processes
-        differ in their parameters or columns, or if the checkpoint belongs to another fit or cannot be written.
+        differ in their parameters or columns, or if the checkpoint belongs to another fit or cannot be written. In a
+        process that is not in the group.
     RuntimeError
         If `torch.distributed.init_process_group` has not been called, or another process has ended.
 
@@ -78,8 +79,9 @@ def fit(
 
     Notes
     -----
-    Each process computes on one thread, so start as many as there are cores. Of more rows than training can see with
-    ``max_iter="auto"``, each process keeps an even choice, in proportion to what its rows weigh.
+    Seeds come from the ``random_state`` of the first process. Each process computes on one thread, so start as many as
+    there are cores. Of more rows than training can see with ``max_iter="auto"``, each process keeps an even choice, in
+    proportion to what its rows weigh.
 
     An interrupt ends a data-parallel fit without a result, since the other processes would wait for this one.
 
@@ -111,8 +113,6 @@ def fit(
         )
     path = None if checkpoint is None else Path(checkpoint)
     ranks = Ranks(group, _cure(path))
-    if ranks.number < 0:
-        raise ValueError("group must hold the process that calls sknvp.distributed.fit, got one without it.")
     with unchanged_on_error(density), default_torch_modes():
         shard = Shard.of(ranks, density, X, sample_weight)
         DataParallelFit.of(density, ranks, shard, path).run()

@@ -101,12 +101,16 @@ def refusals(rank, folder):
     before = good.read_bytes()
     (folder / "bad.npz").write_bytes(b"no checkpoint")
     (folder / "code.npz").write_bytes(_with_code())
+    np.savez(folder / "foreign.npz", header=np.array("[1]"))
+    (folder / "good.npz.tmp").write_text("a file of the user")
     tries = [
         (good, small(max_iter=2, n_layers=6), None),
         (good, small(max_iter=3), None),
         (good, small(max_iter=2), moons(400, seed=5)),
         (folder / "bad.npz", small(), None),
         (folder / "code.npz", small(), None),
+        (folder / "foreign.npz", small(), None),
+        (folder, small(), None),
         (folder / "absent" / "fit.npz", small(), None),
     ]
     messages = []
@@ -116,6 +120,8 @@ def refusals(rank, folder):
         messages.append(str(caught.value))
     torch.distributed.barrier()
     assert good.read_bytes() == before
+    assert (folder / "good.npz.tmp").read_text() == "a file of the user"
+    assert len(list(folder.iterdir())) == 5
     return messages
 
 
@@ -132,7 +138,7 @@ def _with_code():
 
 def test_checkpoints_of_other_fits_are_refused_in_every_process(tmp_path):
     for messages in results(refusals, tmp_path):
-        expected = ["n_layers", "max_iter", "table", "cannot be read", "cannot be read", "folder"]
+        expected = ["n_layers", "max_iter", "table", *["cannot be read"] * 3, *["folder"] * 2]
         for message, word in zip(messages, expected, strict=True):
             assert word in message
             assert re.search("Name another|name another|elsewhere", message)
@@ -145,7 +151,7 @@ def fit_once(rank, path):
 def test_checkpoints_of_another_number_of_processes_are_refused(tmp_path):
     results(fit_once, tmp_path / "fit.npz", n=2)
     (error,) = together(fit_once, tmp_path / "fit.npz", n=1)
-    assert "number of processes: 2 then, 1 now" in str(error)
+    assert "number of processes: 2 and 1, then and now" in str(error)
 
 
 def fill_the_disk(rank):

@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+import torch
 
 import sknvp.distributed
 from sknvp import PlanarFlowDensity
@@ -112,3 +113,17 @@ def test_bad_input_is_an_error_in_every_process():
 def test_without_a_group_the_error_says_how_to_start():
     with pytest.raises(RuntimeError, match="torchrun"):
         sknvp.distributed.fit(small(), moons())
+
+
+def in_a_group_of_the_first(rank):
+    group = torch.distributed.new_group([0])
+    if rank:
+        with pytest.raises(ValueError, match="group must hold the process that calls"):
+            sknvp.distributed.fit(small(), normal_rows(50, 3), group=group)
+        return None
+    return sknvp.distributed.fit(small(max_iter=2), normal_rows(50, 3), group=group).score(normal_rows(50, 3))
+
+
+def test_a_process_outside_of_the_group_is_told():
+    score, _ = results(in_a_group_of_the_first)
+    assert np.isfinite(score)

@@ -309,6 +309,25 @@ def test_another_number_in_a_constant_column_is_the_oddest_cell(value):
     np.testing.assert_allclose(odd - usual, [0.0, np.log(1e-30), 0.0], rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("value", [0.0, 7.0])
+def test_rows_of_which_only_constant_columns_are_known_need_no_integral(value):
+    density = stacked(max_iter=3).fit(np.c_[normal_column(), np.full(300, value)])
+    scores = density.score_samples([[np.nan, value], [np.nan, value + 5], [np.nan, np.nan]])
+    np.testing.assert_allclose(scores, [0.0, np.log(1e-30), 0.0], atol=1e-12)
+    rows = np.array([[0.1, value], [0.1, value + 5]])
+    np.testing.assert_allclose(density.score_cells(rows).sum(1), density.score_samples(rows), rtol=1e-9)
+
+
+def test_rows_with_holes_beyond_all_numbers_have_finite_scores():
+    X = np.random.default_rng(0).normal(size=(200, 3)) * [1e-3, 1, 1]
+    density = stacked(max_iter=3).fit(X)
+    rows = np.array([[1e306, np.nan, 0.0], [np.nan, -1.7e308, np.nan], [1e300, 1e30, np.nan]])
+    scores = density.score_samples(rows)
+    assert np.isfinite(scores).all()
+    assert (scores < -1000).all()
+    assert np.isfinite(density.score_cells(rows[:1])[0, [0, 2]]).all()
+
+
 def test_a_column_that_is_constant_in_one_class_may_have_holes():
     X, y = normal(200)[:, :2], np.arange(200) % 2
     X[y == 1, 1] = 3.0

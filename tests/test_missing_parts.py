@@ -10,7 +10,7 @@ from sknvp._experts.table import Table
 from sknvp._missing.experts import KnownCells
 from sknvp._missing.incomplete_mixture import _choose_rows, fit_mixture
 from sknvp._missing.marginal import Incomplete, log_marginal, resampled
-from sknvp._missing.proposal import NEAR_SHARE, RIDGE, WIDE_SHARE, Proposal
+from sknvp._missing.proposal import N_LIKELIEST, NEAR_SHARE, RIDGE, WIDE_SHARE, Proposal
 from sknvp.flows import Flow
 from sknvp.flows.bases import StandardNormal
 from sknvp.flows.builders.specification import (
@@ -292,3 +292,33 @@ def test_experts_add_their_density_to_that_of_the_flows():
     truth = np.log(0.5 * stats.norm.pdf(x) + 0.5 * stats.norm(0, 1e-4).pdf(x))
     np.testing.assert_allclose(estimate, truth, atol=1e-3)
     assert error.max() < 1e-3
+
+
+def spiral(n, rng):
+    """A spiral in three columns beside a normal column that says nothing of it."""
+    t = rng.uniform(0, 6 * np.pi, n)
+    return np.c_[np.stack([t * np.cos(t), t * np.sin(t), t], 1) + 0.3 * rng.normal(size=(n, 3)), rng.normal(size=n)]
+
+
+def test_known_cells_that_say_nothing_leave_all_components_in_the_proposal():
+    """No part of the distribution is left to the wide tails alone."""
+    rng = np.random.RandomState(0)
+    proposal = Proposal.of_draws(spiral(20_000, rng), rng)
+    assert len(proposal.log_weights) > 3 * N_LIKELIEST
+    rows, n = np.array([[np.nan, np.nan, np.nan, 0.3]]), 20_000
+    drawn, _ = proposal.draw(rows[:, None], ~np.isnan(rows), np.random.default_rng(0).random((1, n, 4)))
+    truth = spiral(n, np.random.RandomState(1))
+    assert stats.ks_2samp(drawn[0, :, 2], truth[:, 2]).statistic < 0.03
+
+
+def test_one_component_is_the_mean_and_the_covariance_of_the_draws():
+    rng = np.random.RandomState(0)
+    draws = rng.normal(size=(300, 20)) @ rng.normal(size=(20, 20))
+    proposal = Proposal.of_draws(draws, rng)
+    np.testing.assert_allclose(proposal.loc, draws.mean(0))
+    np.testing.assert_allclose(proposal.covariances[0], np.corrcoef(draws.T) + RIDGE * np.eye(20), atol=1e-12)
+
+
+def test_batches_hold_a_row_at_least(monkeypatch):
+    monkeypatch.setattr("sknvp._missing.marginal.MAX_NUMBERS", 1)
+    assert [len(batch) for batch in rows(3).batches(16)] == [1, 1, 1]

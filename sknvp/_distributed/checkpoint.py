@@ -1,10 +1,14 @@
 """Checkpoints: files from which a training that was cut short goes on."""
 
+import errno
 import json
 import os
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -13,6 +17,7 @@ from torch import Tensor
 
 from .._warn import warn_caller
 from ..flows.train.course import Course
+from .shard import told_apart
 
 SECONDS_BETWEEN = 10.0  # A checkpoint is written once in this many seconds at most, and when training is done.
 HEADER = "header"  # the name of the array that holds the header as JSON
@@ -63,15 +68,11 @@ def write(path: Path, header: dict[str, Any], state: dict[str, Tensor]) -> None:
     """
     arrays: dict[str, Any] = {name: tensor.cpu().numpy() for name, tensor in state.items()}
     arrays[HEADER] = np.array(json.dumps(header))
-    beside = path.with_name(path.name + ".tmp")
-    try:
-        with open(beside, "wb") as file:
-            np.savez(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with _beside(path) as file:
+        np.savez(file, **arrays)
+        file.flush()
+        os.fsync(file.fileno())
+        os.replace(file.name, path)
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -87,7 +88,10 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         with np.load(path, allow_pickle=False) as file:
             header = json.loads(str(file[HEADER]))
-            return header, {name: torch.tensor(file[name]) for name in file.files if name != HEADER}
+            fit, seeds = dict(header["fit"]), list(header["seeds"])
+            return {"fit": fit, "seeds": seeds}, {
+                name: torch.tensor(file[name]) for name in file.files if name != HEADER
+            }
     except (OSError, ValueError, KeyError, BadZipFile, EOFError, AttributeError, TypeError) as error:
         raise ValueError(
             f"checkpoint must name a file that a fit has written, or one that is not there yet, got {str(path)!r}, "
@@ -97,15 +101,27 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 def check_writable(path: Path) -> None:
     """Raise a ValueError if no file can be written beside the checkpoint."""
-    beside = path.with_name(path.name + ".tmp")
     try:
-        beside.touch()
-        beside.unlink()
+        if not path.name or path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with _beside(path):
+            pass
     except OSError as error:
         raise ValueError(
             f"checkpoint must name a file in a folder that can be written to, got {str(path)!r} ({error.strerror}). "
             "Make the folder, or name a file elsewhere."
         ) from error
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[IO[bytes]]:
+    """Open a new file in the folder of a path, which is deleted in the end unless it was moved."""
+    file = tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, suffix=".tmp", delete=False)  # noqa: SIM115
+    try:
+        with file:
+            yield file
+    finally:
+        Path(file.name).unlink(missing_ok=True)
 
 
 def check_description(path: Path, written: dict[str, Any], now: dict[str, Any]) -> None:
@@ -114,14 +130,6 @@ def check_description(path: Path, written: dict[str, Any], now: dict[str, Any]) 
         before, after = written.get(name), now.get(name)
         if before != after:
             raise ValueError(
-                f"checkpoint {str(path)!r} was written by a fit with another {name}: {_shown(before, after)}. Go on "
-                "with what it was written with, name another file, or delete this one to start afresh."
+                f"checkpoint {str(path)!r} was written by a fit with another {name}: {told_apart(before, after)}, "
+                "then and now. Go on with what it was written with, name another file, or delete this one."
             )
-
-
-def _shown(before: Any, after: Any) -> str:
-    """Tell two values apart; of dictionaries and lists, the first entries that differ."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        name = next(name for name in {**before, **after} if before.get(name) != after.get(name))
-        return f"{name} {_shown(before.get(name), after.get(name))}"
-    return f"{before!r} then, {after!r} now"

@@ -80,8 +80,8 @@ class ShardedTable(Whole):
         if not (n_validated.all() and n_trained.all()):
             raise ValueError(
                 f"validation_fraction must leave every flow rows to learn from and rows to be validated on, got "
-                f"{fraction} and {(n_trained + n_validated)[0]} rows in all. Set early_stopping=False, or fit to so "
-                "few rows in one process."
+                f"{fraction} and {(n_trained + n_validated)[0]} rows in all, of equal ones one in each process. Set "
+                "early_stopping=False, or fit to so few different rows in one process."
             )
         return chosen
 

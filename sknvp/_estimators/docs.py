@@ -12,7 +12,10 @@ PARAMETERS: dict[str, tuple[str, str]] = {  # the type and the description of ea
         "int or sequence of int",
         "Widths of the hidden layers of the network in each coupling.",
     ),
-    "activation": ('{"elu", "leaky_relu", "relu", "silu", "tanh"}', "Activation of the hidden layers."),
+    "activation": (
+        '{"elu", "leaky_relu", "relu", "silu", "tanh"}',
+        'Activation of the hidden layers; "leaky_relu" has the slope 0.2 below zero.',
+    ),
     "coupling": (
         '{"affine", "spline"}',
         """The map that a coupling applies to a column: a scale and a shift (Real NVP), or a monotone

@@ -16,6 +16,7 @@ from .._missing.marginal import Incomplete, log_marginal, resampled
 from .._missing.proposal import Proposal
 from ..flows import Ensemble
 from ..flows.builders.specification import TabularSpecification
+from ..flows.builders.tabular import point_masses
 from .base import FlowEstimator
 from .evaluation import (
     LEAST_LOG_DENSITY,
@@ -86,8 +87,9 @@ class DensityOfKnownCells(FlowEstimator):
 
         Around rows that are ``near``, as the flow sees them, the density may be narrower than the proposals.
         """
-        log_density, error = np.zeros(len(rows)), np.zeros(len(rows))
-        some = ~np.isnan(rows).all(1)  # a row without known cells has density one
+        assert isinstance(self._specification, TabularSpecification)
+        log_density, error = self._log_probability_of_constants(rows), np.zeros(len(rows))
+        some = ~np.isnan(rows[:, self._specification.scaling.columns]).all(1)  # others need no integral
         if some.any():
             with default_torch_modes(inference=True), threads_for(self._density, len(rows)):
                 known = self._incomplete(rows[some], self._proposal_for_marginals())
@@ -123,6 +125,17 @@ class DensityOfKnownCells(FlowEstimator):
         """Return rows with unknown cells together with what these are drawn from."""
         return Incomplete(rows, None if self._cell_map is None else self._cell_map.cells(rows), proposal)
 
+    def _log_probability_of_constants(self, rows: NDArray[Any]) -> NDArray[np.float64]:
+        """Return what constant columns add to the log-density of rows, which is zero where they are unknown."""
+        assert isinstance(self._specification, TabularSpecification)
+        scaling = self._specification.scaling
+        constant = ~np.isin(np.arange(rows.shape[1]), scaling.columns)
+        loc, scale = (torch.tensor(part[constant]) for part in (scaling.loc, scaling.scale))
+        with np.errstate(over="ignore"):
+            z = np.nan_to_num((rows[:, constant] - scaling.loc[constant]) / scaling.scale[constant])
+        log_probability: NDArray[np.float64] = point_masses(loc, scale).log_prob(torch.tensor(z)).numpy()
+        return log_probability
+
     def _log_density_of_flows(self) -> Callable[[NDArray[Any]], NDArray[np.float64]]:
         """Return the log-density of the flows, by their weight in the whole, as a function of points."""
         if self._log_weights[0] == -math.inf:
@@ -136,8 +149,9 @@ class DensityOfKnownCells(FlowEstimator):
 
     def _proposal_for_marginals(self) -> Proposal:
         """Return the proposal for what the flows add to the density of known cells."""
-        drawn_from = self._weighed_flows() if self._log_weights[0] > LOG_LEAST_WEIGHT else self._density
-        return self._proposal_of("_proposal_for_flows", drawn_from)
+        if self._log_weights[0] > LOG_LEAST_WEIGHT:
+            return self._proposal_of("_proposal_for_flows", self._weighed_flows())
+        return self._proposal_of("_proposal", self._density)
 
     def _proposal_of(self, name: str, density: Ensemble) -> Proposal:
         """Return the attribute that is a proposal of unknown cells; it is fitted to draws when it is first needed."""

@@ -63,7 +63,9 @@ class KnownCells:
         log_density : ndarray of shape (n_rows, n_draws)
         """
         varying, scale = self._scaling.columns, self._scaling.scale
-        z, log_scale = torch.tensor((y - self._scaling.loc) / scale), known[:, varying] @ np.log(scale[varying])
+        with np.errstate(over="ignore"):  # numbers so far out that their density is zero
+            z = torch.tensor((y - self._scaling.loc) / scale)
+        log_scale = known[:, varying] @ np.log(scale[varying])
         log_density = self._of_constants(z) - torch.tensor(log_scale).unsqueeze(1)
         for rows, columns, _ in patterns_of(known[:, varying]):
             covariances = [blocks(expert.covariances, columns, columns) for expert in self._experts]

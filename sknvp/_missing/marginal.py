@@ -9,7 +9,7 @@ from sklearn.utils import gen_batches
 
 from .._columns.cells import Cells, shifts, uniform_points
 from .experts import KnownCells
-from .proposal import N_LIKELIEST, Proposal
+from .proposal import FARTHEST, Proposal
 
 Array = NDArray[Any]
 
@@ -55,9 +55,9 @@ class Incomplete(NamedTuple):
     def batches(self, n_draws: int) -> list[Array]:
         """Return the numbers of rows that are to be drawn for at once; rows with equal cells known come together."""
         n_columns, n_components = self.rows.shape[1], 1 if self.proposal is None else len(self.proposal.log_weights)
-        each = max(min(n_components, N_LIKELIEST) * n_columns * max(n_columns, n_draws), n_components * n_columns**2)
+        each = n_components * n_columns * max(n_columns, n_draws)
         by_pattern = np.lexsort(np.isnan(self.rows).T)
-        return np.array_split(by_pattern, -(-len(self.rows) * each // MAX_NUMBERS))
+        return np.array_split(by_pattern, min(len(self.rows), -(-len(self.rows) * each // MAX_NUMBERS)))
 
     def completed(self, uniform: Array) -> Completed:
         """Draw the unknown cells, and points of the cells of known values.
@@ -93,7 +93,7 @@ class Incomplete(NamedTuple):
         with np.errstate(over="ignore"):  # another number than that of a constant column
             z = np.nan_to_num((self.rows - self.proposal.loc) / self.proposal.scale, posinf=0.0, neginf=0.0)
         factors = np.random.default_rng(1).uniform(1e3, 1e4, (self.rows.shape[1], n_numbers))
-        shift = np.abs(np.modf(z @ factors)[0])
+        shift = np.abs(np.modf(z.clip(-FARTHEST, FARTHEST) @ factors)[0])
         if self.cells is not None:
             shift = (shift + np.pad(shifts(self.cells), ((0, 0), (0, n_numbers - n_mapped)))) % 1
         uniform: Array = (uniform_points(MAX_DRAWS, n_numbers)[None, start:end] + shift[:, None]) % 1

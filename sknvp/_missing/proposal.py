@@ -25,7 +25,8 @@ Array = NDArray[Any]
 MAX_COMPONENTS = 64  # of a mixture that is fitted to draws
 DRAWS_PER_PARAMETER = 3  # that such a mixture needs at least
 RIDGE = 1e-3  # added to the variances of the components, whose columns have variance one
-N_LIKELIEST = 16  # components given the known cells that are drawn from
+N_LIKELIEST = 16  # components given the known cells are drawn from, where they hold ...
+ENOUGH = 0.99  # ... this share of all; otherwise all components are
 WIDE_SHARE = 0.1  # of what each component draws comes from a wider one with the same mean, so that weights stay bounded
 LEAST_WIDTH = 2.0  # of the wider components
 DEGREES_OF_FREEDOM = 4  # of a t-distribution, which given known cells far out is as wide as the wider components
@@ -52,6 +53,9 @@ class Proposal:
         z, n_features = (y - loc) / scale, y.shape[1]
         n_parameters = (n_features + 1) * (n_features + 2) // 2  # of one component
         n_components = int(np.clip(len(z) // (DRAWS_PER_PARAMETER * n_parameters), 1, MAX_COMPONENTS))
+        if n_components == 1:
+            covariance = z.T @ z / len(z) + RIDGE * np.eye(n_features)
+            return cls(loc, scale, np.zeros(1), np.zeros((1, n_features)), covariance[None])
         centres = kmeans_plusplus(z, n_components, random_state=rng)[0]
         start, weights = narrow_components(torch.tensor(centres[None])), torch.ones(1, len(z), dtype=torch.float64)
         mixture = expectation_maximization(start, torch.tensor(z), weights, RIDGE)
@@ -91,27 +95,29 @@ class Proposal:
         self, patterns: Patterns, y: Array, uniform: Array, near: Array | None, drawn: Array, log_density: Array
     ) -> None:
         """Draw the unknown cells of rows with equally many of them, and write them and their log-density."""
-        rows, pattern = (
-            np.concatenate(patterns.rows),
-            np.repeat(np.arange(len(patterns.rows)), [*map(len, patterns.rows)]),
-        )
+        rows = np.concatenate(patterns.rows)
+        pattern = np.repeat(np.arange(len(patterns.rows)), [len(part) for part in patterns.rows])
         k, u = patterns.known[pattern][:, None], patterns.unknown[pattern][:, None]
         with np.errstate(over="ignore"):  # another number than that of a constant column
             z = (np.take_along_axis(y[rows], k, 2) - self.loc[k]) / self.scale[k]
         mixture = tuple(torch.tensor(part) for part in (self.log_weights, self.means, self.covariances))
-        given = _given(mixture, torch.tensor(z.clip(-FARTHEST, FARTHEST)), patterns, torch.tensor(pattern))
-        if near is not None:
-            close = np.nan_to_num(
-                (np.take_along_axis(near[rows], u[:, 0], 1) - self.loc[u[:, 0]]) / self.scale[u[:, 0]]
-            )
-            given = given.also_near(torch.tensor(np.repeat(close, y.shape[1], axis=0)))
+        conditioned = _condition(mixture, torch.tensor(z.clip(-FARTHEST, FARTHEST)), patterns, torch.tensor(pattern))
         n_rows, n_draws, n_unknown = len(rows), uniform.shape[1], u.shape[-1]
         shape = n_rows * y.shape[1], -1, n_unknown  # of known cells that differ from draw to draw, one draw each
         numbers = torch.tensor(uniform[rows][..., :n_unknown]).reshape(shape)
-        cells, log_prob = (part.numpy() for part in given.draw(numbers))
+        cells, log_prob = torch.empty_like(numbers), torch.empty(numbers.shape[:2], dtype=torch.float64)
+        for some, n_components in conditioned.by_components():
+            given = conditioned.likeliest(some, n_components)
+            if near is not None:
+                own, columns = rows[some.numpy() // y.shape[1]], patterns.unknown[conditioned.pattern[some].numpy()]
+                close = np.take_along_axis(near[own], columns, 1)
+                with np.errstate(over="ignore"):
+                    close = np.nan_to_num((close - self.loc[columns]) / self.scale[columns])
+                given = given.also_near(torch.tensor(close))
+            cells[some], log_prob[some] = given.draw(numbers[some])
         places = rows[:, None, None], np.arange(n_draws)[:, None], u
-        drawn[places] = cells.reshape(n_rows, n_draws, n_unknown) * self.scale[u] + self.loc[u]
-        log_density[rows] = log_prob.reshape(n_rows, n_draws) - np.log(self.scale[u]).sum(2)
+        drawn[places] = cells.numpy().reshape(n_rows, n_draws, n_unknown) * self.scale[u] + self.loc[u]
+        log_density[rows] = log_prob.numpy().reshape(n_rows, n_draws) - np.log(self.scale[u]).sum(2)
 
 
 Mixture = tuple[Tensor, ...]  # log-weights, means, covariances
@@ -167,12 +173,40 @@ class Given(NamedTuple):
         return torch.logsumexp(constant + torch.logaddexp(narrow, wide), 1)
 
 
-def _given(mixture: Mixture, z: Tensor, patterns: Patterns, pattern: Tensor) -> Given:
-    """Condition a mixture on the known cells of rows, shape (n_rows, n_draws, n_known), with these patterns.
+class Conditioned(NamedTuple):
+    """All components given the known cells of rows, shape (n_rows, n_draws, n_known), which are counted as one axis."""
 
-    The shapes below begin with (n_components, n_patterns) or (n_components, n_rows, n_draws), those of the result with
-    n_rows times n_draws.
-    """
+    evidence: Tensor  # shape (n_rows * n_draws, n_components): the logarithms of the weights
+    squares: Tensor  # of the same shape: the squared distances of the known cells from the mean
+    centres: Tensor  # shape (n_components, n_rows * n_draws, n_unknown)
+    factors: Tensor  # shape (n_components, n_patterns, n_unknown, n_unknown): Cholesky factors of the covariances
+    pattern: Tensor  # shape (n_rows * n_draws,)
+    n_known: int
+
+    def by_components(self) -> list[tuple[Tensor, int]]:
+        """Tell the rows for which some of the components are enough from the others, and give the numbers of these."""
+        n_components = self.evidence.shape[1]
+        few = min(N_LIKELIEST, n_components)
+        enough = self.evidence.topk(few, -1).values.exp().sum(-1) >= ENOUGH
+        parts = (enough.nonzero()[:, 0], few), ((~enough).nonzero()[:, 0], n_components)
+        return [(rows, n) for rows, n in parts if len(rows)]
+
+    def likeliest(self, rows: Tensor, n_components: int) -> "Given":
+        """Return the likeliest components of some rows."""
+        chosen = self.evidence[rows].topk(n_components, -1).indices
+        rows, own = rows.unsqueeze(1), self.pattern[rows].unsqueeze(1)
+        far = (DEGREES_OF_FREEDOM + self.squares[rows, chosen]) / (DEGREES_OF_FREEDOM + self.n_known)
+        return Given(
+            torch.softmax(self.evidence[rows, chosen], -1),
+            self.centres[chosen, rows],
+            self.factors[chosen, own],
+            torch.linalg.inv(self.factors)[chosen, own],
+            far.sqrt().clamp(min=LEAST_WIDTH),
+        )
+
+
+def _condition(mixture: Mixture, z: Tensor, patterns: Patterns, pattern: Tensor) -> Conditioned:
+    """Condition a mixture on the known cells of rows, shape (n_rows, n_draws, n_known), with these patterns."""
     log_weights, means, covariances = mixture
     known, unknown = patterns.known, patterns.unknown
     lower = torch.linalg.cholesky(blocks(covariances, known, known))
@@ -182,18 +216,10 @@ def _given(mixture: Mixture, z: Tensor, patterns: Patterns, pattern: Tensor) -> 
     half = (z - means[:, known][:, pattern].unsqueeze(2)) @ inverse[:, pattern].mT
     squares, log_det = half.square().sum(-1), lower.diagonal(dim1=-2, dim2=-1).log().sum(-1)
     evidence = log_weights[:, None, None] - log_det[:, pattern].unsqueeze(2) - 0.5 * squares
-    evidence, squares = evidence.flatten(1).log_softmax(0).T, squares.flatten(1).T
-    chosen = evidence.topk(min(N_LIKELIEST, len(means)), -1).indices
     centres = means[:, unknown][:, pattern].unsqueeze(2) + half @ cross[:, pattern]
-    rows, own = torch.arange(len(chosen)).unsqueeze(1), pattern.repeat_interleave(z.shape[1]).unsqueeze(1)
-    far = (DEGREES_OF_FREEDOM + squares[rows, chosen]) / (DEGREES_OF_FREEDOM + known.shape[1])
-    return Given(
-        torch.softmax(evidence[rows, chosen], -1),
-        centres.flatten(1, 2)[chosen, rows],
-        factors[chosen, own],
-        torch.linalg.inv(factors)[chosen, own],
-        far.sqrt().clamp(min=LEAST_WIDTH),
-    )
+    every = pattern.repeat_interleave(z.shape[1])
+    evidence = evidence.flatten(1).log_softmax(0).T
+    return Conditioned(evidence, squares.flatten(1).T, centres.flatten(1, 2), factors, every, known.shape[1])
 
 
 def _choose(shares: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:

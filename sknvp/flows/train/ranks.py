@@ -26,12 +26,20 @@ class Ranks:
         The number of this process.
     size : int
         The number of processes.
+
+    Raises
+    ------
+    ValueError
+        If this process is not in the group.
     """
 
     def __init__(self, group: Any = None, cure: str = "") -> None:
         self.group = group
         self.cure = cure
-        self.number, self.size = distributed.get_rank(group), distributed.get_world_size(group)
+        self.number = distributed.get_rank(group)
+        if self.number < 0:
+            raise ValueError("group must hold the process that calls, got a group without it. Call it in others alone.")
+        self.size = distributed.get_world_size(group)
         on_gpus = distributed.get_backend(group) == "nccl"
         self.device = torch.device("cuda", torch.cuda.current_device()) if on_gpus else torch.device("cpu")
 
@@ -77,6 +85,8 @@ class Ranks:
         """Say what to do when a process has ended."""
         try:
             yield
+        except torch.OutOfMemoryError:
+            raise
         except RuntimeError as error:
             raise RuntimeError(
                 f"Another process of this fit has ended, or rank {self.number} of {self.size} cannot reach it; its own "
