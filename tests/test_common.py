@@ -85,7 +85,7 @@ CASES = {
         (X,),
         lambda e: [e.score_samples(X), e.sample(5, 0)],
         {**BRIEF, "stacking": False, "batch_norm": True, "coupling": "affine"},
-        {"stacking": "no", "coupling": "Spline", "mask": "even", "activation": "elu"},
+        {"stacking": "no", "coupling": "Spline", "mask": "even", "activation": "gelu"},
     ),
     "outliers": case(
         sknvp.RealNVPOutlierDetector,

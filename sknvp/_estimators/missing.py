@@ -130,10 +130,11 @@ class DensityOfKnownCells(FlowEstimator):
         assert isinstance(self._specification, TabularSpecification)
         scaling = self._specification.scaling
         constant = ~np.isin(np.arange(rows.shape[1]), scaling.columns)
-        loc, scale = (torch.tensor(part[constant]) for part in (scaling.loc, scaling.scale))
         with np.errstate(over="ignore"):
             z = np.nan_to_num((rows[:, constant] - scaling.loc[constant]) / scaling.scale[constant])
-        log_probability: NDArray[np.float64] = point_masses(loc, scale).log_prob(torch.tensor(z)).numpy()
+        with default_torch_modes(inference=True):
+            loc, scale = (torch.tensor(part[constant]) for part in (scaling.loc, scaling.scale))
+            log_probability: NDArray[np.float64] = point_masses(loc, scale).log_prob(torch.tensor(z)).numpy()
         return log_probability
 
     def _log_density_of_flows(self) -> Callable[[NDArray[Any]], NDArray[np.float64]]:
