@@ -15,13 +15,12 @@ from ._estimators.evaluation import default_torch_modes
 from ._estimators.fitter import Experts
 from ._estimators.rows import Rows, check_weights, groups_of_equal_rows
 from ._estimators.training import FittedFlow, Start
-from ._experts.pooling import Standardization
 from ._experts.stacking import Candidate
 from ._experts.table import Table
 from ._experts.unconditional import smooth_kernels
-from ._missing.proposal import Proposal
+from ._outliers.densities import OneDensity, SmoothDensity
+from ._outliers.pooling import Standardization
 from .density import RealNVPDensity
-from .flows import Ensemble
 from .flows.builders.specification import ExpertSpecification
 
 AUTO_SHARE = 0.05  # the share of the density's own draws below the threshold where contamination is "auto"
@@ -281,8 +280,8 @@ class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc
 
     def _densities(self) -> list[RealNVPDensity]:
         """Return the densities that score a row, the flows first."""
-        densities: list[RealNVPDensity] = [_OneDensity(self, ensemble(self._flow, (), np.zeros(1)), (), np.zeros(1))]
-        for kind, expert in zip((_OneDensity, _SmoothDensity), self._beside, strict=False):
+        densities: list[RealNVPDensity] = [OneDensity(self, ensemble(self._flow, (), np.zeros(1)), (), np.zeros(1))]
+        for kind, expert in zip((OneDensity, SmoothDensity), self._beside, strict=False):
             with default_torch_modes():
                 built = ensemble(expert.build(self._flow.reference.device), (), np.zeros(1))
             densities.append(kind(self, built, (expert,), np.array([-np.inf, 0.0])))
@@ -343,7 +342,7 @@ class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc
             In nats, in the units of the ``X`` that was fitted. It is not the sum of `score_samples`.
         """
         check_is_fitted(self)
-        return _OneDensity(self, self._density, self._experts, self._log_weights).score(X, y, sample_weight)
+        return OneDensity(self, self._density, self._experts, self._log_weights).score(X, y, sample_weight)
 
     def score_cells(self, X: ArrayLike) -> NDArray[np.float64]:
         """Compute what each known cell adds to the score of its row.
@@ -392,49 +391,6 @@ class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc
             1 for inliers and -1 for outliers, whose `decision_function` is negative.
         """
         return np.where(self.decision_function(X) < 0, -1, 1)
-
-
-class _OneDensity(RealNVPDensity):
-    """A density of the rows of a fitted detector: the flows alone, one expert alone, or all of them."""
-
-    _detector: RealNVPOutlierDetector
-
-    def __init__(
-        self,
-        detector: RealNVPOutlierDetector,
-        density: Ensemble,
-        experts: tuple[ExpertSpecification, ...],
-        log_weights: NDArray[np.float64],
-    ) -> None:
-        parts = {"_density": density, "_experts": experts, "_log_weights": log_weights}
-        self.__dict__.update(detector.__dict__, _detector=detector, **parts)
-
-    def _proposal_for_marginals(self) -> Proposal:
-        return self._detector._proposal_for_marginals()
-
-
-class _SmoothDensity(_OneDensity):
-    """A density of the middles of cells, as if these were rows of continuous columns."""
-
-    def __init__(self, *parts: Any) -> None:
-        super().__init__(*parts)
-        self._cell_map = None
-
-    def _scores_and_errors(
-        self, rows: NDArray[Any], context: NDArray[Any] | None = None
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        return super()._scores_and_errors(self._middles(rows), context)
-
-    def _scores_without(self, rows: NDArray[Any], j: int) -> NDArray[np.float64]:
-        return super()._scores_without(self._middles(rows), j)
-
-    def _middles(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """Return what the flow sees in the middle of the cells of rows; missing numbers stay missing."""
-        cell_map = self._detector._cell_map
-        if cell_map is None:
-            return rows
-        cells = cell_map.cells(rows)
-        return np.where(np.isnan(rows), np.nan, cells.points(rows, np.full(cells.low.shape, 0.5)))
 
 
 def threshold(scores: NDArray[np.float64], weights: NDArray[Any], share: float) -> float:

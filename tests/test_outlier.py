@@ -16,7 +16,7 @@ from sklearn.neighbors import KernelDensity
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sknvp import RealNVPDensity, RealNVPOutlierDetector
-from sknvp._experts.pooling import Standardization
+from sknvp._outliers.pooling import Standardization
 from sknvp.outlier import threshold
 
 from .small import full_batch, moons, normal_rows, small, stacked

@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 from .._columns.cells import CellMap
-from .._missing.experts import KnownCells
+from .._missing.experts import KnownCells, log_probability_of_constants
 from .._missing.incomplete_mixture import fit_mixture
 from .._missing.marginal import Incomplete, log_marginal, resampled
 from .._missing.proposal import Proposal
 from ..flows import Ensemble
 from ..flows.builders.specification import TabularSpecification
-from ..flows.builders.tabular import point_masses
 from .base import FlowEstimator
 from .evaluation import (
     LEAST_LOG_DENSITY,
@@ -88,10 +87,11 @@ class DensityOfKnownCells(FlowEstimator):
         Around rows that are ``near``, as the flow sees them, the density may be narrower than the proposals.
         """
         assert isinstance(self._specification, TabularSpecification)
-        log_density, error = self._log_probability_of_constants(rows), np.zeros(len(rows))
-        some = ~np.isnan(rows[:, self._specification.scaling.columns]).all(1)  # others need no integral
-        if some.any():
-            with default_torch_modes(inference=True), threads_for(self._density, len(rows)):
+        scaling, error = self._specification.scaling, np.zeros(len(rows))
+        some = ~np.isnan(rows[:, scaling.columns]).all(1)  # others need no integral
+        with default_torch_modes(inference=True), threads_for(self._density, len(rows)):
+            log_density = log_probability_of_constants(scaling, rows)
+            if some.any():
                 known = self._incomplete(rows[some], self._proposal_for_marginals())
                 known = known._replace(near=None if near is None else near[some])
                 experts = KnownCells(self._experts, self._log_weights[1:]) if self._experts else None
@@ -124,18 +124,6 @@ class DensityOfKnownCells(FlowEstimator):
     def _incomplete(self, rows: NDArray[Any], proposal: Proposal | None) -> Incomplete:
         """Return rows with unknown cells together with what these are drawn from."""
         return Incomplete(rows, None if self._cell_map is None else self._cell_map.cells(rows), proposal)
-
-    def _log_probability_of_constants(self, rows: NDArray[Any]) -> NDArray[np.float64]:
-        """Return what constant columns add to the log-density of rows, which is zero where they are unknown."""
-        assert isinstance(self._specification, TabularSpecification)
-        scaling = self._specification.scaling
-        constant = ~np.isin(np.arange(rows.shape[1]), scaling.columns)
-        with np.errstate(over="ignore"):
-            z = np.nan_to_num((rows[:, constant] - scaling.loc[constant]) / scaling.scale[constant])
-        with default_torch_modes(inference=True):
-            loc, scale = (torch.tensor(part[constant]) for part in (scaling.loc, scaling.scale))
-            log_probability: NDArray[np.float64] = point_masses(loc, scale).log_prob(torch.tensor(z)).numpy()
-        return log_probability
 
     def _log_density_of_flows(self) -> Callable[[NDArray[Any]], NDArray[np.float64]]:
         """Return the log-density of the flows, by their weight in the whole, as a function of points."""

@@ -66,7 +66,8 @@ class KnownCells:
         with np.errstate(over="ignore"):  # numbers so far out that their density is zero
             z = torch.tensor((y - self._scaling.loc) / scale)
         log_scale = known[:, varying] @ np.log(scale[varying])
-        log_density = self._of_constants(z) - torch.tensor(log_scale).unsqueeze(1)
+        constants = log_probability_of_constants(self._scaling, y)
+        log_density = torch.tensor(constants - log_scale[:, None])
         for rows, columns, _ in patterns_of(known[:, varying]):
             covariances = [blocks(expert.covariances, columns, columns) for expert in self._experts]
             precisions = [precision_cholesky(part, 0.0) for part in covariances]
@@ -75,12 +76,6 @@ class KnownCells:
                 factors = [precision[:, :, i] for precision in precisions]
                 log_density[own] += self._log_mean(cells.flatten(0, 1), some, factors).view(len(own), -1)
         return log_density.numpy()
-
-    def _of_constants(self, z: Tensor) -> Tensor:
-        """Return the log-probability of the constant columns of points in standard units, shape (n_rows, n_draws)."""
-        constant = other_columns(torch.tensor(self._scaling.columns), z.shape[-1])
-        loc, scale = (torch.tensor(part)[constant] for part in (self._scaling.loc, self._scaling.scale))
-        return point_masses(loc, scale).log_prob(z[..., constant])
 
     def _log_mean(self, z: Tensor, columns: Array, precisions: list[Tensor]) -> Tensor:
         """Return the log-density of rows of some columns, in standard units; it is the mean of members and experts."""
@@ -91,6 +86,16 @@ class KnownCells:
         ]
         means = [torch.logsumexp(zero_if_not_finite(part), 0) - math.log(len(part)) for part in parts]
         return torch.logsumexp(torch.stack(means) + self._log_weights, 0)
+
+
+def log_probability_of_constants(scaling: Scaling, y: Array) -> Array:
+    """Return the log-probability of the constant columns of points (..., n_features); unknown ones add nothing."""
+    constant = other_columns(torch.tensor(scaling.columns), y.shape[-1]).numpy()
+    loc, scale = scaling.loc[constant], scaling.scale[constant]
+    with np.errstate(over="ignore"):
+        z = np.nan_to_num((y[..., constant] - loc) / scale)
+    log_probability: Array = point_masses(torch.tensor(loc), torch.tensor(scale)).log_prob(torch.tensor(z)).numpy()
+    return log_probability
 
 
 class _Expert(ABC):
