@@ -35,7 +35,7 @@ from sknvp.flows.builders.tabular import without_standardization
 from sknvp.flows.native import torch_only
 from sknvp.flows.train.adamw import AdamW
 from sknvp.flows.train.buffer import flatten
-from sknvp.flows.train.loop import _descend
+from sknvp.flows.train.descent import descend
 from sknvp.flows.train.objectives import NegativeLogLikelihood
 
 PATHS = {"native": nullcontext, "torch": torch_only}
@@ -91,7 +91,7 @@ def steps(arguments):
 
 
 def step(flow, flat, objective, batches, optimizer):
-    _descend(flow, flat, objective, islice(batches, N_STEPS), optimizer, 1e-3)
+    descend(flow, flat, objective, islice(batches, N_STEPS), optimizer, 1e-3)
 
 
 @torch.no_grad()

@@ -63,7 +63,7 @@ def test_a_fit_that_has_not_settled_names_the_callers_line(estimator):
 @pytest.mark.parametrize("message", ["interrupted by user", "The loss was not finite"])
 def test_an_interrupted_or_diverging_fit_names_the_callers_line(estimator, message, monkeypatch):
     """As Ctrl-C does, or a loss that is NaN once."""
-    descend, calls = training._descend, []
+    descend, calls = training.descend, []
 
     def once(*args):
         calls.append(args)
@@ -71,7 +71,7 @@ def test_an_interrupted_or_diverging_fit_names_the_callers_line(estimator, messa
             raise KeyboardInterrupt
         return descend(*args) * (np.nan if len(calls) == 1 else 1)
 
-    monkeypatch.setattr(training, "_descend", once)
+    monkeypatch.setattr(training, "descend", once)
     rows = (heavy_tails, 2) if estimator is VariationalRealNVP else (X, Y)
 
     def fit():
@@ -96,8 +96,8 @@ def test_interrupted_stacking_names_the_callers_line(monkeypatch):
 
 @pytest.mark.parametrize("estimator", [RealNVPDensity, RealNVPOutlierDetector])
 def test_a_diverging_step_of_a_stream_names_the_callers_line(estimator, monkeypatch):
-    descend = training._descend
-    monkeypatch.setattr(training, "_descend", lambda *args: descend(*args) * np.nan)
+    descend = training.descend
+    monkeypatch.setattr(training, "descend", lambda *args: descend(*args) * np.nan)
 
     def learn():
         brief(estimator).partial_fit(X)

@@ -8,7 +8,7 @@ import torch
 
 from ..flows import Ensemble, Flow
 from ..flows.native import library
-from ..flows.native.loader import threads_apart_from_torch
+from ..flows.native.loader import native_threads
 from ..flows.networks.residual import Convolution
 
 FEW_ROWS = 1_000  # for which one thread of PyTorch is enough where the native library is missing
@@ -21,7 +21,8 @@ _inside, _setting = 0, 1  # how many bodies of `one_thread` run, and the setting
 def one_thread(wanted: bool = True) -> Iterator[None]:
     """Let PyTorch use one thread within the body, if that is wanted, and the caller's number of threads after it.
 
-    The setting is that of the whole process, so that fits in several threads share the note of what it was.
+    The native library shares its work among the caller's number of threads meanwhile; they sleep when they have nothing
+    to do. PyTorch's setting is that of the whole process, so that fits in several threads share the note of what it was.
     """
     global _inside, _setting
     if not wanted:
@@ -32,7 +33,8 @@ def one_thread(wanted: bool = True) -> Iterator[None]:
         _inside += 1
     torch.set_num_threads(1)
     try:
-        yield
+        with native_threads(_setting):
+            yield
     finally:
         with _lock:
             _inside -= 1
@@ -43,14 +45,10 @@ def one_thread(wanted: bool = True) -> Iterator[None]:
 def threads_for(density: Ensemble | Flow, n_rows: int) -> Iterator[None]:
     """Let PyTorch use one thread within the body, which evaluates a density, unless it does most of the work there.
 
-    It does on GPUs, for images, and for many rows where there is no native library. Elsewhere the library shares the
-    work among the caller's number of threads, which sleep when they have nothing to do. Those of PyTorch wait for each
-    other in loops instead, after every operation, and lose much where another program wants the processor.
+    It does on GPUs, for images, and for many rows where there is no native library. Its threads wait for each other in
+    loops, after every operation, and lose much where another program wants the processor.
     """
     on_cpu = density.reference.device.type == "cpu"
     of_images = any(isinstance(part, Convolution) for part in density.modules())
-    with (
-        threads_apart_from_torch(),
-        one_thread(on_cpu and not of_images and (library() is not None or n_rows <= FEW_ROWS)),
-    ):
+    with one_thread(on_cpu and not of_images and (library() is not None or n_rows <= FEW_ROWS)):
         yield

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from .bases import Base, StandardNormal
 from .combine import Chain
-from .native import program_for
+from .native import Inputs, Program, program_for
 from .transform import Transform
 
 MAX_CHUNK_NUMBERS = 2**20  # The output of one layer may have this many numbers: they fit the cache of the processor.
@@ -112,12 +112,10 @@ class Flow(nn.Module):
         value : Tensor of shape (n_members,)
             In nats; a tensor of `torch.inference_mode`.
         """
-        context = None if context is None else context.mT
-        program = None
-        if type(self.transform) is Chain and type(self.base) is StandardNormal:
-            program = program_for(self.transform.transforms, x.mT, context)
+        program = self.program(x, context)
         if program is not None:
-            return program.log_prob_and_gradients(out, x.mT, weights, context, tail)
+            return program.log_prob_and_gradients(out, Inputs(x, weights, context, tail))
+        context = None if context is None else context.mT
         z, log_det, residuals = self.transform.evaluate_with_residuals(x.mT.contiguous(), context, False)
         log_prob = self.base.log_prob(z.mT) + log_det
         value = (weights * (log_prob if tail is None else torch.logaddexp(log_prob, tail))).sum(-1)
@@ -126,6 +124,12 @@ class Flow(nn.Module):
         weights = weights.to(z.dtype)
         self.transform.vjp(residuals, self.base.grad_log_prob(z.mT).mT * weights.unsqueeze(1), weights, out)
         return value
+
+    def program(self, x: Tensor, context: Tensor | None = None) -> Program | None:
+        """Return the native program of `log_prob_and_gradients` with these arguments; None where there is none."""
+        if type(self.transform) is not Chain or type(self.base) is not StandardNormal:
+            return None
+        return program_for(self.transform.transforms, x.mT, None if context is None else context.mT)
 
     def sample(self, n_rows: int, context: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
         """Draw rows from every member.

@@ -7,18 +7,22 @@ reference that tests hold it to, and does the work wherever there is no program.
 
 from .experts import expected_moments, kernels_log_sum, mixture_log_prob
 from .loader import library, status, torch_only
-from .optimizer import adamw_step
-from .program import Program, Tape, program_for
+from .optimizer import Step, can_step, describe_step, take_step
+from .program import Inputs, Program, Tape, program_for
 
 __all__ = [
+    "Inputs",
     "Program",
+    "Step",
     "Tape",
-    "adamw_step",
+    "can_step",
+    "describe_step",
     "expected_moments",
     "kernels_log_sum",
     "library",
     "mixture_log_prob",
     "program_for",
     "status",
+    "take_step",
     "torch_only",
 ]

@@ -16,7 +16,7 @@ _logger = logging.getLogger("sknvp")
 LEAST_WORK = 2e7  # multiplications that pay for a thread
 
 _paused = 0  # how many callers of `torch_only` are inside it
-_own = threading.local()  # its ``n_threads``, where a caller of `threads_apart_from_torch` is inside it
+_own = threading.local()  # its ``n_threads``, where a caller of `native_threads` is inside it
 
 
 @contextmanager
@@ -31,10 +31,10 @@ def torch_only() -> Iterator[None]:
 
 
 @contextmanager
-def threads_apart_from_torch() -> Iterator[None]:
-    """Let the library keep the present number of threads within the body, whatever PyTorch's number is there."""
+def native_threads(n_threads: int) -> Iterator[None]:
+    """Let the library use so many threads within the body, whatever PyTorch's number is there."""
     before = getattr(_own, "n_threads", 0)
-    _own.n_threads = _max_threads()
+    _own.n_threads = n_threads
     try:
         yield
     finally:
@@ -47,7 +47,7 @@ def n_threads(work: int, n_items: int) -> int:
 
 
 def _max_threads() -> int:
-    """Return PyTorch's number of threads, or the one that was kept apart from it."""
+    """Return PyTorch's number of threads, or the one of `native_threads`."""
     return getattr(_own, "n_threads", 0) or torch.get_num_threads()
 
 

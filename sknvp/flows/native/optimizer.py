@@ -1,4 +1,6 @@
-"""A step of AdamW in the native library."""
+"""Steps of AdamW in the native library."""
+
+from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
@@ -21,15 +23,22 @@ class Step(ctypes.Structure):
     )
 
 
-def adamw_step(parameters: Tensor, gradient: Tensor, mean: Tensor, square: Tensor, numbers: Sequence[float]) -> bool:
-    """Take a step with tensors of shape (n_members, n_parameters), or return False where PyTorch has to do it.
+def can_step(*tensors: Tensor) -> bool:
+    """Return whether the library can take a step with parameters, their gradient and both moments.
 
-    The numbers are those of the fields of `Step` from ``decay`` on.
+    Each tensor has shape (n_members, n_parameters).
     """
-    native, tensors = library(), (parameters, gradient, mean, square)
-    dtype = plain_dtype(*tensors)
-    if native is None or dtype is None or parameters.ndim != 2 or not all(tensor.is_contiguous() for tensor in tensors):
-        return False
-    step = Step(*(tensor.data_ptr() for tensor in tensors), *parameters.shape, *numbers)
+    plain = library() is not None and plain_dtype(*tensors) is not None
+    return plain and tensors[0].ndim == 2 and all(tensor.is_contiguous() for tensor in tensors)
+
+
+def describe_step(tensors: Sequence[Tensor], numbers: Sequence[float]) -> Step:
+    """Describe a step with the tensors of `can_step`, and with the numbers of the fields from ``decay`` on."""
+    return Step(*(tensor.data_ptr() for tensor in tensors), *tensors[0].shape, *numbers)
+
+
+def take_step(step: Step, dtype: torch.dtype) -> None:
+    """Take a step, in place."""
+    native = library()
+    assert native is not None
     native.sknvp_adamw(ctypes.byref(step), dtype == torch.float64)
-    return True

@@ -15,6 +15,7 @@ from ..layers.coupling import AffineCoupling, Coupling, SplineCoupling
 from ..layers.linear import LULinear, Permute
 from ..networks.perceptron import Conditioner
 from .loader import library, n_threads
+from .optimizer import Step
 from .structures import MAX_DENSE, Addresses, Call, Columns, Layer, Layers, plain_dtype
 
 KINDS: dict[type, int] = {Permute: 0, LULinear: 1, AffineCoupling: 2, SplineCoupling: 3}
@@ -28,6 +29,15 @@ class Tape(NamedTuple):
     program: Program
     numbers: Tensor
     has_context: bool
+
+
+class Inputs(NamedTuple):
+    """What the likelihood of a batch is computed from; the shapes are those of `Flow.log_prob_and_gradients`."""
+
+    x: Tensor
+    weights: Tensor
+    context: Tensor | None
+    tail: Tensor | None
 
 
 class Program:
@@ -106,19 +116,33 @@ class Program:
         self._with_gradients("sknvp_vjp", call, out)
         return grad_x, grad_context
 
-    def log_prob_and_gradients(
-        self, out: Sequence[Tensor], x: Tensor, weights: Tensor, context: Tensor | None, tail: Tensor | None
-    ) -> Tensor:
-        """Compute the sum of weighted log-densities of each member under a standard normal base, and its gradients.
-
-        The arguments are those of `Flow.log_prob_and_gradients`, but columns come before rows in ``x`` and ``context``.
-        """
+    def log_prob_and_gradients(self, out: Sequence[Tensor], inputs: Inputs) -> Tensor:
+        """Compute what `Flow.log_prob_and_gradients` does, under a standard normal base."""
         value = torch.empty(self.n_members, dtype=torch.float64)
-        both = {"weights": weights, "tail": tail}
-        of_rows = {name: t.to(torch.float64).contiguous() for name, t in both.items() if t is not None}
-        call = self._call(x, context, value=value, **of_rows)
-        self._with_gradients("sknvp_log_prob_and_gradients", call, out)
+        self._with_gradients("sknvp_log_prob_and_gradients", self._likelihood(inputs, value), out)
         return value
+
+    def descend(self, out: Sequence[Tensor], batches: Sequence[Inputs], steps: Sequence[Step]) -> Tensor:
+        """Take a step of AdamW for each batch; return the sums of weighted log-densities, shape (n_steps, n_members).
+
+        ``out`` has views of the gradient that the steps read.
+        """
+        values = torch.empty(len(steps), self.n_members, dtype=torch.float64)
+        calls = [self._likelihood(inputs, value) for inputs, value in zip(batches, values, strict=True)]
+        self.grad_addresses = self.grad_addresses.renewed(out)
+        for call in calls:
+            call.grad_parts = self.grad_addresses.parts
+        calls[0].n_threads = n_threads(self.n_numbers * sum(call.n_rows for call in calls), self.n_members)
+        arrays = (Call * len(calls))(*calls), (Step * len(calls))(*steps)
+        self.native.sknvp_descend(ctypes.byref(self.chain), *arrays, c_int64(len(calls)))
+        return values
+
+    def _likelihood(self, inputs: Inputs, value: Tensor) -> Call:
+        """Return the arguments of a call that writes the sum of weighted log-densities of each member to ``value``."""
+        context = None if inputs.context is None else inputs.context.mT
+        both = {"weights": inputs.weights, "tail": inputs.tail}
+        of_rows = {name: t.to(torch.float64).contiguous() for name, t in both.items() if t is not None}
+        return self._call(inputs.x.mT, context, value=value, **of_rows)
 
     def _evaluate(self, x: Tensor, context: Tensor | None, inverse: bool, tape: Tensor | None) -> tuple[Tensor, Tensor]:
         image, log_det = x.new_empty(x.shape), x.new_empty(len(x), x.shape[-1])
@@ -142,7 +166,7 @@ class Program:
     def _call(self, x: Tensor, context: Tensor | None = None, **tensors: Tensor | None) -> Call:
         """Return the arguments of a call; ``tensors`` hold what lies together in memory."""
         pointers = {name: tensor.data_ptr() for name, tensor in tensors.items() if tensor is not None}
-        return Call(
+        call = Call(
             is_double=x.dtype == torch.float64,
             n_members=self.n_members,
             n_threads=n_threads(self.n_numbers * x.shape[-1], self.n_members),
@@ -152,6 +176,8 @@ class Program:
             parts=self.addresses.parts,
             **pointers,
         )
+        call.tensors = x, context, tensors  # They live as long as the call.
+        return call
 
 
 def program_for(transforms: nn.ModuleList, x: Tensor, context: Tensor | None) -> Program | None:

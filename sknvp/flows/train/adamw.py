@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor
 
-from ..native import adamw_step
+from ..native import Step, can_step, describe_step, take_step
 
 BETAS = 0.9, 0.999
 EPSILON = 1e-8
@@ -66,13 +66,11 @@ class AdamW:
 
         Numbers of it that are not finite count as zero: a single overflow must not spoil the weights.
         """
-        self.n_steps += 1
-        correction_1, correction_2 = (1 - beta**self.n_steps for beta in BETAS)
-        decay = learning_rate * self.weight_decay
-        rate = min(learning_rate / correction_1, torch.finfo(self.parameters.dtype).max)
-        tensors = self.parameters, gradient, self.mean, self.square
-        if adamw_step(*tensors, (decay, rate, *BETAS, correction_2, EPSILON, self.max_norm)):
+        if self.is_native(gradient):
+            (step,) = self.next_steps(gradient, learning_rate, 1)
+            take_step(step, self.parameters.dtype)
             return
+        decay, rate, correction_2 = self._next_numbers(learning_rate)
         gradient.nan_to_num_(0.0, 0.0, 0.0)
         gradient.mul_((self.max_norm / gradient.norm(dim=1, keepdim=True)).clamp(max=1.0))
         self.mean.lerp_(gradient, 1 - BETAS[0])
@@ -80,3 +78,26 @@ class AdamW:
         size = (self.square / correction_2).sqrt_().add_(EPSILON)
         self.parameters.mul_(1 - decay)
         self.parameters.addcdiv_(self.mean, size, value=-rate)
+
+    def is_native(self, gradient: Tensor) -> bool:
+        """Return whether the native library can take steps against a gradient."""
+        return can_step(self.parameters, gradient, self.mean, self.square)
+
+    def next_steps(self, gradient: Tensor, learning_rate: float, n_steps: int) -> list[Step]:
+        """Describe the next steps for the native library; they count as taken.
+
+        The gradient of each step is to stand in ``gradient`` when it is taken.
+        """
+        tensors, steps = (self.parameters, gradient, self.mean, self.square), []
+        for _ in range(n_steps):
+            decay, rate, correction_2 = self._next_numbers(learning_rate)
+            numbers = decay, rate, *BETAS, correction_2, EPSILON, self.max_norm
+            steps.append(describe_step(tensors, numbers))
+        return steps
+
+    def _next_numbers(self, learning_rate: float) -> tuple[float, float, float]:
+        """Count a step, and return the share that decays, the rate, and the bias correction of the squares."""
+        self.n_steps += 1
+        correction_1, correction_2 = (1 - beta**self.n_steps for beta in BETAS)
+        rate = min(learning_rate / correction_1, torch.finfo(self.parameters.dtype).max)
+        return learning_rate * self.weight_decay, rate, correction_2

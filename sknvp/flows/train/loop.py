@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from ..._warn import warn_caller
 from ..layers.normalization import statistics
 from .adamw import AdamW
-from .buffer import flatten, views
+from .buffer import flatten
 from .course import Course, History, Progress
+from .descent import descend
 from .early_stopping import N_RATES, RATE_FACTOR, Checkpoint, PlateauSchedule
 
 EVALUATION_STEPS = 25  # There are this many gradient steps between two evaluations of the loss.
@@ -102,7 +103,7 @@ def train(
             n_steps = min(EVALUATION_STEPS, max_steps - history.n_steps)
             left = 1 - history.n_steps / max_steps
             rate = learning_rate * RATE_FACTOR**schedule.n_plateaus * left
-            losses = _descend(flow, flat, objective, islice(batches, n_steps), optimizer, rate)
+            losses = descend(flow, flat, objective, islice(batches, n_steps), optimizer, rate)
             finite = losses.isfinite()
             if not finite.all():
                 _go_back(last, ~finite, schedule)
@@ -156,7 +157,7 @@ def advance(
         return 0.0
     optimizer = AdamW(flat, _decay(alpha, learning_rate), moments, MAX_GRADIENT_NORM)
     last = Checkpoint([flat, *statistics(flow)], torch.zeros(len(flat)))
-    losses = _descend(flow, flat, objective, islice(objective.batches(), n_steps), optimizer, learning_rate)
+    losses = descend(flow, flat, objective, islice(objective.batches(), n_steps), optimizer, learning_rate)
     if losses.isfinite().all():
         moments.update(optimizer.moments)
     else:
@@ -178,26 +179,6 @@ def _counted(batches: Iterable[tuple[Any, ...]], history: History) -> Iterator[t
     for batch in batches:
         history.n_steps += 1
         yield batch
-
-
-def _descend(
-    flow: nn.Module,
-    flat: nn.Parameter,
-    objective: Objective,
-    batches: Iterable[tuple[Any, ...]],
-    optimizer: AdamW,
-    learning_rate: float,
-) -> Tensor:
-    """Take a step down the gradient for each batch; return the mean loss of each member."""
-    losses = []
-    gradient = torch.zeros_like(flat)
-    out = views(gradient, flow)
-    flow.train()
-    for batch in batches:
-        losses.append(objective.loss_and_gradients(out, *batch))
-        optimizer.step(gradient, learning_rate)
-    flow.eval()
-    return torch.stack(losses).mean(0)
 
 
 def _go_back(last: "Checkpoint", members: Tensor, schedule: "PlateauSchedule") -> None:

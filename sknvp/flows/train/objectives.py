@@ -10,6 +10,7 @@ from torch import Tensor
 from ..bases import StudentT
 from ..flow import Flow
 from ..layers import Standardize
+from ..native import Inputs, Program
 from .completions import Completions
 
 LARGEST = 1 - 2.0**-53  # the largest number below one in float64
@@ -96,7 +97,7 @@ class NegativeLogLikelihood:
 
     def loss(self, rows: Tensor, weights: Tensor) -> Tensor:
         """Return the loss of each member on its own rows, shape (n_members,)."""
-        x, context = self._inputs(rows, training=False), self._of_rows(self.context, rows)
+        x, context = self._rows(rows, training=False), self._of_rows(self.context, rows)
         if self.completions is None:
             log_prob = self.flow.log_prob(x, context)
         else:
@@ -107,12 +108,25 @@ class NegativeLogLikelihood:
 
     def loss_and_gradients(self, out: Sequence[Tensor], rows: Tensor, weights: Tensor) -> Tensor:
         """Return the loss in training mode, and write its gradients to ``out``, one tensor for each parameter."""
-        context, tail = self._of_rows(self.context, rows), self._of_rows(self.tail, rows)
-        weights, x = weights / -rows.shape[1], self._inputs(rows, training=True)
+        inputs = self.inputs(rows, weights)
+        return self.loss_of(self.flow.log_prob_and_gradients(out, *inputs), inputs)
+
+    def inputs(self, rows: Tensor, weights: Tensor) -> Inputs:
+        """Return what the loss of a batch is computed from in training mode, with weights whose sum is minus one."""
+        x = self._rows(rows, training=True)
         if self.completions is not None:
             x = self.completions.drawn(x, rows, self.generator)
-        log_prob = self.flow.log_prob_and_gradients(out, x, weights, context, tail)
-        return log_prob + self.log_det * weights.sum(-1)
+        return Inputs(x, weights / -rows.shape[1], self._of_rows(self.context, rows), self._of_rows(self.tail, rows))
+
+    def loss_of(self, log_prob: Tensor, inputs: Inputs) -> Tensor:
+        """Return the loss of each member on a batch, from its sum of weighted log-densities."""
+        return log_prob + self.log_det * inputs.weights.sum(-1)
+
+    @torch.inference_mode()
+    def program(self) -> Program | None:
+        """Return the native program of the flow, or None where PyTorch evaluates it."""
+        context = None if self.context is None else self.context[:1]
+        return self.flow.program(self.x[:1].expand(self.flow.n_members, -1, -1), context)
 
     @torch.no_grad()
     def validate(self) -> Tensor | None:
@@ -127,7 +141,7 @@ class NegativeLogLikelihood:
         parts = [self.loss(rows, weights) * (rows.shape[1] / n_rows) for rows, weights in chunks]
         return torch.stack(parts).sum(0)
 
-    def _inputs(self, rows: Tensor, training: bool) -> Tensor:
+    def _rows(self, rows: Tensor, training: bool) -> Tensor:
         """Return the numbers of the given rows that the flow is evaluated at."""
         return self.x[rows]
 
@@ -169,7 +183,7 @@ class Dequantized(NegativeLogLikelihood):
         self.still.manual_seed(self.generator.initial_seed())
         return super().validate()
 
-    def _inputs(self, rows: Tensor, training: bool) -> Tensor:
+    def _rows(self, rows: Tensor, training: bool) -> Tensor:
         x = self.x[rows]
         if training and self.mirrored is not None:
             turned = torch.rand(rows.shape, generator=self.generator).to(x.device) < 0.5
@@ -221,7 +235,7 @@ class DequantizedColumns(NegativeLogLikelihood):
         self.still.manual_seed(self.generator.initial_seed())
         return super().validate()
 
-    def _inputs(self, rows: Tensor, training: bool) -> Tensor:
+    def _rows(self, rows: Tensor, training: bool) -> Tensor:
         source = self.generator if training else self.still
         shape = *rows.shape, len(self.columns)
         uniform = torch.rand(shape, generator=source, device=source.device, dtype=torch.float64).to(self.low.device)

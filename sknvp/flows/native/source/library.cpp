@@ -42,6 +42,19 @@ void log_prob_and_gradients_all(const Chain& chain, const Call& call) {
   });
 }
 
+// Take steps of AdamW, each against the gradients of a batch of its own. A thread takes all steps of its members.
+template <class T>
+void descend_all(const Chain& chain, const Call* calls, const Step* steps, int64_t n_steps) {
+  share_out_work(calls->n_threads, calls->n_members, 1, [&](Range members) {
+    Memory<T> memory(memory_size<T>(chain, true));
+    for (int m = (int)members.begin; m < members.end; m++)
+      for (int64_t i = 0; i < n_steps; i++) {
+        log_prob_and_gradients<T>(chain, calls[i], m, memory.arena);
+        take_step<T>(steps[i], m);
+      }
+  });
+}
+
 // Evaluate experts on rows, of which each thread has a share.
 template <class F>
 void evaluate_experts(const Expert& call, int64_t n_numbers, F evaluate_member) {
@@ -82,6 +95,11 @@ EXPORT void sknvp_log_prob_and_gradients(const Chain* chain, const Call* call) {
 // Take a step of AdamW.
 EXPORT void sknvp_adamw(const Step* step, int32_t is_double) {
   for (int64_t m = 0; m < step->n_members; m++) is_double ? take_step<double>(*step, m) : take_step<float>(*step, m);
+}
+
+// Take steps of AdamW that minimise the negative of that sum, each for a batch of its own.
+EXPORT void sknvp_descend(const Chain* chain, const Call* calls, const Step* steps, int64_t n_steps) {
+  calls->is_double ? descend_all<double>(*chain, calls, steps, n_steps) : descend_all<float>(*chain, calls, steps, n_steps);
 }
 
 // Compute the log-density of rows under mixtures.
