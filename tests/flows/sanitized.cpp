@@ -130,6 +130,13 @@ void try_flow(Flow<T> flow, int n_rows, int n_threads) {
   likelihood.tail = tail.start;
   sknvp_log_prob_and_gradients(chain, &likelihood);
   check(value.is_finite(), "log-densities");
+  const Call calls[] = {likelihood, likelihood};
+  Tensor<T> mean(flow.parts[0].size, 0), square(flow.parts[0].size, 0);
+  const Step step{flow.starts[0], flow.grad_starts[0], mean.start, square.start, flow.n_members, flow.steps[0],
+                  1e-3, 1e-2, 0.9, 0.999, 1e-3, 1e-8, 5};
+  const Step steps[] = {step, step};
+  sknvp_descend(chain, calls, steps, 2);
+  check(value.is_finite() && flow.parts[0].is_finite(), "steps");
   for (const Tensor<T>& part : flow.gradients) check(part.is_finite(), "gradients of parameters");
 }
 
