@@ -16,7 +16,7 @@ from ._estimators.latent import LatentMixin
 from ._estimators.rows import Rows
 from ._estimators.training import Start, dequantization
 from .flows.builders.specification import ImageSpecification
-from .flows.train.objectives import Dequantized
+from .flows.train.dequantization import Dequantized
 
 N_NOISES = 4  # the number of draws of noise that a probability is averaged over
 N_CHECKED = 1000  # the number of images that are checked at a time

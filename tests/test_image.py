@@ -15,7 +15,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import sknvp.image
 from sknvp import RealNVPImageDensity
-from sknvp.flows.train.objectives import Dequantized
+from sknvp.flows.train.dequantization import Dequantized
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -182,14 +182,14 @@ def test_partial_fit_learns_call_by_call():
 @pytest.mark.parametrize("method", ["partial_fit", "fit"])
 def test_who_goes_on_draws_anew_whatever_the_seed(monkeypatch, method):
     """Or the flow would learn the noise, and the same images would be mirrored for ever."""
-    seen, inputs = [], Dequantized._inputs
+    seen, inputs = [], Dequantized._rows
 
     def noted(self, rows, training):
         x = inputs(self, rows, training)
         seen.append(np.sort((x % 1).ravel())) if training else None
         return x
 
-    monkeypatch.setattr(Dequantized, "_inputs", noted)
+    monkeypatch.setattr(Dequantized, "_rows", noted)
     density = small(warm_start=True, max_iter=1, batch_size=200, early_stopping=False)
     for _ in range(3):
         getattr(density, method)(digits())

@@ -22,7 +22,8 @@ def one_thread(wanted: bool = True) -> Iterator[None]:
     """Let PyTorch use one thread within the body, if that is wanted, and the caller's number of threads after it.
 
     The native library shares its work among the caller's number of threads meanwhile; they sleep when they have nothing
-    to do. PyTorch's setting is that of the whole process, so that fits in several threads share the note of what it was.
+    to do. PyTorch's setting is that of the whole process, so that fits in several threads share the note of what it
+    was.
     """
     global _inside, _setting
     if not wanted:

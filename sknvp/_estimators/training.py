@@ -18,7 +18,8 @@ from ..flows.train import EVALUATION_STEPS, History, advance, train
 from ..flows.train.completions import Completions
 from ..flows.train.course import Progress
 from ..flows.train.data_parallel import DataParallel
-from ..flows.train.objectives import Dequantized, DequantizedColumns, NegativeLogLikelihood, heavy_tail
+from ..flows.train.dequantization import Dequantized, DequantizedColumns
+from ..flows.train.objectives import NegativeLogLikelihood, heavy_tail
 from .evaluation import to_tensor
 from .rows import WHOLE, Draws, Rows, Whole, location_and_scale, validation_rows
 from .state import learned_tensors

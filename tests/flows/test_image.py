@@ -12,7 +12,7 @@ from scipy import optimize, special, stats
 from sknvp.flows import ImageCoupling, Inverse, ResidualNetwork, image_real_nvp
 from sknvp.flows.builders.images import LOGIT_MARGIN, channel_half, checkerboard, logit, squeeze
 from sknvp.flows.layers.normalization import BatchNorm, statistics
-from sknvp.flows.train.objectives import Dequantized
+from sknvp.flows.train.dequantization import Dequantized
 
 from .builders import DTYPE, generator, gradients_of, randn
 from .test_contract import TOLERANCE, log_det_by_autodiff
