@@ -24,7 +24,7 @@ from ._estimators.per_class import (
     weight_parameter,
 )
 from ._estimators.point_masses import check_kinds, log_units
-from ._estimators.rows import check_weights, count_rows
+from ._estimators.weights import check_weights, count_rows
 from .density import RealNVPDensity
 
 

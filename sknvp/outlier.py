@@ -13,8 +13,10 @@ from ._estimators.base import ensemble
 from ._estimators.docs import document
 from ._estimators.evaluation import default_torch_modes
 from ._estimators.fitter import Experts
-from ._estimators.rows import Rows, check_weights, groups_of_equal_rows
+from ._estimators.groups import groups_of_equal_rows
+from ._estimators.rows import Rows
 from ._estimators.training import FittedFlow, Start
+from ._estimators.weights import check_weights
 from ._experts.stacking import Candidate
 from ._experts.table import Table
 from ._experts.unconditional import smooth_kernels

@@ -5,7 +5,8 @@ import torch
 
 from ._estimators.density import FlowDensity
 from ._estimators.docs import document
-from ._estimators.rows import Rows, scaling_of
+from ._estimators.rows import Rows
+from ._estimators.scaling import scaling_of
 from .flows.builders.specification import PlanarSpecification
 
 

@@ -14,7 +14,7 @@ from ._estimators import parameters as rule
 from ._estimators.base import FLOATS, unchanged_on_error
 from ._estimators.draws import seeded_draws
 from ._estimators.jacobians import INVERSES, is_jacobian, log_derivative_of, log_jacobian, summed
-from ._estimators.rows import check_weights, weighted_total
+from ._estimators.weights import check_weights, weighted_total
 from ._warn import warn_caller
 from .density import RealNVPDensity
 

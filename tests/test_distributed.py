@@ -8,7 +8,7 @@ import sknvp.distributed
 from sknvp._distributed.shard import Shard
 from sknvp._distributed.table import places
 from sknvp._estimators import training
-from sknvp._estimators.rows import location_and_scale
+from sknvp._estimators.scaling import location_and_scale
 from sknvp.flows.train import train
 from sknvp.flows.train.data_parallel import DataParallel
 from sknvp.flows.train.objectives import NegativeLogLikelihood

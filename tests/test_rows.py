@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from sknvp._estimators.rows import components, groups_of_equal_rows, join_groups, location_and_scale, validation_rows
+from sknvp._estimators.groups import components, groups_of_equal_rows, join_groups, validation_rows
+from sknvp._estimators.scaling import location_and_scale
 
 from .small import normal_rows
 

@@ -9,7 +9,9 @@ from scipy import optimize, stats
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KernelDensity
 
-from sknvp._estimators.rows import Rows, groups_of_equal_rows, scaling_of, validation_rows
+from sknvp._estimators.groups import groups_of_equal_rows, validation_rows
+from sknvp._estimators.rows import Rows
+from sknvp._estimators.scaling import scaling_of
 from sknvp._experts import stacking, unconditional
 from sknvp._experts import table as tables
 from sknvp._experts.covariance import covariance

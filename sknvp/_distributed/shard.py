@@ -13,8 +13,9 @@ from sklearn.utils.validation import _num_samples
 
 from .. import __version__
 from .._columns.kinds import Column
-from .._estimators.rows import Rows, check_weights, count_rows
+from .._estimators.rows import Rows
 from .._estimators.training import TrainingSettings
+from .._estimators.weights import check_weights, count_rows
 from ..density import RealNVPDensity
 from ..flows.train.ranks import Ranks
 
@@ -32,7 +33,7 @@ class Shard(NamedTuple):
     @classmethod
     def of(cls, ranks: Ranks, density: RealNVPDensity, X: ArrayLike, sample_weight: ArrayLike | None) -> Self:
         """Check the parameters and the rows of each process, and whether all agree; otherwise all raise an error."""
-        given: list[Given] = []
+        given: list[CheckedRows] = []
 
         def checked() -> tuple[dict[str, Any], int, float]:
             _check_supported(density)
@@ -50,7 +51,7 @@ class Shard(NamedTuple):
         return cls(rows, given[0].device, float(totals[ranks.number]), {**processes, **descriptions[0], "table": table})
 
 
-class Given(NamedTuple):
+class CheckedRows(NamedTuple):
     """What a process was given, checked."""
 
     table: NDArray[Any]
@@ -80,7 +81,7 @@ def check_continuous(columns: Iterable[Column]) -> None:
         )
 
 
-def _checked_rows(density: RealNVPDensity, X: ArrayLike, sample_weight: ArrayLike | None) -> Given:
+def _checked_rows(density: RealNVPDensity, X: ArrayLike, sample_weight: ArrayLike | None) -> CheckedRows:
     """Check what a process was given."""
     device = density._check_parameters()
     if not _num_samples(X):
@@ -92,10 +93,10 @@ def _checked_rows(density: RealNVPDensity, X: ArrayLike, sample_weight: ArrayLik
     table = density._described_anew(X, table, weights, n_rows)
     check_continuous(density._columns)
     exponent = 0 if sample_weight is None else int(np.frexp(np.max(np.asarray(sample_weight, dtype=np.float64)))[1])
-    return Given(table, weights, n_rows, exponent, device)
+    return CheckedRows(table, weights, n_rows, exponent, device)
 
 
-def _merged(density: RealNVPDensity, given: Given, share: float) -> Rows:
+def _merged(density: RealNVPDensity, given: CheckedRows, share: float) -> Rows:
     """Merge equal rows; where there are more than training can see, keep as many as the share of the weight says."""
     max_rows = TrainingSettings.of(density).max_rows
     at_most = None if max_rows is None else math.ceil(max_rows * share)

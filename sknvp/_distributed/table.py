@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._estimators.rows import Rows, Whole, outlier_limits
+from .._estimators.rows import Rows
+from .._estimators.scaling import WholeTable, outlier_limits
 from .._experts.table import MAX_ROWS, systematic_resampling
 from ..flows.train.ranks import Ranks
 
@@ -14,7 +15,7 @@ INCREMENT = 0x9E3779B97F4A7C15
 MULTIPLIERS = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 
 
-class ShardedTable(Whole):
+class ShardedTable(WholeTable):
     """What location and scale need of a table, measured over the shards of all processes.
 
     Sums are added up in the order of the processes, so that each of them has the same bits.

@@ -22,8 +22,9 @@ from .cells import DensityOfCells
 from .context import ConditionedOnRows, standardized_context
 from .distribution import cumulative, upper_ends
 from .evaluation import default_torch_modes, evaluate
-from .rows import restore_constants, weighted_total
+from .scaling import restore_constants
 from .specify import checked_bounds
+from .weights import weighted_total
 
 N_POINTS = 100  # the number of points of noise that `predict` averages over if there is one target, ...
 N_POINTS_OF_SEVERAL = 512  # ... and if there are several, or some have probabilities

@@ -14,7 +14,8 @@ from .callbacks import Task, with_callbacks
 from .discrete import DiscreteColumns
 from .evaluation import finite_log_density
 from .fitter import FlowFitter
-from .rows import check_weights, count_rows, restore_constants, weighted_total
+from .scaling import restore_constants
+from .weights import check_weights, count_rows, weighted_total
 
 
 class DensityMethods(DensityMixin, FlowEstimator):  # type: ignore[misc]

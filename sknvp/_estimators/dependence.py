@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
 from .._warn import warn_caller
-from .rows import Rows, components, groups_of_equal_rows, location_and_scale
+from .groups import components, groups_of_equal_rows
+from .rows import Rows
+from .scaling import location_and_scale
 
 LEAST_ROWS = 40  # fewer rows tell nothing
 MAX_ROWS = 20_000  # neighbours are searched among so many rows at most

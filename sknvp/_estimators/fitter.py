@@ -21,7 +21,9 @@ from .base import FlowEstimator, ensemble
 from .callbacks import CallbackSupportMixin, Task
 from .dependence import MAX_ROWS, hold_out_together
 from .evaluation import default_torch_modes
-from .rows import Rows, check_groups, moved
+from .groups import check_groups
+from .rows import Rows
+from .scaling import moved
 from .state import loaded_flow, saved_flow
 from .threads import one_thread
 from .training import (

@@ -11,7 +11,7 @@ from .._columns.kinds import Column
 from ..flows.builders.specification import TabularSpecification
 from .base import FlowEstimator
 from .discrete import DiscreteColumns
-from .rows import location_and_scale
+from .scaling import location_and_scale
 
 WIDTH = 3e-5  # standard deviations; GaussianNB widens columns by as much (the root of 1e-9)
 

@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from ..flows.builders.masks import MASKS
 from ..flows.builders.specification import Array, RealNVPSpecification, Scaling
 from ..flows.layers import AffineCoupling
-from .rows import WHOLE, Rows, Whole, scaling_of
+from .rows import Rows
+from .scaling import WHOLE_TABLE, WholeTable, scaling_of
 
 MAX_PERIODIC = 8  # columns with a period, since the density of a row is a sum over two places in each of them
 MAX_TOTAL_LOG_SCALE = 16.0  # of all affine couplings of a flow; up to eight layers, each has the bound of its own
@@ -52,7 +53,7 @@ def real_nvp_specification(
 
 
 def specify_real_nvp(
-    estimator: Any, rows: Rows, generator: torch.Generator, n_estimators: int, table: Whole = WHOLE
+    estimator: Any, rows: Rows, generator: torch.Generator, n_estimators: int, table: WholeTable = WHOLE_TABLE
 ) -> RealNVPSpecification:
     """Specify the flow of an estimator with the parameters of `RealNVPDensity`, for the rows that it learns from."""
     return real_nvp_specification(

@@ -21,7 +21,9 @@ from ..flows.train.data_parallel import DataParallel
 from ..flows.train.dequantization import Dequantized, DequantizedColumns
 from ..flows.train.objectives import NegativeLogLikelihood, heavy_tail
 from .evaluation import to_tensor
-from .rows import WHOLE, Draws, Rows, Whole, location_and_scale, validation_rows
+from .groups import validation_rows
+from .rows import Draws, Rows
+from .scaling import WHOLE_TABLE, WholeTable, location_and_scale
 from .state import learned_tensors
 
 MAX_STEPS = 3000  # the largest number of gradient steps where max_iter is "auto"
@@ -169,7 +171,7 @@ def maximum_likelihood(
     *,
     standardize: bool = True,
     given: NDArray[Any] | None = None,
-    table: Whole = WHOLE,
+    table: WholeTable = WHOLE_TABLE,
 ) -> NegativeLogLikelihood:
     """Make the objective of a flow of tables: the part behind the standardisation learns from standardised rows.
 
@@ -181,7 +183,7 @@ def maximum_likelihood(
         Whether the specification's scaling was measured; otherwise it is zero and one.
     given : ndarray of shape (n_rows, n_context), default=None
         The standardised columns that the density is conditioned on.
-    table : Whole
+    table : WholeTable
         What location and scale are measured in, if the rows are a shard of it.
     """
     specification = start.specification
@@ -270,7 +272,11 @@ def dequantization(
 
 
 def standardized_rows(
-    specification: TabularSpecification, rows: Rows, standardize: bool, reference: Tensor, table: Whole = WHOLE
+    specification: TabularSpecification,
+    rows: Rows,
+    standardize: bool,
+    reference: Tensor,
+    table: WholeTable = WHOLE_TABLE,
 ) -> tuple[Tensor, Tensor]:
     """Standardise rows as the flow does, in double precision, and compute their `heavy_tail` in these units.
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._columns.kinds import are_numbers, known_values, library_of, series_of
-from .._estimators.rows import outlier_limits
+from .._estimators.scaling import outlier_limits
 from .grid import MARGIN
 
 Array = NDArray[Any]

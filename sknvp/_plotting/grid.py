@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from .._columns.lattice import LatticeMargin
 from .._columns.margins import Margin
-from .._estimators.rows import outlier_limits
+from .._estimators.scaling import outlier_limits
 
 MARGIN = 0.2  # how far beyond the rows a picture goes, as a share of their range
 MAX_BEND = 1e-3  # an interval is halved if the curve bends from its chord by more than this share of the mean area

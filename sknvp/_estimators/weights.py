@@ -1,0 +1,66 @@
+"""The weights of rows."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_array, check_consistent_length
+
+MAX_COUNT = 1e12  # weights count like so many rows at most
+
+
+def check_weights(sample_weight: ArrayLike | None, X: NDArray[Any], n_least: int = 2) -> NDArray[np.float64]:
+    """Check the weights of the rows and return them as float64, at most one; None stands for ones.
+
+    Weights must not be negative, and at least ``n_least`` of them must be positive.
+    """
+    if sample_weight is None:
+        return np.ones(len(X))
+    weights = _as_weights(sample_weight, X)
+    n_positive = int((weights > 0).sum())
+    if n_positive < n_least:
+        raise ValueError(
+            f"sample_weight must leave at least {n_least} row{'s' * (n_least > 1)} of weight above zero, got "
+            f"{n_positive}. Pass None to count every row once."
+        )
+    return bounded(weights)
+
+
+def weighted_total(log_density: NDArray[np.float64], sample_weight: ArrayLike | None) -> float:
+    """Sum the log-densities, each as often as its row counts; a row of weight zero adds nothing, not even infinity."""
+    if sample_weight is None:
+        return float(log_density.sum())
+    weights = _as_weights(sample_weight, log_density)
+    counts = weights > 0
+    return float((weights[counts] * log_density[counts]).sum())
+
+
+def _as_weights(sample_weight: ArrayLike, X: NDArray[Any]) -> NDArray[np.float64]:
+    """Check that there is a weight for each row and that none is negative; return them as float64."""
+    given = np.asarray(sample_weight)
+    if given.ndim != 1:
+        raise ValueError(f"sample_weight must have shape (n_samples,), got {given.shape}.")
+    weights: NDArray[np.float64] = check_array(given, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
+    check_consistent_length(X, weights)
+    if (weights < 0).any():
+        raise ValueError(
+            f"sample_weight must not be negative, got {weights.min()}. A row that is not to count can have weight zero."
+        )
+    return weights
+
+
+def count_rows(sample_weight: ArrayLike | None, X: NDArray[Any]) -> float:
+    """Return how many rows the weights stand for: their sum, or Kish's effective number where that is larger."""
+    if sample_weight is None:
+        return float(len(X))
+    weights = np.asarray(sample_weight, dtype=np.float64)
+    with np.errstate(over="ignore"):
+        total = min(float(weights.sum()), MAX_COUNT)
+    shares = bounded(weights)
+    return max(total, float(shares.sum() ** 2 / (shares**2).sum()))
+
+
+def bounded(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Multiply the weights by a power of two so that none exceeds one: only ratios matter, and they stay exact."""
+    at_most_one: NDArray[np.float64] = np.ldexp(weights, -np.frexp(weights.max())[1])
+    return at_most_one
