@@ -15,6 +15,7 @@ from ._estimators.docs import document
 from ._estimators.latent import LatentMixin
 from ._estimators.rows import Rows
 from ._estimators.specify import specify_real_nvp
+from .flows.builders.parts import MakeCoupling
 from .flows.builders.specification import RealNVPSpecification
 
 
@@ -100,7 +101,7 @@ class RealNVPTransformer(LatentMixin, FlowDensity):
         n_layers: int = 6,
         hidden_layer_sizes: int | Sequence[int] = (32, 32),
         activation: str = "silu",
-        coupling: str = "spline",
+        coupling: str | MakeCoupling = "spline",
         mask: str | ArrayLike = "random",
         batch_norm: bool = False,
         standardize: bool = True,
