@@ -8,7 +8,7 @@ from sklearn.utils import check_array, check_random_state
 
 from .._estimators import parameters as rule
 from ..metrics import checked_draws
-from .style import BLUE, Style, pyplot, styled
+from .style import BLUE, ORANGE, Style, pyplot, styled
 
 KINDS = ("histogram", "cumulative")
 BAND = 1.96  # standard errors on either side, between which 95 percent of the counts of a right density lie
@@ -227,15 +227,17 @@ class PITDisplay:
         self.ax_ = pyplot("PITDisplay").subplots()[1] if ax is None else ax
         self.figure_ = self.ax_.figure
         name = self.name if name is None else name
-        first = not self.ax_.lines
-        look = styled(line_kw, label=name or "targets", **({"color": BLUE} if first else {}))
-        if first:
+        n_before = len(self.ax_.lines)  # the reference and the curves of other displays
+        color = {0: BLUE, 2: ORANGE}.get(n_before, f"C{n_before - 1}")
+        look = styled(line_kw, label=name or "targets", color=color)
+        if not n_before:
             self._draw_reference(kind, len(pit), n_bins)
         if kind == "histogram":
             heights, edges = np.histogram(pit, bins=n_bins, range=(0, 1))
             heights = heights * (n_bins / len(pit))
-            (self.line_,) = self.ax_.plot(edges, np.append(heights, heights[-1]), drawstyle="steps-post", **look)
-            self.ax_.set(xlabel="distribution function at the target", ylabel="density", ylim=(0, None))
+            outline = np.r_[0, edges], np.r_[0, heights, 0]
+            (self.line_,) = self.ax_.plot(*outline, drawstyle="steps-post", **look)
+            self.ax_.set(xlabel="distribution function at the target", ylabel="density")
         else:
             places = np.r_[0, np.sort(pit), 1]
             shares = np.r_[np.arange(len(pit) + 1), len(pit)] / len(pit)
