@@ -217,6 +217,11 @@ class PerColumn(Logistic):
         return -z.square()
 
 
+class Unseeded(Logistic):
+    def sample(self, shape, reference, generator=None):
+        return torch.randn(*shape, self.n_features, dtype=reference.dtype)
+
+
 class Improper(Logistic):
     def log_prob(self, z):
         return z.sum(-1).log()
@@ -240,6 +245,7 @@ class Improper(Logistic):
         ({"base": WrongWidth}, "base must set n_features to the number of columns, 2, got 3"),
         ({"base": LearnedBase}, r"base must have nothing to train, got parameters \['size'\]"),
         ({"base": PerColumn}, r"base must have a method log_prob .* shape \(2, 8\) here, got \(2, 8, 2\)"),
+        ({"base": Unseeded}, "base must draw from the generator .* an equal one from Unseeded"),
         ({"base": Improper}, "base must have finite log-densities at its draws, got Improper, which has nan"),
         ({"base": Base}, r"takes .*argument|__init__"),
     ],

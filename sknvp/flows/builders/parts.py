@@ -114,12 +114,17 @@ def try_base(base: str | MakeBase, n_features: int) -> None:
     Raises
     ------
     ValueError
-        If shapes are wrong, or draws have no log-density.
+        If shapes are wrong, draws do not follow from the generator, or have no log-density.
     """
     made, reference = make_base(base, n_features), torch.empty(0, dtype=torch.float64)
     made = made.to(reference)
-    z = made.sample((2, 8), reference, torch.Generator().manual_seed(0))
-    _check_shapes("base", "sample", torch.Size([2, 8, n_features]), z)
+    z, again = (made.sample((2, 8), reference, torch.Generator().manual_seed(0)) for _ in range(2))
+    _check_shapes("base", "sample", torch.Size([2, 8, n_features]), z, again)
+    if not torch.equal(z, again):
+        raise ValueError(
+            "base must draw from the generator that sample gets, got other draws by an equal one from "
+            f"{type(made).__name__}. Pass it to torch.rand or torch.randn."
+        )
     log_prob = made.log_prob(z)
     _check_shapes("base", "log_prob", torch.Size([2, 8]), log_prob)
     if not log_prob.isfinite().all():
