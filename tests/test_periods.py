@@ -73,7 +73,7 @@ OTHERS = {
     "transformer": lambda: RealNVPTransformer(
         n_layers=4, hidden_layer_sizes=16, max_iter=60, periods={0: 360}, random_state=0
     ),
-    "planar": lambda: PlanarFlowDensity(n_layers=8, n_estimators=1, max_iter=30, periods=[360, np.nan], random_state=0),
+    "planar": lambda: PlanarFlowDensity(n_layers=6, n_estimators=1, max_iter=15, periods=[360, np.nan], random_state=0),
 }
 
 
@@ -84,7 +84,7 @@ def test_other_densities_have_circles_too(name):
     assert integral(density, 17) == pytest.approx(1, abs=5e-3)
     np.testing.assert_allclose(density.score_samples(X + np.array([360.0, 0.0])), density.score_samples(X), atol=1e-6)
     new = ring(3000, 1)
-    assert 0 < (log_density_of_ring(new) - density.score_samples(new)).mean() < 0.2
+    assert 0 < (log_density_of_ring(new) - density.score_samples(new)).mean() < 0.3
     drawn = density.sample(5000, random_state=0)[:, 0]
     assert ((drawn >= -180) & (drawn < 180)).all()
     assert stats.kstest(drawn, stats.uniform(-180, 360).cdf).statistic < 0.1

@@ -90,14 +90,14 @@ def test_a_histogram_has_the_area_one_and_a_curve_is_the_distribution_of_the_num
 
 @pytest.mark.parametrize("kind", ["histogram", "cumulative"])
 def test_right_predictions_leave_the_band_as_often_as_it_says(kind):
-    inside = []
+    inside, (_, ax) = [], plt.subplots()
     for seed in range(25):
-        display = PITDisplay(pit=np.random.default_rng(seed).uniform(size=200)).plot(kind=kind, n_bins=5)
+        ax.clear()
+        display = PITDisplay(pit=np.random.default_rng(seed).uniform(size=200)).plot(kind=kind, n_bins=5, ax=ax)
         band = display.ax_.collections[0].get_paths()[0]
         x, y = display.line_.get_data()
         middles = np.c_[x[1:-1] + 0.1, y[1:-1]] if kind == "histogram" else np.c_[x[1:-1:20], y[1:-1:20]]
         inside.append(band.contains_points(middles).mean())
-        plt.close("all")
     assert np.mean(inside) == pytest.approx(0.95, abs=0.05)
 
 
