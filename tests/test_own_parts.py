@@ -12,6 +12,7 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
 from sknvp import ConditionalRealNVPDensity, RealNVPOutlierDetector, RealNVPTransformer, VariationalRealNVP
+from sknvp._distributed.shard import _plain
 from sknvp.flows import AffineCoupling, Base, Coupling, SplineCoupling, StandardNormal, StudentT
 
 from .flows.builders import gradients_of
@@ -105,6 +106,10 @@ def test_copies_continue_alike(fitted):
     assert not np.array_equal(scores[0], fitted.score_samples(X))
     with pytest.raises(ValueError, match=r"coupling must stay .*AdditiveCoupling.* to continue"):
         twins[0].set_params(coupling="affine").fit(X)
+
+
+def test_processes_that_share_a_fit_tell_parts_apart():
+    assert _plain(AdditiveCoupling) == _plain(AdditiveCoupling) != _plain(AffineCoupling)
 
 
 def test_searches_and_clones_take_them():
