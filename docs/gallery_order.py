@@ -20,6 +20,7 @@ FIRST = [
     "images",
     "double_moon",
     "gradients",
+    "own_parts",
     "layers",
     "planar",
 ]

@@ -8,10 +8,9 @@ its spread changes or it has two values at once.
 
 import matplotlib.pyplot as plt
 import numpy as np
-from scipy import stats
 from sklearn.linear_model import LinearRegression
 
-from sknvp import ConditionalRealNVPDensity
+from sknvp import ConditionalRealNVPDensity, PITDisplay
 from sknvp.metrics import crps
 
 rng = np.random.default_rng(0)
@@ -51,23 +50,30 @@ for ax, (name, fit) in zip(axes, fits.items(), strict=True):
 plt.show()
 
 # %%
-# Is it right? The distribution function at new targets is spread evenly between 0 and 1 if the density is. A regression
-# line with normal noise of one width is too wide where targets vary little, and too narrow where they vary much. The
-# continuous ranked probability score sums this up in units of the target; less is better.
+# Is it right? The distribution function at new targets is spread evenly between 0 and 1 if the density is: most of the
+# histogram then stays in the grey band. A regression line with normal noise of one width is too wide where targets vary
+# little, and too narrow where they vary much. `PITDisplay` takes an estimator, draws of any model, or numbers that a
+# model's own distribution function gives. The continuous ranked probability score sums it up in units of the target;
+# less is better.
 
 x_new = rng.uniform(-2, 2, 3000)
 y_new = np.sin(2 * x_new) + np.exp(0.8 * x_new - 1.5) * rng.standard_normal(3000)
 fit = fits["spread grows"]
 line = LinearRegression().fit(x[:, None], targets["spread grows"])
-center, width = line.predict(x_new[:, None]), np.std(targets["spread grows"] - line.predict(x[:, None]))
-drawn = center[:, None] + width * rng.standard_normal((3000, 100))
-values = {
-    "ConditionalRealNVPDensity": (fit.predict_cdf(x_new[:, None], y_new), fit.sample(x_new[:, None], 100, 0)),
-    "line with normal noise": (stats.norm.cdf(y_new, center, width), drawn),
-}
-figure, axes = plt.subplots(1, 2, figsize=(11, 3), sharey=True, layout="constrained")
-for ax, (name, (cdf, draws)) in zip(axes, values.items(), strict=True):
-    ax.hist(cdf, bins=20, density=True)
-    ax.axhline(1, color="k", linestyle="--")
-    ax.set(title=f"{name}, CRPS {crps(y_new, draws):.3f}", xlabel="distribution function at new targets")
+width = np.std(targets["spread grows"] - line.predict(x[:, None]))
+drawn = line.predict(x_new[:, None])[:, None] + width * rng.standard_normal((3000, 100))
+score_of_fit, score_of_line = crps(y_new, fit.sample(x_new[:, None], 100, 0)), crps(y_new, drawn)
+figure, axes = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+for ax, kind in zip(axes, ("histogram", "cumulative"), strict=True):
+    PITDisplay.from_estimator(fit, x_new[:, None], y_new, kind=kind, name=f"flow, CRPS {score_of_fit:.3f}", ax=ax)
+    PITDisplay.from_predictions(y_new, drawn, kind=kind, name=f"line with noise, CRPS {score_of_line:.3f}", ax=ax)
+plt.show()
+
+# %%
+# Counts have probabilities, so that their distribution function climbs in steps and its values are never even. The
+# display draws each of them at random from its step.
+
+counts = rng.poisson(np.exp(x))
+counted = ConditionalRealNVPDensity(random_state=0).fit(x[:, None], counts)
+PITDisplay.from_estimator(counted, x_new[:, None], rng.poisson(np.exp(x_new)), random_state=0)
 plt.show()

@@ -8,6 +8,7 @@ __all__ = [
     "ConditionalRealNVPDensity",
     "DensityClassifier",
     "DensityDisplay",
+    "PITDisplay",
     "PairDisplay",
     "PlanarFlowDensity",
     "RealNVPDensity",
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from . import flows
     from ._plotting.density import DensityDisplay
     from ._plotting.pair import PairDisplay
+    from ._plotting.pit import PITDisplay
     from ._plotting.training import TrainingDisplay
     from ._versions import show_versions
     from .classifier import DensityClassifier
@@ -44,6 +46,7 @@ else:
         "ConditionalRealNVPDensity": ".conditional",
         "DensityClassifier": ".classifier",
         "DensityDisplay": "._plotting.density",
+        "PITDisplay": "._plotting.pit",
         "PairDisplay": "._plotting.pair",
         "PlanarFlowDensity": ".planar",
         "RealNVPDensity": ".density",

@@ -23,6 +23,7 @@ from ._experts.regression import regression_candidates
 from ._experts.stacking import reweigh, stack, weights_by_name
 from ._experts.table import Table
 from .flows import Flow
+from .flows.builders.parts import MakeCoupling
 from .flows.builders.specification import RealNVPSpecification, TabularSpecification
 from .flows.train.objectives import NegativeLogLikelihood
 
@@ -52,9 +53,10 @@ class ConditionalRealNVPDensity(ConditionalDensityMethods, FlowFitter):
     {hidden_layer_sizes}
     activation : {"elu", "leaky_relu", "relu", "silu", "tanh"}, default="relu"
         Activation of the hidden layers. "silu" suits densities that change smoothly with ``X``.
-    coupling : {"affine", "spline"}, default="spline"
+    coupling : {"affine", "spline"} or callable, default="spline"
         What a coupling does to a target: scale and shift it, or bend it by a monotone rational-quadratic spline, with
-        trained linear maps between the layers. A single target always gets splines.
+        trained linear maps between the layers. A single target always gets splines. A map of your own is a subclass of
+        :class:`sknvp.flows.Coupling`, or a function that makes one.
     discrete_targets : "auto", None or array-like of bool, int or str, default="auto"
         The targets that are discrete: a mask, their numbers or their names; None for none. "auto" finds them as
         :class:`RealNVPDensity` does its columns: strings, booleans, categories, whole numbers of which some repeat, and
@@ -147,7 +149,7 @@ class ConditionalRealNVPDensity(ConditionalDensityMethods, FlowFitter):
         n_layers: int = 6,
         hidden_layer_sizes: int | Sequence[int] = (32, 32),
         activation: str = "relu",
-        coupling: str = "spline",
+        coupling: str | MakeCoupling = "spline",
         discrete_targets: str | ArrayLike | None = "auto",
         bounds: tuple[ArrayLike, ArrayLike] | None = None,
         n_estimators: int = 4,

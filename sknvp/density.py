@@ -20,6 +20,7 @@ from ._experts.stacking import Candidate, reweigh, stack, weights_by_name
 from ._experts.table import Table
 from ._experts.unconditional import ExpertFitter
 from .flows import Flow
+from .flows.builders.parts import MakeBase, MakeCoupling
 from .flows.builders.specification import RealNVPSpecification, TabularSpecification
 
 
@@ -53,6 +54,7 @@ class RealNVPDensity(FlowDensity):
     {hidden_layer_sizes}
     {activation}
     {coupling}
+    {base}
     {mask}
     {batch_norm}
     {standardize}
@@ -141,7 +143,8 @@ class RealNVPDensity(FlowDensity):
         n_layers: int = 6,
         hidden_layer_sizes: int | Sequence[int] = (32, 32),
         activation: str = "silu",
-        coupling: str = "spline",
+        coupling: str | MakeCoupling = "spline",
+        base: str | MakeBase = "normal",
         mask: str | ArrayLike = "random",
         batch_norm: bool = False,
         standardize: bool = True,
@@ -167,6 +170,7 @@ class RealNVPDensity(FlowDensity):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.coupling = coupling
+        self.base = base
         self.mask = mask
         self.batch_norm = batch_norm
         self.standardize = standardize

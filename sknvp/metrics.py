@@ -60,7 +60,7 @@ def crps(y_true: ArrayLike, y_drawn: ArrayLike, *, sample_weight: ArrayLike | No
     >>> crps(y, drawn) < crps(y, 2 * drawn)
     True
     """
-    targets, drawn = _checked(y_true, y_drawn, n_axes=1)
+    targets, drawn = checked_draws(y_true, y_drawn, n_axes=1)
     n_draws, ordered = drawn.shape[1], np.sort(drawn[..., 0], axis=1)
     spread = ordered @ (2 * np.arange(1, n_draws + 1) - n_draws - 1) / (n_draws * (n_draws - 1))
     return _average(np.abs(ordered - targets).mean(1) - spread, sample_weight)
@@ -109,7 +109,7 @@ def energy_score(y_true: ArrayLike, y_drawn: ArrayLike, *, sample_weight: ArrayL
     >>> energy_score(y, drawn) < energy_score(y, 3 * drawn)
     True
     """
-    targets, drawn = _checked(y_true, y_drawn, n_axes=2)
+    targets, drawn = checked_draws(y_true, y_drawn, n_axes=2)
     n_draws, spread = drawn.shape[1], np.zeros(len(drawn))
     for lag in range(1, n_draws):  # each pair of draws is met twice
         spread += np.linalg.norm(drawn - np.roll(drawn, lag, axis=1), axis=2).mean(1) / (n_draws - 1)
@@ -172,7 +172,9 @@ def neg_energy_scorer(estimator: Any, X: ArrayLike, y: ArrayLike, sample_weight:
     return -energy_score(y, estimator.sample(X, N_SAMPLES, random_state=0), sample_weight=sample_weight)
 
 
-def _checked(y_true: ArrayLike, y_drawn: ArrayLike, n_axes: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def checked_draws(
+    y_true: ArrayLike, y_drawn: ArrayLike, n_axes: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return targets of shape (n_samples, n_outputs) and draws of shape (n_samples, n_draws, n_outputs)."""
     numbers = {"dtype": np.float64, "ensure_2d": False, "allow_nd": True}
     targets = check_array(y_true, **numbers, input_name="y_true")

@@ -23,6 +23,7 @@ from ._experts.unconditional import smooth_kernels
 from ._outliers.densities import OneDensity, SmoothDensity
 from ._outliers.pooling import Standardization
 from .density import RealNVPDensity
+from .flows.builders.parts import MakeBase, MakeCoupling
 from .flows.builders.specification import ExpertSpecification
 
 AUTO_SHARE = 0.05  # the share of the density's own draws below the threshold where contamination is "auto"
@@ -61,6 +62,7 @@ class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc
     {hidden_layer_sizes}
     {activation}
     {coupling}
+    {base}
     {mask}
     {batch_norm}
     {standardize}
@@ -141,7 +143,8 @@ class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc
         n_layers: int = 6,
         hidden_layer_sizes: int | Sequence[int] = (32, 32),
         activation: str = "silu",
-        coupling: str = "spline",
+        coupling: str | MakeCoupling = "spline",
+        base: str | MakeBase = "normal",
         mask: str | ArrayLike = "random",
         batch_norm: bool = False,
         standardize: bool = True,
@@ -168,6 +171,7 @@ class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc
             hidden_layer_sizes=hidden_layer_sizes,
             activation=activation,
             coupling=coupling,
+            base=base,
             mask=mask,
             batch_norm=batch_norm,
             standardize=standardize,

@@ -1,7 +1,10 @@
 """Density estimation with planar flows."""
 
+from typing import Any
+
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
 from ._estimators.density import FlowDensity
 from ._estimators.docs import document
@@ -29,6 +32,7 @@ class PlanarFlowDensity(FlowDensity):
     n_layers : int, default=32
         Number of planar layers of each flow.
     {standardize}
+    {periods}
     {n_estimators}
     alpha : float, default=0.0
         Strength of the decoupled L2 penalty (AdamW), which flattens the planes.
@@ -48,6 +52,7 @@ class PlanarFlowDensity(FlowDensity):
     ----------
     {n_features_in_}
     {feature_names_in_}
+    {columns_}
     {flow_}
     {density_}
     {loc_}
@@ -83,6 +88,7 @@ class PlanarFlowDensity(FlowDensity):
         *,
         n_layers: int = 32,
         standardize: bool = True,
+        periods: dict[Any, float] | ArrayLike | None = None,
         n_estimators: int = 4,
         alpha: float = 0.0,
         batch_size: int = 128,
@@ -99,6 +105,7 @@ class PlanarFlowDensity(FlowDensity):
     ) -> None:
         self.n_layers = n_layers
         self.standardize = standardize
+        self.periods = periods
         self.n_estimators = n_estimators
         self.alpha = alpha
         self.batch_size = batch_size

@@ -15,6 +15,7 @@ from ._estimators.docs import document
 from ._estimators.latent import LatentMixin
 from ._estimators.rows import Rows
 from ._estimators.specify import specify_real_nvp
+from .flows.builders.parts import MakeCoupling
 from .flows.builders.specification import RealNVPSpecification
 
 
@@ -39,6 +40,7 @@ class RealNVPTransformer(LatentMixin, FlowDensity):
     {standardize}
     {discrete_features}
     {bounds}
+    {periods}
     {alpha}
     {batch_size}
     {learning_rate_init}
@@ -100,12 +102,13 @@ class RealNVPTransformer(LatentMixin, FlowDensity):
         n_layers: int = 6,
         hidden_layer_sizes: int | Sequence[int] = (32, 32),
         activation: str = "silu",
-        coupling: str = "spline",
+        coupling: str | MakeCoupling = "spline",
         mask: str | ArrayLike = "random",
         batch_norm: bool = False,
         standardize: bool = True,
         discrete_features: str | ArrayLike | None = "auto",
         bounds: tuple[ArrayLike, ArrayLike] | None = None,
+        periods: dict[Any, float] | ArrayLike | None = None,
         alpha: float = 0.1,
         batch_size: int = 128,
         learning_rate_init: float = 0.01,
@@ -128,6 +131,7 @@ class RealNVPTransformer(LatentMixin, FlowDensity):
         self.standardize = standardize
         self.discrete_features = discrete_features
         self.bounds = bounds
+        self.periods = periods
         self.alpha = alpha
         self.batch_size = batch_size
         self.learning_rate_init = learning_rate_init
@@ -154,7 +158,8 @@ class RealNVPTransformer(LatentMixin, FlowDensity):
         """Carry rows to noise.
 
         A value that has a probability lies anywhere in an interval. It is drawn at random there, from a generator that
-        starts anew at every call, so that equal tables have equal noise.
+        starts anew at every call, so that equal tables have equal noise. So is the side of the line on which a number
+        with a period lies that is near the place where its circle is cut open.
 
         Parameters
         ----------

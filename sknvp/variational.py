@@ -26,6 +26,7 @@ from ._variational.jumps import has_jumps
 from ._variational.target import Target
 from ._warn import warn_caller
 from .flows import Chain, Flow, Standardize
+from .flows.builders.parts import MakeCoupling
 from .flows.builders.specification import RealNVPSpecification, Scaling
 from .flows.train import History, train
 from .flows.train.divergence import MixedKL
@@ -56,9 +57,10 @@ class VariationalRealNVP(DensityMethods):
     {n_layers}
     {hidden_layer_sizes}
     {activation}
-    coupling : {"affine", "spline"}, default="affine"
+    coupling : {"affine", "spline"} or callable, default="affine"
         What a coupling does to a column. Splines bend columns within five times ``scale`` around ``loc`` alone, so that
-        tails beyond are lost, but split into separate modes far better.
+        tails beyond are lost, but split into separate modes far better. A map of your own is a subclass of
+        :class:`sknvp.flows.Coupling`, or a function that makes one.
     {mask}
     {n_estimators}
     loc : float or array-like of shape (n_features,), default=0.0
@@ -181,7 +183,7 @@ class VariationalRealNVP(DensityMethods):
         n_layers: int = 8,
         hidden_layer_sizes: int | Sequence[int] = (32, 32),
         activation: str = "silu",
-        coupling: str = "affine",
+        coupling: str | MakeCoupling = "affine",
         mask: str | ArrayLike = "random",
         n_estimators: int = 4,
         loc: ArrayLike = 0.0,

@@ -17,6 +17,7 @@ from sknvp import (
     DensityClassifier,
     DensityDisplay,
     PairDisplay,
+    PITDisplay,
     RealNVPDensity,
     RealNVPImageDensity,
     RealNVPOutlierDetector,
@@ -25,6 +26,7 @@ from sknvp import (
     TransformedDensity,
     VariationalRealNVP,
 )
+from sknvp.flows import Coupling
 from sknvp.metrics import crps
 
 from .small import normal_rows
@@ -43,6 +45,13 @@ def density(**settings):
 
 def conditional(X=X, Y=Y):
     return ConditionalRealNVPDensity(n_layers=2, max_iter=1).fit(X, Y)
+
+
+class Doubling(Coupling):
+    N_PARAMETERS = 1
+
+    def elementwise(self, x, theta, inverse):
+        return x / 2 if inverse else 2 * x, 0 * x
 
 
 def log_normal(x):
@@ -120,6 +129,8 @@ CASES = {
     "a corner plot of eleven columns": lambda: PairDisplay.from_estimator(density(), normal_rows(9, 11)),
     "a corner plot of an unknown column": lambda: PairDisplay.from_estimator(density(), FRAME, features=["years"]),
     "a data-parallel fit without other processes": lambda: sknvp.distributed.fit(density(), X),
+    "calibration of what has no distribution function": lambda: PITDisplay.from_estimator(density().fit(X), X, Y),
+    "a coupling whose slope is wrong": lambda: density(coupling=Doubling).fit(X),
     "a loss curve without a fit": lambda: TrainingDisplay.from_estimator(density()),
 }  # fmt: skip
 

@@ -22,6 +22,7 @@ from sklearn.exceptions import NotFittedError
 
 import sknvp
 
+from .own_parts import AdditiveCoupling, Logistic
 from .small import moons, normal_rows
 
 pytestmark = pytest.mark.filterwarnings(
@@ -86,6 +87,13 @@ CASES = {
         lambda e: [e.score_samples(X), e.sample(5, 0)],
         {**BRIEF, "stacking": False, "batch_norm": True, "coupling": "affine"},
         {"stacking": "no", "coupling": "Spline", "mask": "even", "activation": "gelu"},
+    ),
+    "parts of a user": case(
+        sknvp.RealNVPDensity,
+        (X,),
+        lambda e: [e.score_samples(X), e.sample(5, 0)],
+        {**BRIEF, "coupling": AdditiveCoupling, "base": Logistic},
+        {"coupling": Logistic, "base": AdditiveCoupling},
     ),
     "outliers": case(
         sknvp.RealNVPOutlierDetector,

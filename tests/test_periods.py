@@ -9,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from sknvp import DensityClassifier, RealNVPDensity, RealNVPImputer, RealNVPOutlierDetector
+from sknvp import (
+    DensityClassifier,
+    PlanarFlowDensity,
+    RealNVPDensity,
+    RealNVPImputer,
+    RealNVPOutlierDetector,
+    RealNVPTransformer,
+)
 from sknvp._columns.cells import CellMap
 from sknvp._columns.circle import Circle
 from sknvp._columns.kinds import Column
@@ -60,6 +67,36 @@ def test_density_is_equal_a_period_apart(fitted):
         np.testing.assert_allclose(
             fitted.score_samples(X + np.array([360.0 * k, 0])), fitted.score_samples(X), atol=1e-6
         )
+
+
+OTHERS = {
+    "transformer": lambda: RealNVPTransformer(
+        n_layers=4, hidden_layer_sizes=16, max_iter=60, periods={0: 360}, random_state=0
+    ),
+    "planar": lambda: PlanarFlowDensity(n_layers=6, n_estimators=1, max_iter=15, periods=[360, np.nan], random_state=0),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_densities_have_circles_too(name):
+    density, X = OTHERS[name]().fit(ring(1000)), ring(50, 1)
+    assert density.columns_ == ["0: continuous with period 360", "1: continuous"]
+    assert integral(density, 17) == pytest.approx(1, abs=5e-3)
+    np.testing.assert_allclose(density.score_samples(X + np.array([360.0, 0.0])), density.score_samples(X), atol=1e-6)
+    new = ring(3000, 1)
+    assert 0 < (log_density_of_ring(new) - density.score_samples(new)).mean() < 0.3
+    drawn = density.sample(5000, random_state=0)[:, 0]
+    assert ((drawn >= -180) & (drawn < 180)).all()
+    assert stats.kstest(drawn, stats.uniform(-180, 360).cdf).statistic < 0.1
+
+
+def test_rows_on_a_circle_become_noise_and_come_back():
+    transformer, X = OTHERS["transformer"]().fit(ring(1000)), ring(3000, 1)
+    noise = transformer.transform(X)
+    for column in noise.T:
+        assert stats.kstest(column, "norm").statistic < 0.06
+    turns = (transformer.inverse_transform(noise) - X) / [360, 1]
+    np.testing.assert_allclose(turns - np.rint(turns) * [1, 0], 0, atol=1e-9)
 
 
 def test_density_is_continuous_around_the_circle(fitted):

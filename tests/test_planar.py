@@ -96,7 +96,7 @@ def test_every_parameter_changes_the_fit():
     changed = {
         "n_layers": 3, "standardize": False, "n_estimators": 3, "alpha": 5.0, "batch_size": 50, "max_iter": 2,
         "learning_rate_init": 1e-3, "early_stopping": False, "validation_fraction": 0.4, "n_iter_no_change": 1,
-        "tol": 5.0, "random_state": 1,
+        "tol": 5.0, "random_state": 1, "periods": 20.0,
     }  # fmt: skip
     for name, value in changed.items():
         assert small(**{**base, name: value}).fit(X).loss_curve_ != before, name

@@ -90,7 +90,8 @@ def test_without_routing_a_pipeline_passes_weights_to_the_score():
     assert pipe.score(ROWS, sample_weight=WEIGHTS) == pytest.approx(pipe.score(X))
 
 
-NO_DENSITIES = {"DensityDisplay", "PairDisplay", "RealNVPImputer", "TrainingDisplay", "flows", "show_versions"}
+DISPLAYS = {"DensityDisplay", "PITDisplay", "PairDisplay", "TrainingDisplay"}
+NO_DENSITIES = {*DISPLAYS, "RealNVPImputer", "flows", "show_versions"}
 
 
 @pytest.mark.usefixtures("routing")

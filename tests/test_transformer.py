@@ -41,7 +41,7 @@ def test_scikit_learns_checks(estimator, check):
 
 def test_the_parameters_are_the_densitys_but_for_three():
     expected = RealNVPDensity().get_params()
-    assert [expected.pop(name) for name in ("n_estimators", "stacking", "periods")] == [4, True, None]
+    assert [expected.pop(name) for name in ("n_estimators", "stacking", "base")] == [4, True, "normal"]
     assert RealNVPTransformer().get_params() == expected
     values = {name: object() for name in expected}
     assert vars(RealNVPTransformer(**values)) == values

@@ -128,6 +128,23 @@ def test_bounds_keep_to_the_support_with_their_jacobian(name):
 
 
 @pytest.mark.filterwarnings("ignore:The flows are far from log_density")  # after a few steps
+def test_the_transform_of_a_single_flow_carries_draws_to_noise_and_back():
+    """Change of variables: the log-density is that of the noise and the log-determinant, bounds and all."""
+    fit = brief(n_estimators=1, bounds=([-np.inf, 0], np.inf)).fit(lambda x: -(x[:, 0] ** 2) / 2 - x[:, 1], 2)
+    draws = fit.sample(500, random_state=0)
+    with torch.no_grad():
+        noise, log_det = fit.flow_.transform(torch.tensor(draws)[None])
+        again, log_det_back = fit.flow_.transform.inverse(noise)
+    np.testing.assert_allclose(again[0], draws, rtol=1e-8, atol=1e-8)
+    noise = noise[0].numpy()
+    scores = stats.norm.logpdf(noise).sum(1) + log_det[0].numpy()
+    np.testing.assert_allclose(fit.score_samples(draws), scores, rtol=1e-6)
+    np.testing.assert_allclose(log_det_back, -log_det, rtol=1e-6, atol=1e-6)
+    for column in noise.T:
+        assert stats.kstest(column, "norm").pvalue > 1e-3
+
+
+@pytest.mark.filterwarnings("ignore:The flows are far from log_density")  # after a few steps
 def test_halving_the_units_adds_its_jacobian_for_each_column():
     """Also for one that is bounded; the other is not."""
 

@@ -122,7 +122,7 @@ def _described(density: RealNVPDensity, table: NDArray[Any]) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     """Return a parameter as a value that JSON carries."""
     value = np.asarray(value).tolist() if isinstance(value, list | tuple | np.ndarray | np.generic) else value
-    return json.loads(json.dumps(value, default=lambda other: type(other).__name__))
+    return json.loads(json.dumps(value, default=lambda other: getattr(other, "__qualname__", type(other).__name__)))
 
 
 def _check_agreement(descriptions: tuple[dict[str, Any], ...]) -> None:

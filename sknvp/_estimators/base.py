@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -38,7 +39,7 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
     random_state: RandomState
 
     _architecture_parameters: ClassVar[tuple[str, ...]] = (
-        *("n_layers", "hidden_layer_sizes", "activation", "coupling", "mask"),
+        *("n_layers", "hidden_layer_sizes", "activation", "coupling", "base", "mask"),
         *("batch_norm", "standardize", "n_estimators"),
     )
     _rules: ClassVar[dict[str, rule.Rule]] = {}
@@ -95,7 +96,7 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
     def _present_architecture(self) -> dict[str, Any]:
         """Return the parameters that a fitted flow cannot change any more, as plain values."""
         values = {name: getattr(self, name) for name in self._architecture_parameters if hasattr(self, name)}
-        return {name: v if isinstance(v, str) else np.asarray(v).tolist() for name, v in values.items()}
+        return {name: _as_plain_value(value) for name, value in values.items()}
 
     def _check_architecture(self) -> None:
         """Raise a ValueError if the parameters no longer describe the fitted flow."""
@@ -126,6 +127,13 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
             flow = loaded_flow(state["_specification"], state["_flow"])
             state = {**state, "_flow": flow, "_density": ensemble(flow, state["_experts"], state["_log_weights"])}
         super().__setstate__({name: value for name, value in state.items() if name != "_written"})
+
+
+def _as_plain_value(parameter: Any) -> Any:
+    """Return what a parameter is compared by; copies of a `functools.partial` are not equal, unlike its parts."""
+    if isinstance(parameter, partial):
+        return parameter.func, parameter.args, parameter.keywords
+    return parameter if isinstance(parameter, str) or callable(parameter) else np.asarray(parameter).tolist()
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from . import parameters as rule
 from .base import FLOATS
 from .cells import DensityOfCells
 from .context import ConditionedOnRows, standardized_context
-from .distribution import cumulative, upper_ends
+from .distribution import cumulative, ends_of
 from .evaluation import default_torch_modes, evaluate
 from .scaling import restore_constants
 from .specify import checked_bounds
@@ -251,7 +251,7 @@ class ConditionalDensityMethods(RegressorMixin, ConditionedOnRows, DensityOfCell
         At the targets of new rows these numbers are evenly spread between 0 and 1 if the density is right, whatever its
         shape (the probability integral transform), so that a histogram of them shows how it is wrong: a U means too
         narrow, a hump too wide, a slope too low or too high. Those of discrete targets are not, since a probability is
-        taken at once.
+        taken at once: :class:`~sknvp.PITDisplay` draws them at random between both sides of it.
 
         Parameters
         ----------
@@ -275,19 +275,27 @@ class ConditionalDensityMethods(RegressorMixin, ConditionedOnRows, DensityOfCell
         T. Gneiting, F. Balabdaoui and A. Raftery, "Probabilistic forecasts, calibration and sharpness", Journal of the
         Royal Statistical Society B 69, 2007.
         """
+        return self._cdf_around(X, y)[1]
+
+    def _cdf_around(self, X: ArrayLike, y: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Compute the probabilities of less than the target of each row, and of at most that."""
         check_is_fitted(self)
         self._check_ordered("predict_cdf", "Compare draws by sknvp.metrics.energy_score")
         rows, targets = np.split(self._check_pairs(X, y, reset=False), [-1], axis=1)
         scaling = self._specification.scaling
         values = restore_constants(targets, scaling)[:, 0]
         if not len(scaling.columns):
-            return np.where(values >= scaling.loc[0], 1.0, 0.0)
-        ends = upper_ends(self._cell_map, values)
-        probability = np.where(ends > 0, 1.0, 0.0)
-        some = np.isfinite(ends)
+            return (values > scaling.loc[0]).astype(np.float64), (values >= scaling.loc[0]).astype(np.float64)
+        lower, upper = ends_of(self._cell_map, values)
+        at = self._cdf_at(upper, rows)
+        return (at if np.array_equal(lower, upper) else self._cdf_at(lower, rows)), at
+
+    def _cdf_at(self, points: NDArray[np.float64], rows: NDArray[Any]) -> NDArray[np.float64]:
+        """Compute the distribution function of a single target at points that the flow sees, which may be infinite."""
+        probability, some = np.where(points > 0, 1.0, 0.0), np.isfinite(points)
         if some.any():
             context = standardized_context(self._specification, rows[some])
-            probability[some] = cumulative(self._density, ends[some, None], context)
+            probability[some] = cumulative(self._density, points[some, None], context)
         between: NDArray[np.float64] = np.clip(probability, 0.0, 1.0)
         return between
 

@@ -23,8 +23,10 @@ def cumulative(density: Ensemble, points: NDArray[Any], context: NDArray[Any]) -
     return evaluate(value, density, points, context)
 
 
-def upper_ends(cell_map: CellMap | None, values: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the points, as the flow sees them, up to which everything is at most a value; infinity where all is.
+def ends_of(cell_map: CellMap | None, values: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the points, as the flow sees them, below which everything is less than a value, and at most the value.
+
+    They differ where the value has a probability. Minus infinity stands for nothing, infinity for everything.
 
     Parameters
     ----------
@@ -33,11 +35,15 @@ def upper_ends(cell_map: CellMap | None, values: NDArray[Any]) -> NDArray[np.flo
     values : ndarray of shape (n_values,)
     """
     if cell_map is None:
-        return values.astype(np.float64)
-    margin = cell_map.margins[0]
+        points = values.astype(np.float64)
+        return points, points
+    margin, rounding = cell_map.margins[0], ROUNDING * np.abs(values)
     low, high, point, _ = margin.places(values)
     owner = margin.values_at(normal_quantile((low + high) / 2))  # a value that cannot be lies in another one's interval
-    end = np.where(owner <= values + ROUNDING * np.abs(values), high, low)
-    with np.errstate(invalid="ignore"):
-        at_end = np.where(end <= 0, -np.inf, np.where(end >= 1, np.inf, normal_quantile(end)))
-    return np.where(np.isnan(point), at_end, point)
+
+    def at(end: NDArray[np.float64]) -> NDArray[np.float64]:
+        with np.errstate(invalid="ignore"):
+            at_end = np.where(end <= 0, -np.inf, np.where(end >= 1, np.inf, normal_quantile(end)))
+        return np.where(np.isnan(point), at_end, point)
+
+    return at(np.where(owner < values - rounding, high, low)), at(np.where(owner <= values + rounding, high, low))

@@ -17,11 +17,18 @@ PARAMETERS: dict[str, tuple[str, str]] = {  # the type and the description of ea
         'Activation of the hidden layers; "leaky_relu" has the slope 0.2 below zero.',
     ),
     "coupling": (
-        '{"affine", "spline"}',
+        '{"affine", "spline"} or callable',
         """The map that a coupling applies to a column: a scale and a shift (Real NVP), or a monotone
         rational-quadratic spline (neural spline flow), which takes two to three times as long for a better fit. With
         splines, trained linear maps mix the columns between the layers. A single column always gets splines, since
-        scaling and shifting a normal distribution gives nothing but another normal distribution.""",
+        scaling and shifting a normal distribution gives nothing but another normal distribution. A map of your own is
+        a subclass of :class:`sknvp.flows.Coupling`, or a function that makes one.""",
+    ),
+    "base": (
+        '"normal" or callable',
+        """The distribution of the noise: the standard normal distribution, or one of your own, by a subclass of
+        :class:`sknvp.flows.Base` or another function of the number of columns that makes one, such as
+        ``functools.partial(StudentT, degrees_of_freedom=4)``.""",
     ),
     "mask": (
         '{"random", "alternating", "half"} or array of shape (n_layers, n_features)',

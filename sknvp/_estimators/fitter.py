@@ -14,6 +14,7 @@ from sklearn.utils import check_random_state
 
 from .._warn import warn_caller
 from ..flows import Flow
+from ..flows.builders.parts import MakeBase
 from ..flows.builders.specification import ExpertSpecification, Specification, TabularSpecification
 from ..flows.train import History
 from ..flows.train.objectives import NegativeLogLikelihood
@@ -64,6 +65,7 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
 
     _finds_dependence: ClassVar[bool] = True  # whether `fit` looks for rows that are not independent
 
+    base: str | MakeBase = "normal"  # for estimators that do not have this parameter
     batch_norm: bool = False  # for estimators that do not have this parameter
     standardize: bool = True  # for estimators that do not have this parameter
     max_iter: int | str

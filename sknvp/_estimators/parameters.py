@@ -5,9 +5,12 @@ from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import numpy as np
+from torch import nn
 
+from ..flows.bases import Base
 from ..flows.builders.masks import MASKS
-from ..flows.builders.tabular import COUPLINGS
+from ..flows.builders.parts import BASES, COUPLINGS
+from ..flows.layers import Coupling
 from ..flows.networks.perceptron import ACTIVATIONS
 
 
@@ -75,6 +78,13 @@ def either(*rules: Rule) -> Rule:
     return Rule(lambda v: any(rule.holds(v) for rule in rules), " or ".join(rule.words for rule in rules))
 
 
+def maker_of(kind: type) -> Rule:
+    def holds(v: Any) -> bool:
+        return issubclass(v, kind) if isinstance(v, type) else callable(v) and not isinstance(v, nn.Module)
+
+    return Rule(holds, f"a subclass of sknvp.flows.{kind.__name__} or a function that makes one")
+
+
 def array(words: str) -> Rule:
     return Rule(lambda v: not isinstance(v, (str, bytes)) and _ndim(v) > 0, words)
 
@@ -107,10 +117,11 @@ RULES: dict[str, Rule] = {  # the rule of every parameter that has the same one 
     "activation": one_of(*ACTIVATIONS),
     "alpha": non_negative(),
     "annealing": share(),
+    "base": either(one_of(*BASES), maker_of(Base)),
     "batch_norm": boolean(),
     "batch_size": integer(1),
     "contamination": either(one_of("auto"), at_most(0.5)),
-    "coupling": one_of(*COUPLINGS),
+    "coupling": either(one_of(*COUPLINGS), maker_of(Coupling)),
     "discrete_features": either(one_of("auto"), Rule(lambda v: v is None, "None"), array("an array-like of columns")),
     "discrete_targets": either(one_of("auto"), Rule(lambda v: v is None, "None"), array("an array-like of columns")),
     "early_stopping": boolean(),

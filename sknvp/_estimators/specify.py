@@ -8,6 +8,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from ..flows.builders.masks import MASKS
+from ..flows.builders.parts import MakeBase, MakeCoupling, try_base, try_coupling
 from ..flows.builders.specification import Array, RealNVPSpecification, Scaling
 from ..flows.layers import AffineCoupling
 from .rows import Rows
@@ -26,13 +27,18 @@ def real_nvp_specification(
     n_estimators: int,
     hidden_layer_sizes: int | Sequence[int],
     activation: str,
-    coupling: str,
+    coupling: str | MakeCoupling,
+    base: str | MakeBase = "normal",
     mask: str | ArrayLike = "random",
     batch_norm: bool = False,
     context: Scaling | None = None,
     bounds: tuple[Array, Array] | None = None,
 ) -> RealNVPSpecification:
     """Specify a Real NVP flow by the parameters that estimators have; random masks come from the generator."""
+    if not isinstance(coupling, str):
+        try_coupling(coupling)
+    if not isinstance(base, str):
+        try_base(base, len(scaling.columns))
     if isinstance(mask, str):
         masks = MASKS[mask](n_estimators, n_layers, len(scaling.columns), generator).numpy()
     else:
@@ -45,6 +51,7 @@ def real_nvp_specification(
         hidden_layer_sizes=tuple(np.atleast_1d(hidden_layer_sizes).tolist()),
         activation=activation,
         coupling=coupling,
+        base=base,
         batch_norm=bool(batch_norm),
         context=context,
         bounds=bounds,
@@ -65,6 +72,7 @@ def specify_real_nvp(
         hidden_layer_sizes=estimator.hidden_layer_sizes,
         activation=estimator.activation,
         coupling=estimator.coupling,
+        base=estimator.base,
         mask=estimator.mask,
         batch_norm=estimator.batch_norm,
     )

@@ -37,7 +37,8 @@ class Transform(nn.Module):
        gradient of the context, which a transform may ignore. Change no argument in place. No row and no member may
        depend on another one, not in a single bit. If a direction has no closed form, find the root under
        `torch.no_grad` and end with one Newton step whose slope is detached, ``x = root - (f(root) - z) / slope``: its
-       gradients are those of the root.
+       gradients are those of the root. A coupling needs less: derive from `Coupling`, which splits the columns and runs
+       the network, and define the map of single numbers.
     2. In ``evaluate`` the columns come before the rows: ``x`` has shape (n_members, n_features, n_rows), the image has
        the same shape, and ``context`` has shape (n_members, n_context, n_rows). The log-determinant has shape
        (n_members, n_rows); an axis along which it is constant may have length one.
@@ -137,17 +138,9 @@ class Transform(nn.Module):
             None if there is no context, or if the transform does not use it.
         """
         x, context, image, log_det = residuals
-        pairs = [(y, grad) for y, grad in ((image, grad_image), (log_det, grad_log_det)) if y.requires_grad]
         parameters = list(self.parameters())
         inputs = [x, *([] if context is None else [context]), *(part for part in parameters if part.requires_grad)]
-        found = torch.autograd.grad(
-            [y for y, _ in pairs],
-            inputs,
-            [grad for _, grad in pairs],
-            retain_graph=True,
-            allow_unused=True,
-            materialize_grads=True,
-        )
+        found = gradients_of((image, log_det), (grad_image, grad_log_det), inputs)
         gradients = iter(found)
         grad_x, grad_context = next(gradients), None if context is None else next(gradients)
         for place, part in zip(out, parameters, strict=True):
@@ -190,6 +183,19 @@ class AnalyticTransform(Transform):
         self, residuals: Any, grad_image: Tensor, grad_log_det: Tensor, out: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor | None]:
         raise NotImplementedError
+
+
+def gradients_of(results: Sequence[Tensor], grads: Sequence[Tensor], inputs: Sequence[Tensor]) -> Sequence[Tensor]:
+    """Return the gradients of inputs by autograd, which keeps the graph; zero of an input that changes no result."""
+    pairs = [(y, grad.expand_as(y)) for y, grad in zip(results, grads, strict=True) if y.requires_grad]
+    return torch.autograd.grad(
+        [y for y, _ in pairs],
+        inputs,
+        [grad for _, grad in pairs],
+        retain_graph=True,
+        allow_unused=True,
+        materialize_grads=True,
+    )
 
 
 class _Recorded(torch.autograd.Function):

@@ -10,7 +10,7 @@ from sknvp.flows import (
     Permute,
 )
 from sknvp.flows.builders import masks
-from sknvp.flows.builders.tabular import COUPLINGS
+from sknvp.flows.builders.parts import COUPLINGS
 
 from .builders import generator, randn, shaken, whole_flow
 

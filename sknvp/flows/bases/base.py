@@ -12,7 +12,10 @@ LOG_2_PI = math.log(2 * math.pi)
 class Base(nn.Module):
     """A distribution of ``n_features`` columns of noise, with nothing to train.
 
-    Subclasses define `log_prob` and `sample`, and may define the other methods.
+    Subclasses set ``n_features``, define `log_prob` and `sample`, and may define the other methods. Tensors that they
+    need are buffers. Estimators take the class as ``base=MyBase``, which they call with the number of columns; a
+    ``functools.partial`` holds other arguments. The density integrates to one if that of the base does. Flows start
+    from standardised rows, so a scale of about one suits.
     """
 
     n_features: int

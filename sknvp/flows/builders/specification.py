@@ -1,7 +1,7 @@
 """Specifications: everything that a flow is built from, except the numbers that it learns.
 
-A specification holds NumPy arrays and plain values, so that a pickle can carry it and a machine without a GPU can open
-that pickle. ``specification.build()`` makes the flow.
+A specification holds NumPy arrays, plain values, and classes and functions of a user, which pickles name. So a pickle
+can carry it, and a machine without a GPU can open that pickle. ``specification.build()`` makes the flow.
 """
 
 from abc import ABC, abstractmethod
@@ -17,6 +17,7 @@ from ..flow import Flow
 from ..layers import AffineCoupling, LowRankWhiten, Whiten
 from . import experts
 from .images import image_real_nvp
+from .parts import MakeBase, MakeCoupling
 from .tabular import bounded_real_nvp, planar_flow, real_nvp
 
 Array = NDArray[Any]
@@ -72,7 +73,8 @@ class RealNVPSpecification(TabularSpecification):
     masks: Array  # shape (n_members, n_layers, n_varying), True where a column conditions
     hidden_layer_sizes: tuple[int, ...]  # the widths of the hidden layers in each coupling's network
     activation: str  # the activation of the hidden layers
-    coupling: str  # "affine" or "spline"
+    coupling: str | MakeCoupling  # "affine" or "spline", or what makes a coupling, which pickles name
+    base: str | MakeBase = "normal"  # or what makes a base distribution, which pickles name
     batch_norm: bool = False  # whether batch normalisation stands between every two couplings
     context: Scaling | None = None  # of the columns that the density is conditioned on, or None for no condition
     bounds: tuple[Array, Array] | None = None  # low and high, shape (n_features,); for variational fits alone
@@ -85,6 +87,7 @@ class RealNVPSpecification(TabularSpecification):
             "hidden_layer_sizes": self.hidden_layer_sizes,
             "activation": self.activation,
             "coupling": self.coupling,
+            "base": self.base,
             "batch_norm": self.batch_norm,
             "n_context": 0 if self.context is None else len(self.context.columns),
             "max_log_scale": self.max_log_scale,

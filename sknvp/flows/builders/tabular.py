@@ -24,10 +24,10 @@ from ..layers import (
 )
 from ..networks import Conditioner
 from ..transform import Transform
+from .parts import MakeBase, MakeCoupling, coupling_maker, make_base, without_conditioner
 
 CONSTANT_TOLERANCE = 8.0  # a number this many units of rounding away from a constant counts as the constant
 
-COUPLINGS: dict[str, type[Coupling]] = {"affine": AffineCoupling, "spline": SplineCoupling}
 BEND_SCALE = 4.0  # The splines that bend bounded columns act in a box that is larger by this than the box of couplings.
 
 
@@ -39,7 +39,8 @@ def real_nvp(
     *,
     hidden_layer_sizes: Sequence[int] = (32, 32),
     activation: str = "silu",
-    coupling: str = "spline",
+    coupling: str | MakeCoupling = "spline",
+    base: str | MakeBase = "normal",
     batch_norm: bool = False,
     n_context: int = 0,
     max_log_scale: float = AffineCoupling.MAX_LOG_SCALE,
@@ -56,14 +57,18 @@ def real_nvp(
         at its location.
     masks : Tensor of shape (n_members, n_layers, n_varying), dtype bool
         True where a column conditions; see `masks`. A single column has nothing to condition on. It is transformed in
-        every layer, and always by splines, since scaling and shifting a normal column gives a normal column.
+        every layer, by splines if ``coupling`` is a name: scaling and shifting a normal column gives a normal one.
     hidden_layer_sizes : sequence of int, default=(32, 32)
         The widths of the hidden layers of each coupling's network.
     activation : {"elu", "leaky_relu", "relu", "silu", "tanh"}, default="silu"
         The function that follows each hidden layer.
-    coupling : {"affine", "spline"}, default="spline"
-        The kind of the couplings. An `LULinear` stands between every two spline couplings, as in the paper on them,
-        since splines do not scale what lies outside their box.
+    coupling : {"affine", "spline"} or callable, default="spline"
+        The kind of the couplings: a name, a subclass of `Coupling`, or a function that makes one. An `LULinear` stands
+        between every two spline couplings, as in the paper on them, since splines do not scale what lies outside their
+        box.
+    base : "normal" or callable, default="normal"
+        The distribution of the noise: a name, or a subclass of `Base` or another function of the number of columns that
+        makes one.
     batch_norm : bool, default=False
         Whether to put a `BatchNorm` between every two couplings.
     n_context : int, default=0
@@ -90,25 +95,25 @@ def real_nvp(
     (torch.Size([4, 10, 3]), torch.Size([4, 10]))
     """
     if len(columns) == 1:
-        coupling, masks = "spline", torch.zeros_like(masks)
-    layer = COUPLINGS[coupling]
-    bound: dict[str, Any] = {"max_log_scale": max_log_scale} if coupling == "affine" else {}
+        coupling, masks = "spline" if isinstance(coupling, str) else coupling, torch.zeros_like(masks)
+    make, kind = coupling_maker(coupling), without_conditioner(coupling)
+    bound: dict[str, Any] = {"max_log_scale": max_log_scale} if make is AffineCoupling else {}
 
     def make_coupling(n_first: int, flip: bool) -> Coupling:
         n_rest = masks.shape[-1] - n_first
         n_inputs, n_transformed = (n_rest, n_first) if flip else (n_first, n_rest)
-        n_outputs = layer.N_PARAMETERS * n_transformed
+        n_outputs = kind.N_PARAMETERS * n_transformed
         conditioner = Conditioner(
             n_inputs + n_context, n_outputs, hidden_layer_sizes, activation, len(masks), generator
         )
-        return layer(conditioner, n_first, flip, **bound)
+        return make(conditioner, n_first, flip, **bound)
 
     def between() -> list[Transform]:
         shape = len(masks), len(columns)
-        return [*([BatchNorm(*shape)] if batch_norm else []), *([LULinear(*shape)] if coupling == "spline" else [])]
+        return [*([BatchNorm(*shape)] if batch_norm else []), *([LULinear(*shape)] if kind.LINEAR_BETWEEN else [])]
 
     body = Chain(*_couplings(masks, make_coupling, between))
-    return standardized(loc, scale, columns, body, StandardNormal(len(columns)), n_members=len(masks))
+    return standardized(loc, scale, columns, body, make_base(base, len(columns)), n_members=len(masks))
 
 
 def bounded_real_nvp(low: Tensor, high: Tensor, **settings: Any) -> Flow:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..networks.perceptron import Conditioner
 from ..networks.soft_clip import soft_clip
-from ..transform import AnalyticTransform
+from ..transform import AnalyticTransform, gradients_of
 from . import spline
 
 
@@ -21,12 +21,20 @@ class CouplingResiduals(NamedTuple):
     elementwise: Any  # the residuals of the element-wise map
 
 
+class ElementwiseGraph(NamedTuple):
+    """The residuals of an element-wise map whose gradients come from autograd, in both directions those of ``f(x)``."""
+
+    x: Tensor  # the argument of f, a leaf of the graph
+    theta: Tensor  # the parameters of f, a leaf of the graph too
+    z: Tensor  # f(x), with the graph that leads to it
+    log_slope: Tensor  # log f'(x), with the graph that leads to it
+
+
 class Coupling(AnalyticTransform):
     """Map ``z_a = x_a`` and ``z_b = f(x_b; theta(x_a, context))``, with ``f`` element-wise and increasing.
 
     The Jacobian is triangular, so its log-determinant is the sum of ``log f'`` over the columns b, and the inverse
-    needs no inverse of the network theta. Subclasses define ``f`` by `elementwise` and `elementwise_vjp`, and the
-    number of its parameters for each column, ``N_PARAMETERS``.
+    needs no inverse of the network theta.
 
     Parameters
     ----------
@@ -37,12 +45,53 @@ class Coupling(AnalyticTransform):
     flip : bool, default=False
         If False, the first columns condition (a) and the rest is transformed (b); if True, the other way round.
 
+    Notes
+    -----
+    To write a coupling, derive from this class and give:
+
+    1. ``N_PARAMETERS``, the number of parameters that ``f`` has for each element: an attribute of the class, or one
+       that its constructor sets.
+    2. ``elementwise(x, theta, inverse)``, made of PyTorch's operations, which returns the image and the logarithm of
+       the slope. Autograd finds the gradients, from ``f`` alone, so that its inverse function may be a search for the
+       root. Let ``f`` be the identity where all parameters are zero, since flows start there. Nothing but the
+       parameters is learned.
+    3. ``LINEAR_BETWEEN = True`` if an `LULinear` is to stand between every two of these couplings. That helps where
+       ``f`` cannot scale a column.
+
+    Estimators take the class as ``coupling=MyCoupling``; so does `real_nvp`. They also take a function of
+    ``(conditioner, n_first, flip)`` that returns a coupling, such as ``functools.partial(MyCoupling, setting=3)``. Put
+    either in a module that can be imported, as pickles name it. Before a fit, ``elementwise`` is tried on a few
+    numbers: its shapes, its inverse, and its slope against differences. The native library knows `AffineCoupling` and
+    `SplineCoupling` alone; PyTorch does the work for others. Where gradients by hand pay, define
+    `elementwise_with_residuals` and `elementwise_vjp` too.
+
     References
     ----------
+    Dinh, Krueger and Bengio, "NICE: Non-linear Independent Components Estimation", ICLR 2015 workshop, arXiv:1410.8516.
     Dinh, Sohl-Dickstein and Bengio, "Density estimation using Real NVP", ICLR 2017, arXiv:1605.08803.
+
+    Examples
+    --------
+    Additive coupling, the layer of NICE, which shifts columns:
+
+    >>> import torch
+    >>> from sknvp.flows import Coupling, real_nvp
+    >>> from sknvp.flows.builders import masks
+    >>> class AdditiveCoupling(Coupling):
+    ...     N_PARAMETERS = 1
+    ...     LINEAR_BETWEEN = True
+    ...
+    ...     def elementwise(self, x, theta, inverse):
+    ...         (shift,) = theta.unbind(1)
+    ...         return x - shift if inverse else x + shift, torch.zeros_like(x)
+    >>> keep = masks.alternating(n_members=1, n_layers=2, n_features=3)
+    >>> flow = real_nvp(torch.zeros(3), torch.ones(3), torch.arange(3), keep, coupling=AdditiveCoupling)
+    >>> flow.log_prob(torch.ones(10, 3)).shape
+    torch.Size([1, 10])
     """
 
-    N_PARAMETERS: ClassVar[int]
+    N_PARAMETERS: int  # for each element
+    LINEAR_BETWEEN: ClassVar[bool] = False  # whether an `LULinear` stands between every two of these couplings
 
     def __init__(self, conditioner: Conditioner, n_first: int, flip: bool = False) -> None:
         super().__init__()
@@ -53,14 +102,14 @@ class Coupling(AnalyticTransform):
     def evaluate_with_residuals(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor, Any]:
         a, b = self.split(x)
         theta, of_conditioner = self.conditioner.forward_with_residuals(_conditioner_input(a, context))
-        z, log_slope, of_elementwise = self.elementwise(b, self._parameters_of(theta, b), inverse)
+        z, log_slope, of_elementwise = self.elementwise_with_residuals(b, self._parameters_of(theta, b), inverse)
         residuals = CouplingResiduals(inverse, log_slope, of_conditioner, of_elementwise)
         return self.join(a, z), log_slope.sum(1), residuals
 
     def evaluate(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
         a, b = self.split(x)
         theta = self.conditioner(_conditioner_input(a, context))
-        z, log_slope, _ = self.elementwise(b, self._parameters_of(theta, b), inverse)
+        z, log_slope = self.elementwise(b, self._parameters_of(theta, b), inverse)
         return self.join(a, z), log_slope.sum(1)
 
     def vjp(
@@ -82,7 +131,7 @@ class Coupling(AnalyticTransform):
         grad_context = grad_inputs[:, n_a:] if grad_inputs.shape[1] > n_a else None
         return self.join(grad_a + grad_inputs[:, :n_a], grad_b), grad_context
 
-    def elementwise(self, x: Tensor, theta: Tensor, inverse: bool) -> tuple[Tensor, Tensor, Any]:
+    def elementwise(self, x: Tensor, theta: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
         """Evaluate ``f`` or its inverse function.
 
         Parameters
@@ -98,17 +147,28 @@ class Coupling(AnalyticTransform):
         -------
         image, log_slope : Tensor of shape (n_members, n_columns, n_rows)
             The value of the function evaluated and the logarithm of its slope.
-        residuals
-            What `elementwise_vjp` needs, at the argument of ``f`` in both directions.
         """
         raise NotImplementedError
+
+    def elementwise_with_residuals(self, x: Tensor, theta: Tensor, inverse: bool) -> tuple[Tensor, Tensor, Any]:
+        """Return the results of `elementwise`, and the residuals that `elementwise_vjp` needs."""
+        if inverse:
+            with torch.no_grad():
+                x, _ = self.elementwise(x, theta, True)
+        with torch.inference_mode(False), torch.enable_grad():
+            x, theta = (part.clone().detach().requires_grad_() for part in (x, theta))
+            z, log_slope = self.elementwise(x, theta, False)
+        graph = ElementwiseGraph(x, theta, z, log_slope)
+        return (x.detach(), -log_slope.detach(), graph) if inverse else (z.detach(), log_slope.detach(), graph)
 
     def elementwise_vjp(self, residuals: Any, grad_z: Tensor, grad_log_slope: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the gradients of ``x`` and ``theta`` from the gradients of ``f(x)`` and ``log f'(x)``.
 
         It is the vector-Jacobian product of ``f`` even if `elementwise` has evaluated the inverse function.
         """
-        raise NotImplementedError
+        x, theta, z, log_slope = residuals
+        grad_x, grad_theta = gradients_of((z, log_slope), (grad_z, grad_log_slope), (x, theta))
+        return grad_x, grad_theta
 
     def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Split the columns into those that condition and those that are transformed."""
@@ -156,7 +216,11 @@ class AffineCoupling(Coupling):
         super().__init__(conditioner, n_first, flip)
         self.max_log_scale = max_log_scale
 
-    def elementwise(self, x: Tensor, theta: Tensor, inverse: bool) -> tuple[Tensor, Tensor, Any]:
+    def elementwise(self, x: Tensor, theta: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
+        image, log_slope, _ = self.elementwise_with_residuals(x, theta, inverse)
+        return image, log_slope
+
+    def elementwise_with_residuals(self, x: Tensor, theta: Tensor, inverse: bool) -> tuple[Tensor, Tensor, Any]:
         s, t = theta.unbind(1)
         s, r = soft_clip(s, self.max_log_scale)
         scale = s.exp()
@@ -187,9 +251,14 @@ class SplineCoupling(Coupling):
 
     N_BINS = 8
     N_PARAMETERS = 3 * N_BINS - 1  # These are the widths, the heights and the slopes at the inner knots.
+    LINEAR_BETWEEN = True  # Splines do not scale what lies outside their box.
     BOX = 5.0  # The spline acts on [-BOX, BOX], in standardised units.
 
-    def elementwise(self, x: Tensor, theta: Tensor, inverse: bool) -> tuple[Tensor, Tensor, Any]:
+    def elementwise(self, x: Tensor, theta: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
+        image, log_slope, _ = self.elementwise_with_residuals(x, theta, inverse)
+        return image, log_slope
+
+    def elementwise_with_residuals(self, x: Tensor, theta: Tensor, inverse: bool) -> tuple[Tensor, Tensor, Any]:
         return spline.rational_quadratic_spline(x, theta, self.BOX, inverse)
 
     def elementwise_vjp(self, residuals: Any, grad_z: Tensor, grad_log_slope: Tensor) -> tuple[Tensor, Tensor]:
