@@ -107,7 +107,7 @@ class RealNVPTransformer(LatentMixin, FlowDensity):
         discrete_features: str | ArrayLike | None = "auto",
         bounds: tuple[ArrayLike, ArrayLike] | None = None,
         alpha: float = 0.1,
-        batch_size: int = 128,
+        batch_size: int | str = "auto",
         learning_rate_init: float = 0.01,
         max_iter: int | str = "auto",
         early_stopping: bool = True,

@@ -108,7 +108,7 @@ RULES: dict[str, Rule] = {  # the rule of every parameter that has the same one 
     "alpha": non_negative(),
     "annealing": share(),
     "batch_norm": boolean(),
-    "batch_size": integer(1),
+    "batch_size": either(integer(1), one_of("auto")),
     "contamination": either(one_of("auto"), at_most(0.5)),
     "coupling": one_of(*COUPLINGS),
     "discrete_features": either(one_of("auto"), Rule(lambda v: v is None, "None"), array("an array-like of columns")),
