@@ -26,7 +26,7 @@ from .state import learned_tensors
 MAX_STEPS = 3000  # the largest number of gradient steps where max_iter is "auto"
 BATCH_SIZE = 128  # where batch_size is "auto" and there are few rows
 FEW_ROWS = 10_000  # with more, if batch_size and max_iter are "auto", batches grow and the penalty falls
-MANY_ROWS = 1_000_000  # with more, if both are "auto", an even choice keeps so many
+MANY_ROWS = 500_000  # with more, if both are "auto", an even choice keeps so many
 MAX_STANDARDIZED = 1e4  # standard deviations; a row farther away teaches a flow nothing and is moved there
 
 
