@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sknvp import ConditionalRealNVPDensity
+from sknvp import ConditionalRealNVPDensity, RealNVPImageDensity, VariationalRealNVP
 from sknvp._estimators import training
 from sknvp._estimators.training import FEW_ROWS, MANY_ROWS, TrainingSettings, max_rows
 
@@ -108,3 +108,16 @@ def test_a_stream_keeps_its_steps_however_long_its_parts_are():
         for part in parts:
             stream.partial_fit(part)
     np.testing.assert_array_equal(*(stream.score_samples(parts[0]) for stream in streams))
+
+
+@pytest.mark.parametrize(
+    "fit",
+    [
+        lambda: RealNVPImageDensity(batch_size="auto").fit(np.zeros((9, 16), dtype=int)),
+        lambda: VariationalRealNVP(batch_size="auto").fit(lambda x: -(x**2).sum(-1), 2),
+    ],
+    ids=["images", "variational"],
+)
+def test_batches_of_images_and_of_draws_are_numbers(fit):
+    with pytest.raises(ValueError, match=r"batch_size must be an integer of at least 1, got 'auto'"):
+        fit()
