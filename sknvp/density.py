@@ -154,7 +154,7 @@ class RealNVPDensity(FlowDensity):
         n_estimators: int = 4,
         stacking: bool = True,
         alpha: float = 0.1,
-        batch_size: int = 128,
+        batch_size: int | str = "auto",
         learning_rate_init: float = 0.01,
         max_iter: int | str = "auto",
         early_stopping: bool = True,

@@ -1,6 +1,6 @@
 """Density estimation of images, by a multi-scale Real NVP."""
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 from zlib import crc32
 
 import numpy as np
@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import Tags, gen_batches
 from sklearn.utils.validation import check_is_fitted, check_non_negative, validate_data
 
+from ._estimators import parameters as rule
 from ._estimators.density import FlowDensity
 from ._estimators.docs import document
 from ._estimators.evaluation import finite_log_density
@@ -126,6 +127,7 @@ class RealNVPImageDensity(LatentMixin, FlowDensity):
     """
 
     _architecture_parameters = ("n_levels", "n_filters", "n_blocks", "batch_norm")
+    _rules: ClassVar[dict[str, rule.Rule]] = {"batch_size": rule.integer(1)}
     _finds_dependence = False  # images of few levels repeat each other in most pixels
     _advice = "Raise max_iter or learning_rate_init."
 

@@ -91,7 +91,7 @@ class PlanarFlowDensity(FlowDensity):
         periods: dict[Any, float] | ArrayLike | None = None,
         n_estimators: int = 4,
         alpha: float = 0.0,
-        batch_size: int = 128,
+        batch_size: int | str = "auto",
         learning_rate_init: float = 0.03,
         max_iter: int | str = "auto",
         early_stopping: bool = True,

@@ -110,7 +110,7 @@ class RealNVPTransformer(LatentMixin, FlowDensity):
         bounds: tuple[ArrayLike, ArrayLike] | None = None,
         periods: dict[Any, float] | ArrayLike | None = None,
         alpha: float = 0.1,
-        batch_size: int = 128,
+        batch_size: int | str = "auto",
         learning_rate_init: float = 0.01,
         max_iter: int | str = "auto",
         early_stopping: bool = True,

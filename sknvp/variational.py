@@ -170,7 +170,7 @@ class VariationalRealNVP(DensityMethods):
     max_iter: int
     warm_start: bool
 
-    _rules: ClassVar[dict[str, rule.Rule]] = {"max_iter": rule.integer(1)}
+    _rules: ClassVar[dict[str, rule.Rule]] = {"batch_size": rule.integer(1), "max_iter": rule.integer(1)}
 
     _specification: RealNVPSpecification
     elbo_curve_: list[float]

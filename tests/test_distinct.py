@@ -65,18 +65,20 @@ def test_a_column_does_not_become_constant_nor_lose_its_missing_cells():
 
 @pytest.fixture
 def few_rows_are_seen(monkeypatch):
-    """Training takes few steps, and sees no more rows than these have."""
+    """Training takes few steps, and no more rows are kept than these have."""
     monkeypatch.setattr(training, "MAX_STEPS", 3)
+    monkeypatch.setattr(training, "MANY_ROWS", 512)
 
 
 @pytest.mark.usefixtures("few_rows_are_seen")
 @pytest.mark.parametrize("n_rows", [511, 512, 513, 2000])
 def test_only_with_more_rows_than_training_sees_some_are_left_out(n_rows):
-    density = stacked(max_iter="auto", batch_size=128)  # 3 * 128 / (1 - 0.25) rows
+    bounded = {"max_iter": "auto", "batch_size": 128}
+    density = stacked(**bounded)  # 3 * 128 / (1 - 0.25) rows
     kept = len(density._rows_to_fit(normal_rows(n_rows, 2), np.ones(n_rows), None).x)
     assert kept == n_rows if n_rows <= 512 else 512 <= kept <= 512 + 4
     for other in ({"max_iter": 3}, {"early_stopping": False}):
-        rows = stacked(**{"max_iter": "auto", **other})._rows_to_fit(normal_rows(400, 2), np.ones(400), None)
+        rows = stacked(**{**bounded, **other})._rows_to_fit(normal_rows(400, 2), np.ones(400), None)
         assert len(rows.x) == 400 if "max_iter" in other else 384 <= len(rows.x) <= 388
 
 

@@ -178,17 +178,19 @@ def test_the_density_is_as_good_as_that_of_one_process():
     assert len(weights) > 1
 
 
-def sizes_of_more_than_training_can_see(rank):
-    training.MAX_STEPS = 4
+def fits_of_many_rows(rank):
+    """Of more rows than are kept; the batches of all processes follow from the number of all rows that are."""
+    training.MAX_STEPS, training.FEW_ROWS, training.MANY_ROWS = 8, 100, 680
     shard = Shard.of(Ranks(), small(max_iter="auto"), uneven(rank, normal_rows(3000, 2)), None)
-    return len(shard.rows.x), shard.rows.weights.sum()
+    density = sknvp.distributed.fit(small(max_iter="auto"), uneven(rank, normal_rows(3000, 2)))
+    return len(shard.rows.x), shard.rows.weights.sum(), density.n_iter_
 
 
-def test_of_more_rows_than_training_can_see_each_process_keeps_its_share():
-    sizes, weights = np.transpose(results(sizes_of_more_than_training_can_see))
-    most = 4 * 128 / 0.75
-    np.testing.assert_allclose(sizes, [most / 3, most * 2 / 3], rtol=0, atol=5)  # with the extremes of two columns
+def test_of_many_rows_each_process_keeps_its_share_and_all_take_larger_batches():
+    sizes, weights, n_epochs = np.transpose(results(fits_of_many_rows))
+    np.testing.assert_allclose(sizes, [680 / 3, 680 * 2 / 3], rtol=0, atol=5)  # with the extremes of two columns
     assert weights[1] == pytest.approx(2 * weights[0], rel=1e-12)
+    np.testing.assert_array_equal(n_epochs, 4)  # 8 steps; 128 * sqrt(6.8) rows are half of those that train
 
 
 def test_held_out_rows_follow_from_their_numbers_alone():

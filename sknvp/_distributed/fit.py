@@ -81,14 +81,15 @@ class DataParallelFit(NamedTuple):
 
     def _trained(self, start: Start, validation: NDArray[np.bool_]) -> FittedFlow:
         """Train the flow; all processes take the weights of the first, should their processors round differently."""
-        settings, objective = TrainingSettings.of(self.density), self._objective(start, validation)
+        settings = TrainingSettings.of(self.density, sum(self.ranks.gather(lambda: len(self.shard.rows.x))))
+        objective = self._objective(start, validation, settings.batch_size)
         fitted = fit_flow(start, objective, validation, settings, self._on_evaluation, self.file)
         learned = self.ranks.of_first(lambda: saved_flow(fitted.flow)["learned"])
         return fitted._replace(flow=loaded_flow(start.specification, {"learned": learned}, self.shard.device))
 
-    def _objective(self, start: Start, validation: NDArray[np.bool_]) -> DataParallel:
+    def _objective(self, start: Start, validation: NDArray[np.bool_], batch_size: int) -> DataParallel:
         """Return the objective of all processes."""
-        rows, batch_size, standardize = self.shard.rows, self.density.batch_size, bool(self.density.standardize)
+        rows, standardize = self.shard.rows, bool(self.density.standardize)
         local = maximum_likelihood(start, rows, validation, batch_size, standardize=standardize, table=self.table)
         weights, held_out = (torch.tensor(part, device=local.x.device) for part in (rows.weights, validation))
         return DataParallel(local, weights, held_out, self.ranks)

@@ -14,7 +14,7 @@ from sklearn.utils.validation import _num_samples
 from .. import __version__
 from .._columns.kinds import Column
 from .._estimators.rows import Rows
-from .._estimators.training import TrainingSettings
+from .._estimators.training import max_rows
 from .._estimators.weights import check_weights, count_rows
 from ..density import RealNVPDensity
 from ..flows.train.ranks import Ranks
@@ -98,8 +98,8 @@ def _checked_rows(density: RealNVPDensity, X: ArrayLike, sample_weight: ArrayLik
 
 def _merged(density: RealNVPDensity, given: CheckedRows, share: float) -> Rows:
     """Merge equal rows; where there are more than training can see, keep as many as the share of the weight says."""
-    max_rows = TrainingSettings.of(density).max_rows
-    at_most = None if max_rows is None else math.ceil(max_rows * share)
+    most = max_rows(density)
+    at_most = None if most is None else math.ceil(most * share)
     rows = density._merge(given.table, given.weights, at_most=at_most)
     return density._with_cells(rows, given.n_rows, continues=False)
 

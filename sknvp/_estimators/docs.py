@@ -82,9 +82,15 @@ PARAMETERS: dict[str, tuple[str, str]] = {  # the type and the description of ea
     "alpha": (
         "float",
         """Strength of the decoupled L2 penalty (AdamW): each step shrinks weights and biases by ``alpha`` times the
-        learning rate.""",
+        learning rate. Where ``batch_size="auto"`` lets batches grow, it is divided by n / 10,000, by 50 at
+        most, as a prior counts less the more rows there are.""",
     ),
-    "batch_size": ("int", "Largest number of rows in a mini-batch."),
+    "batch_size": (
+        'int or "auto"',
+        """Largest number of rows in a mini-batch. "auto" stands for 128, and where `fit` gets n > 10,000 different rows
+        and ``max_iter="auto"`` for 128 times the square root of n / 10,000, but at most 905. So a bounded number of
+        steps sees more of a larger table.""",
+    ),
     "learning_rate_init": (
         "float",
         """The learning rate at the start. It falls linearly, to zero where ``max_iter`` is reached, and in steps; see
@@ -93,8 +99,9 @@ PARAMETERS: dict[str, tuple[str, str]] = {  # the type and the description of ea
     "max_iter": (
         'int or "auto"',
         """Largest number of epochs. "auto" stands for 3,000 gradient steps at most, whether these are many epochs or a
-        small part of one, so that a fit takes a bounded time however many rows there are. Of more rows of continuous
-        columns than these steps can see, an even choice is kept, so that memory is bounded too.""",
+        small part of one, so that a fit takes a bounded time however many rows there are. Of more than 500,000 rows
+        of continuous columns an even choice of so many is kept, so that memory is bounded too; with a number for
+        ``batch_size``, of more rows than these steps can see.""",
     ),
     "early_stopping": (
         "bool",

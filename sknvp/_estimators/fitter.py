@@ -35,6 +35,7 @@ from .training import (
     advance_flow,
     fit_flow,
     held_out_rows,
+    max_rows,
     maximum_likelihood,
     report,
 )
@@ -101,7 +102,7 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
 
     def _fit_rows(self, rows: Rows, device: torch.device, continues: bool, task: Task) -> None:
         """Fit the flow and its experts to rows, and keep them."""
-        settings, rng = TrainingSettings.of(self), check_random_state(self.random_state)
+        settings, rng = TrainingSettings.of(self, len(rows.x)), check_random_state(self.random_state)
         with default_torch_modes(), ExitStack() as stack:
             start = self._start(rows, rng, device, continues)
             stack.enter_context(one_thread(start.has_small_batches(settings)))
@@ -122,7 +123,7 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
 
     def _advance_rows(self, rows: Rows, device: torch.device) -> None:
         """Weigh the experts anew by rows, and train the flow, or a new one, for one epoch on them."""
-        continues, settings = self._is_fitted, TrainingSettings.of(self)
+        continues, settings = self._is_fitted, TrainingSettings.of(self, None)
         with default_torch_modes(), ExitStack() as stack:
             start = self._start(rows, check_random_state(self.random_state), device, continues)
             stack.enter_context(one_thread(start.has_small_batches(settings)))
@@ -148,7 +149,7 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
         """
         labels = check_groups(groups, weights, n_least=2 if self.early_stopping else 1)
         is_mapped = any(column.is_mapped for column in getattr(self, "_columns", ()))
-        at_most = None if is_mapped else TrainingSettings.of(self).max_rows
+        at_most = None if is_mapped else max_rows(self)
         rows = self._merge(table, weights, n_given, labels, at_most)
         complete = not np.isnan(table.min())
         if labels is None and self.early_stopping and self._finds_dependence and complete and not self.batch_norm:

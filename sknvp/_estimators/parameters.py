@@ -119,7 +119,7 @@ RULES: dict[str, Rule] = {  # the rule of every parameter that has the same one 
     "annealing": share(),
     "base": either(one_of(*BASES), maker_of(Base)),
     "batch_norm": boolean(),
-    "batch_size": integer(1),
+    "batch_size": either(integer(1), one_of("auto")),
     "contamination": either(one_of("auto"), at_most(0.5)),
     "coupling": either(one_of(*COUPLINGS), maker_of(Coupling)),
     "discrete_features": either(one_of("auto"), Rule(lambda v: v is None, "None"), array("an array-like of columns")),

@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -27,12 +27,20 @@ from .scaling import WHOLE_TABLE, WholeTable, location_and_scale
 from .state import learned_tensors
 
 MAX_STEPS = 3000  # the largest number of gradient steps where max_iter is "auto"
+BATCH_SIZE = 128  # where batch_size is "auto" and there are few rows
+FEW_ROWS = 10_000  # with more, if batch_size and max_iter are "auto", batches grow and the penalty falls
+MANY_ROWS = 500_000  # with more, if both are "auto", an even choice keeps so many
 MAX_STANDARDIZED = 1e4  # standard deviations; a row farther away teaches a flow nothing and is moved there
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """The course of training. Every field has the meaning of the estimator's parameter of that name."""
+    """The course of training. Every field has the meaning of the estimator's parameter of that name.
+
+    Where ``batch_size`` and ``max_iter`` are "auto", so that the number of steps does not grow with that of the rows,
+    batches grow with the square root of the number of rows beyond `FEW_ROWS`. The penalty falls as one over it, since
+    a prior counts less the more rows there are.
+    """
 
     alpha: float
     batch_size: int
@@ -44,24 +52,34 @@ class TrainingSettings:
     tol: float
 
     @classmethod
-    def of(cls, estimator: Any) -> Self:
-        return cls(**{field.name: getattr(estimator, field.name) for field in fields(cls)})
+    def of(cls, estimator: Any, n_rows: int | None) -> Self:
+        """Take them from an estimator that is fitted to so many distinct rows; None for those of a stream."""
+        given = cls(**{field.name: getattr(estimator, field.name) for field in fields(cls)})
+        batch_size, alpha = given.batch_size, float(given.alpha)
+        if not isinstance(batch_size, str):
+            return replace(given, batch_size=int(batch_size), alpha=alpha)
+        if n_rows is None or not isinstance(given.max_iter, str):
+            return replace(given, batch_size=BATCH_SIZE, alpha=alpha)
+        growth = max(1.0, min(n_rows, MANY_ROWS) / FEW_ROWS)
+        return replace(given, batch_size=int(BATCH_SIZE * math.sqrt(growth)), alpha=alpha / growth)
 
     def max_steps(self, n_batches: int) -> int:
         """Return the largest number of gradient steps, where an epoch has so many batches."""
         return MAX_STEPS if isinstance(self.max_iter, str) else int(self.max_iter) * n_batches
 
-    @property
-    def max_rows(self) -> int | None:
-        """The number of rows that training can see, with those held out; None if it sees all in every epoch."""
-        if not isinstance(self.max_iter, str):
-            return None
-        share = 1 - self.validation_fraction if self.early_stopping else 1.0
-        return math.ceil(MAX_STEPS * self.batch_size / share)
-
     def max_evaluations(self, n_batches: int) -> int:
         """Return how often the loss is evaluated at most."""
         return -(-self.max_steps(n_batches) // EVALUATION_STEPS)
+
+
+def max_rows(estimator: Any) -> int | None:
+    """Return how many rows an estimator keeps, with those held out; training can see all of them. None for all rows."""
+    if not isinstance(estimator.max_iter, str):
+        return None
+    if isinstance(estimator.batch_size, str):
+        return MANY_ROWS
+    share = 1 - estimator.validation_fraction if estimator.early_stopping else 1.0
+    return int(np.ceil(MAX_STEPS * estimator.batch_size / share))
 
 
 class Start(NamedTuple):
@@ -121,7 +139,7 @@ def fit_flow(
         objective.flow,
         objective,
         learning_rate=float(settings.learning_rate_init),
-        alpha=float(settings.alpha),
+        alpha=settings.alpha,
         max_steps=settings.max_steps(objective.n_batches),
         n_iter_no_change=settings.n_iter_no_change,
         tol=settings.tol,
@@ -146,7 +164,7 @@ def advance_flow(
         objective.flow,
         objective,
         learning_rate=float(settings.learning_rate_init),
-        alpha=float(settings.alpha),
+        alpha=settings.alpha,
         n_steps=objective.n_batches,
         moments=state,
     )
@@ -193,7 +211,7 @@ def maximum_likelihood(
     x, tail = standardized_rows(specification, rows, standardize, part.reference, table)
     arguments = part, x, to_tensor(rows.weights, part.reference), tail, torch.tensor(validation, device=x.device)
     log_det = -float(np.log(specification.scaling.scale).sum())
-    settings: dict[str, Any] = {"batch_size": int(batch_size), "generator": start.generator, "log_det": log_det}
+    settings: dict[str, Any] = {"batch_size": batch_size, "generator": start.generator, "log_det": log_det}
     if rows.cells is not None:
         settings["log_det"] += float(np.average(_log_measure(rows), weights=rows.weights))
     if rows.cells is None or not rows.cells.has_interval.any():
@@ -265,7 +283,7 @@ def dequantization(
         to_tensor(rows.x, flow.reference),
         to_tensor(rows.weights, flow.reference),
         torch.tensor(validation, device=flow.reference.device),
-        batch_size=int(batch_size),
+        batch_size=batch_size,
         generator=start.generator,
         mirrored=torch.tensor(mirrored.copy(), device=flow.reference.device) if flip else None,
     )
