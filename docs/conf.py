@@ -4,7 +4,7 @@ import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))  # for gallery_order
+sys.path.insert(0, str(Path(__file__).parent))  # for gallery_order and alternative_texts
 
 project = "sknvp"
 author = "the sknvp developers"
@@ -61,8 +61,15 @@ sphinx_gallery_conf = {
     "show_memory": False,
     "download_all_examples": False,
     "remove_config_comments": True,
+    "image_scrapers": ("alternative_texts.scraper",),
 }
 
 plot_formats = [("png", 120)]
 plot_html_show_formats = False
 plot_html_show_source_link = False
+
+
+def setup(app):
+    from alternative_texts import describe_thumbnails
+
+    app.connect("doctree-read", describe_thumbnails)
