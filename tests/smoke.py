@@ -29,7 +29,7 @@ def run(what, cells):
         exec(compile(ast.Module([*body], []), what, "exec"), names)
         if isinstance(last, ast.Expr):
             shown = eval(compile(ast.Expression(last.value), what, "eval"), names)
-            assert getattr(shown, "_repr_html_", lambda: repr(shown))() or shown is None
+            assert shown is None or (shown._repr_html_() if hasattr(shown, "_repr_html_") else repr(shown))
         else:
             exec(compile(ast.Module([last], []), what, "exec"), names)
     print(f"{what}: {len(cells)} cells ran")

@@ -1,4 +1,4 @@
-"""The notebook is the page on getting started: its text, and a cell for every block of Python, which test_pages.py runs.
+"""The notebook is the page on getting started: its text, and its blocks of Python, which test_pages.py runs.
 
 After a change of the page:  python -m tests.test_notebook   writes the notebook anew.
 """
