@@ -21,7 +21,6 @@ from ._experts.unconditional import ExpertFitter
 from .flows import Flow
 from .flows.builders.specification import RealNVPSpecification, TabularSpecification
 
-
 ScoresAndErrors = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
@@ -233,9 +232,7 @@ class RealNVPDensity(FlowDensity):
         rows = restore_constants(self._check_rows(X, reset=False), self._specification.scaling)
         return self._scores_and_errors(rows)
 
-    def impute(
-        self, X: ArrayLike, n_samples: int = 1, random_state: int | np.random.RandomState | None = None
-    ) -> Any:
+    def impute(self, X: ArrayLike, n_samples: int = 1, random_state: int | np.random.RandomState | None = None) -> Any:
         """Draw whole rows given the known cells of each.
 
         So a table with missing cells in some columns gives draws conditioned on the other columns. Draws are chosen
