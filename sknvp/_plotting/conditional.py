@@ -15,9 +15,9 @@ from .style import BLUE, Style, pyplot, styled
 class ConditionalDensityDisplay:
     """Bands between quantiles of targets given rows, with the targets on top.
 
-    Make one with :meth:`from_estimator`. Along a single column of numbers the bands follow the column. Otherwise the rows
-    stand side by side in the order of their medians. If the density is right, the band between the quantiles for 0.05
-    and 0.95 holds nine tenths of the targets of new rows.
+    Make one with :meth:`from_estimator`. Along a single column of numbers the bands follow the column. Otherwise the
+    rows stand side by side in the order of their medians. If the density is right, the band between the quantiles for
+    0.05 and 0.95 holds nine tenths of the targets of new rows.
 
     Parameters
     ----------
