@@ -68,13 +68,14 @@ TEXTS = {
         "written.",
     ],
     "outliers": [
-        "Two rings of inliers with outliers all around. IsolationForest marks a region with straight edges as odd,"
-        " RealNVPOutlierDetector all that lies off the rings.",
+        "Two rings of inliers with outliers all around. IsolationForest takes one patch, with both rings and all "
+        "that lies between them, for normal; RealNVPOutlierDetector takes the two rings alone.",
     ],
     "pairs": [
         "Corner plot of six columns: in nearly every panel the draws of RealNVPDensity lie where the rows lie.",
         "Corner plot of five columns: draws of one normal distribution lie where no rows are, below zero among others.",
-        "The loss and the validation score by evaluation. Both improve steeply at first and then settle.",
+        "Two curves of the negative log-likelihood by evaluation. That of training falls all the way; that of "
+        "held-out rows falls at first and then stays about level.",
     ],
     "planar": [
         "Densities of two moons and of two circles by 32 planar layers and by 8 affine couplings. Both follow the "
@@ -105,7 +106,7 @@ TEXTS = {
         "The density of a ring that is thin on one side and thick on the other.",
     ],
     "two_moons": [
-        "Densities of two moons: that of kernels is blurred, that of a Gaussian mixture is made of ellipses, and "
+        "Densities of two moons: that of kernels is spotty, that of a Gaussian mixture a chain of ellipses, and "
         "that of RealNVPDensity follows the moons smoothly.",
         "A thousand draws each of kernels, a Gaussian mixture and RealNVPDensity, all in the shape of two moons.",
     ],

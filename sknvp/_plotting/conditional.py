@@ -170,10 +170,13 @@ class ConditionalDensityDisplay:
         self.figure_ = self.ax_.figure
         dots = styled(rows_kw, linestyle="none", marker=".", color="grey", markersize=3, alpha=0.6)
         self.ax_.plot(self.x_rows, self.y, **dots)
-        for low in range(len(self.q) // 2):
+        n_bands = len(self.q) // 2
+        for low in range(n_bands):
             label = f"{self.q[low]:g} to {self.q[-1 - low]:g}"
-            look = {"color": BLUE, "alpha": 0.3, "linewidth": 0, "label": label, **(band_kw or {})}
-            self.ax_.fill_between(self.x, self.quantiles[:, low], self.quantiles[:, -1 - low], **look)
+            look = {"color": BLUE, "alpha": 0.3 + 0.3 * low / n_bands, "linewidth": 0, "label": label}
+            self.ax_.fill_between(
+                self.x, self.quantiles[:, low], self.quantiles[:, -1 - low], **{**look, **(band_kw or {})}
+            )
         if len(self.q) % 2:
             middle = len(self.q) // 2
             label = "median" if self.q[middle] == 0.5 else f"{self.q[middle]:g}"
