@@ -138,7 +138,8 @@ class ConditionalDensityDisplay:
         if column is None:
             quantiles = estimator.predict_quantile(X, levels)
             order = np.argsort(quantiles[:, len(levels) // 2], kind="stable")
-            x = x_rows = np.arange(len(targets))
+            x: NDArray[Any] = np.arange(len(targets))
+            x_rows: NDArray[Any] = x
             quantiles, targets, name = quantiles[order], targets[order], "rows in the order of their medians"
         else:
             x_rows, name = column, str(getattr(X, "columns", ["x0"])[0])
