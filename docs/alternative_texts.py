@@ -26,7 +26,7 @@ TEXTS = {
         "grows the band widens with x; where there are two branches it spans both, with the mean between them.",
         "Densities of y given three values of x in two panels: single peaks that grow wider, and pairs of peaks.",
         "Histograms of the distribution function at new targets. That of ConditionalRealNVPDensity is about level "
-        "at one; that of a line with normal noise has a peak in the middle and at both ends.",
+        "at one; that of a line with normal noise has two humps, near 0.15 and near 0.9.",
     ],
     "dask": [
         "Left, a histogram of 100,000 log-densities with a line below which about one row in a hundred lies. "
@@ -59,13 +59,13 @@ TEXTS = {
     ],
     "missing": [
         "Concavity against concave points for three ways of filling cells. The mean of the column gives a level "
-        "line, means given the row a curve, and draws given the row a cloud around that curve like that of the "
+        "line, means given the row a narrow streak, and draws given the row a cloud around it like that of the "
         "known rows.",
     ],
     "odd_cells": [
-        "Left, the log-density of every cell in two rounds: cells with slips lie far left of the others. Right, "
-        "the cells that were found, each with a bar of draws, a ring for the truth and a cross for what was "
-        "written.",
+        "Left, the log-density of every cell in two rounds: most cells with slips lie far left of the others, "
+        "beyond a line at -10. Right, the cells that were found, each with a bar of draws, a ring for the truth "
+        "and a cross for what was written.",
     ],
     "outliers": [
         "Two rings of inliers with outliers all around. IsolationForest takes one patch, with both rings and all "
@@ -78,8 +78,8 @@ TEXTS = {
         "held-out rows falls at first and then stays about level.",
     ],
     "planar": [
-        "Densities of two moons and of two circles by 32 planar layers and by 8 affine couplings. Both follow the "
-        "shapes.",
+        "Four heat maps: the densities of two moons and of two circles, each by 32 planar layers and by 8 affine "
+        "couplings, with their log-likelihoods.",
     ],
     "search": [
         "Held-out log-likelihood by number of layers, with bars for the folds. The default lies above four flows, "
