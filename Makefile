@@ -5,14 +5,17 @@
 #   make check    lint and type check alone
 #   make docs     the documentation, into docs/_build/html
 #   make bench    time a fit and scoring beside other libraries
+#   make release  the wheel and the archive, into dist, and the wheel tried in an environment of its own
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 CODE := sknvp tests examples benchmarks docs
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PIP := $(BIN)/python $(INSTALL)
+TRIED := dist/venv/bin/python $(INSTALL)
 
-.PHONY: demo test check docs bench clean
+.PHONY: demo test check docs bench release clean
 
 demo: $(VENV)/demo
 	$(BIN)/python examples/demo.py $(if $(CSV),--csv "$(CSV)")
@@ -36,6 +39,16 @@ docs: $(VENV)/docs
 
 bench: $(VENV)/benchmark
 	$(BIN)/python benchmarks/compare.py
+
+release: $(VENV)/test
+	rm -rf dist
+	$(BIN)/python -m hatchling build --directory dist
+	$(PYTHON) -m venv dist/venv
+	$(TRIED) torch
+	$(TRIED) "$$(echo dist/*.whl)[plot]" mypy pandas
+	dist/venv/bin/python tests/smoke.py
+	cp tests/test_type_hints.py dist
+	cd dist && venv/bin/mypy --strict --config-file= test_type_hints.py
 
 # torch first, by its pin: the extras then take what is there. Where pip knows of a build for CPUs alone (by its
 # configuration or PIP_EXTRA_INDEX_URL) that one comes; elsewhere on Linux, the one for GPUs and gigabytes of libraries.

@@ -4,7 +4,7 @@ import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))  # for gallery_order
+sys.path.insert(0, str(Path(__file__).parent))  # for modules of this folder
 
 project = "sknvp"
 author = "the sknvp developers"
@@ -12,11 +12,11 @@ copyright = "2026, the sknvp developers"
 version = release = installed_version("sknvp")
 
 extensions = [
+    "mathml",
     "myst_parser",
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
     "sphinx_copybutton",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
@@ -37,6 +37,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = "sknvp"
 html_static_path = ["_static"]
 html_css_files = ["narrow.css"]
+html_math_renderer = "mathml"
 html_show_sourcelink = False
 html_theme_options = {
     "logo": {"text": f"sknvp {version}"},
@@ -61,8 +62,15 @@ sphinx_gallery_conf = {
     "show_memory": False,
     "download_all_examples": False,
     "remove_config_comments": True,
+    "image_scrapers": ("alternative_texts.scraper",),
 }
 
 plot_formats = [("png", 120)]
 plot_html_show_formats = False
 plot_html_show_source_link = False
+
+
+def setup(app):
+    from alternative_texts import describe_thumbnails
+
+    app.connect("doctree-read", describe_thumbnails)

@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.linear_model import LinearRegression
 
-from sknvp import ConditionalRealNVPDensity, PITDisplay
+from sknvp import ConditionalDensityDisplay, ConditionalRealNVPDensity, PITDisplay
 from sknvp.metrics import crps
 
 rng = np.random.default_rng(0)
@@ -28,12 +28,9 @@ fits = {name: ConditionalRealNVPDensity(random_state=0).fit(x[:, None], y) for n
 grid = np.linspace(-2, 2, 200)[:, None]
 figure, axes = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
 for ax, (name, fit) in zip(axes, fits.items(), strict=True):
-    low, middle, high = fit.predict_quantile(grid, [0.05, 0.5, 0.95]).T
-    ax.plot(x, targets[name], ".", markersize=2, alpha=0.3, color="grey")
-    ax.fill_between(grid[:, 0], low, high, alpha=0.3, label="5 to 95 percent")
-    ax.plot(grid, middle, label="median")
-    ax.plot(grid, fit.predict(grid), "--", label="mean")
-    ax.set(title=name, xlabel="x", ylabel="y")
+    ConditionalDensityDisplay.from_estimator(fit, x[:, None], targets[name], q=[0.05, 0.5, 0.95], ax=ax)
+    ax.plot(grid, fit.predict(grid), "--", color="#D55E00", label="mean")
+    ax.set(title=name, xlabel="x")
     ax.legend()
 plt.show()
 

@@ -5,6 +5,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 __all__ = [
+    "ConditionalDensityDisplay",
     "ConditionalRealNVPDensity",
     "DensityClassifier",
     "DensityDisplay",
@@ -26,6 +27,7 @@ __version__ = version("sknvp")
 
 if TYPE_CHECKING:
     from . import flows
+    from ._plotting.conditional import ConditionalDensityDisplay
     from ._plotting.density import DensityDisplay
     from ._plotting.pair import PairDisplay
     from ._plotting.pit import PITDisplay
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from .variational import VariationalRealNVP
 else:
     _MODULES = {
+        "ConditionalDensityDisplay": "._plotting.conditional",
         "ConditionalRealNVPDensity": ".conditional",
         "DensityClassifier": ".classifier",
         "DensityDisplay": "._plotting.density",

@@ -1,7 +1,7 @@
 """Density estimation with Real NVP flows."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, overload
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ from ._experts.unconditional import ExpertFitter
 from .flows import Flow
 from .flows.builders.parts import MakeBase, MakeCoupling
 from .flows.builders.specification import RealNVPSpecification, TabularSpecification
+
+ScoresAndErrors = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 @document
@@ -192,7 +194,16 @@ class RealNVPDensity(FlowDensity):
         self.random_state = random_state
         self.verbose = verbose
 
-    def score_samples(self, X: ArrayLike, *, return_std: bool = False) -> Any:
+    @overload
+    def score_samples(self, X: ArrayLike, *, return_std: Literal[False] = False) -> NDArray[np.float64]: ...
+
+    @overload
+    def score_samples(self, X: ArrayLike, *, return_std: Literal[True]) -> ScoresAndErrors: ...
+
+    @overload
+    def score_samples(self, X: ArrayLike, *, return_std: bool) -> NDArray[np.float64] | ScoresAndErrors: ...
+
+    def score_samples(self, X: ArrayLike, *, return_std: bool = False) -> NDArray[np.float64] | ScoresAndErrors:
         """Compute the log-density of each row; of its known cells, if some are missing.
 
         The density of known cells is an integral over the missing ones, which is estimated by importance sampling from
@@ -226,9 +237,7 @@ class RealNVPDensity(FlowDensity):
         rows = restore_constants(self._check_rows(X, reset=False), self._specification.scaling)
         return self._scores_and_errors(rows)
 
-    def impute(
-        self, X: ArrayLike, n_samples: int = 1, random_state: int | np.random.RandomState | None = None
-    ) -> NDArray[Any]:
+    def impute(self, X: ArrayLike, n_samples: int = 1, random_state: int | np.random.RandomState | None = None) -> Any:
         """Draw whole rows given the known cells of each.
 
         So a table with missing cells in some columns gives draws conditioned on the other columns. Draws are chosen
@@ -274,7 +283,7 @@ class RealNVPDensity(FlowDensity):
         rule.check("n_samples", n_samples, rule.integer(1))
         rows = self._check_rows(X, reset=False)
         drawn = self._imputed(rows, int(n_samples), random_state)
-        table: NDArray[Any] = self._as_fitted(drawn.reshape(-1, rows.shape[1]))
+        table = self._as_fitted(drawn.reshape(-1, rows.shape[1]))
         return table if self._library is not None else table.reshape(drawn.shape)
 
     def score_cells(self, X: ArrayLike) -> NDArray[np.float64]:

@@ -1,7 +1,7 @@
 """Outliers by density: rows that one of several densities finds unlikely."""
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, Literal, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,7 +22,7 @@ from ._experts.table import Table
 from ._experts.unconditional import smooth_kernels
 from ._outliers.densities import OneDensity, SmoothDensity
 from ._outliers.pooling import Standardization
-from .density import RealNVPDensity
+from .density import RealNVPDensity, ScoresAndErrors
 from .flows.builders.parts import MakeBase, MakeCoupling
 from .flows.builders.specification import ExpertSpecification
 
@@ -305,7 +305,16 @@ class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc
         log_densities = np.stack([density._scores_without(rows, j) for density in self._densities()])
         return Standardization(*self._ordinary).pooled(log_densities)
 
-    def score_samples(self, X: ArrayLike, *, return_std: bool = False) -> Any:
+    @overload
+    def score_samples(self, X: ArrayLike, *, return_std: Literal[False] = False) -> NDArray[np.float64]: ...
+
+    @overload
+    def score_samples(self, X: ArrayLike, *, return_std: Literal[True]) -> ScoresAndErrors: ...
+
+    @overload
+    def score_samples(self, X: ArrayLike, *, return_std: bool) -> NDArray[np.float64] | ScoresAndErrors: ...
+
+    def score_samples(self, X: ArrayLike, *, return_std: bool = False) -> NDArray[np.float64] | ScoresAndErrors:
         """Compute the score of each row, low for outliers; by its known cells, if some are missing.
 
         Parameters

@@ -175,7 +175,7 @@ class RealNVPTransformer(LatentMixin, FlowDensity):
         rows = self._check_rows(X, reset=False)
         return self._carried(self._points(rows), self._flow.transform, rows.dtype)
 
-    def inverse_transform(self, X: ArrayLike) -> NDArray[Any]:
+    def inverse_transform(self, X: ArrayLike) -> Any:
         """Carry noise to rows.
 
         Parameters
@@ -196,5 +196,4 @@ class RealNVPTransformer(LatentMixin, FlowDensity):
         """
         check_is_fitted(self)
         noise = self._check_noise(X, FLOATS)
-        rows: NDArray[Any] = self._presented(self._carried(noise, self._flow.transform.inverse, noise.dtype))
-        return rows
+        return self._presented(self._carried(noise, self._flow.transform.inverse, noise.dtype))

@@ -13,6 +13,7 @@ from sklearn.preprocessing import QuantileTransformer
 
 import sknvp.distributed
 from sknvp import (
+    ConditionalDensityDisplay,
     ConditionalRealNVPDensity,
     DensityClassifier,
     DensityDisplay,
@@ -125,6 +126,8 @@ CASES = {
     "pixels from 0 to 1": lambda: RealNVPImageDensity().fit(np.random.default_rng(0).random((4, 16))),
     "`image_shape` that is not X's": lambda: RealNVPImageDensity(image_shape=(3, 4, 4)).fit(np.ones((4, 16))),
     "a picture of a conditional density": lambda: DensityDisplay.from_estimator(conditional(), X),
+    "a single quantile as a band": lambda: ConditionalDensityDisplay.from_estimator(conditional(), X, Y, q=0.5),
+    "bands of a density without a condition": lambda: ConditionalDensityDisplay.from_estimator(density(), X, Y),
     "a picture of three columns": lambda: DensityDisplay.from_estimator(density().fit(X), normal_rows(9, 3)),
     "a corner plot of eleven columns": lambda: PairDisplay.from_estimator(density(), normal_rows(9, 11)),
     "a corner plot of an unknown column": lambda: PairDisplay.from_estimator(density(), FRAME, features=["years"]),

@@ -159,6 +159,12 @@ def test_the_least_rows_are_scored_without_having_been_seen(tmp_path):
 ERRORS = {
     "no such file": (["fit", "{}/none.csv", "--out", "{}/m.pkl"], "none.csv: No such file or directory. Give another"),
     "an empty file": (["fit", "{}/empty.csv", "--out", "{}/m.pkl"], "must be a CSV file with a header"),
+    "semicolons": (
+        ["fit", "{}/semicolons.csv", "--out", "{}/m.pkl"],
+        "must have commas between its columns.*'a;b'.*Separate",
+    ),
+    "tabs": (["describe", "{}/tabs.csv"], r"must have commas .*'a\\tb'.*instead of '\\t'"),
+    "more cells than names": (["describe", "{}/cells.csv"], "must name each column .* 2 names .*Name all columns"),
     "no such column": (
         ["fit", "{}/table.csv", "--drop", "idd", "--out", "{}/m.pkl"],
         "--drop must name columns .*'idd'",
@@ -191,6 +197,9 @@ def test_errors_are_one_line_with_a_cure(written, capsys):
     table.assign(code="z").to_csv(written / "new.csv", index=False)
     table.head(9).to_csv(written / "few.csv", index=False)
     (written / "empty.csv").touch()
+    (written / "semicolons.csv").write_text("a;b\n1,5;2\n2,5;3\n")
+    (written / "tabs.csv").write_text("a\tb\n1.5\t2\n2.5\t3\n")
+    (written / "cells.csv").write_text("a,b\n1,2,\n0,3,\n")
     (written / "kernels.pkl").write_bytes(pickle.dumps(KernelDensity()))
     (written / "array.pkl").write_bytes(pickle.dumps(small(max_iter=1).fit(normal_rows(20, 2))))
     before = {path: path.read_bytes() for path in written.iterdir()}

@@ -131,7 +131,7 @@ def test_conditional_densities_are_refused(kind):
         "in a pipeline": lambda: make_pipeline(StandardScaler(), ours).fit(X, X[:, 0]),
         "of somebody else": NeedsTargets,
     }[kind]()
-    with pytest.raises(ValueError, match=r"densities without a condition, got .* Repeat one row of X for a grid"):
+    with pytest.raises(ValueError, match=r"densities without a condition, got .* Take ConditionalDensityDisplay"):
         DensityDisplay.from_estimator(estimator, X)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.neighbors import KernelDensity
 
-from sknvp import DensityDisplay, PairDisplay, TrainingDisplay
+from sknvp import ConditionalDensityDisplay, DensityDisplay, PairDisplay, TrainingDisplay
 
 from .small import moons, normal_rows, small
 
@@ -66,10 +66,11 @@ def test_estimators_without_a_curve_are_refused(estimator):
         TrainingDisplay.from_estimator(estimator)
 
 
-@pytest.mark.parametrize("display", [DensityDisplay, PairDisplay, TrainingDisplay])
+@pytest.mark.parametrize("display", [ConditionalDensityDisplay, DensityDisplay, PairDisplay, TrainingDisplay])
 def test_without_matplotlib_a_message_says_what_to_install(display, monkeypatch):
     X = normal_rows(20, 2)
-    arguments = [small(max_iter=1).fit(X), X][: 1 if display is TrainingDisplay else 2]
+    n_arguments = {TrainingDisplay: 1, ConditionalDensityDisplay: 3}.get(display, 2)
+    arguments = [small(max_iter=1).fit(X), X, X[:, 0]][:n_arguments]
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(ImportError, match=rf"^{display.__name__} needs matplotlib: pip install sknvp\[plot\]\.$"):
         display.from_estimator(*arguments)

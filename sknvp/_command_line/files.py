@@ -20,11 +20,28 @@ def read_table(path: Path, density: RealNVPDensity | None = None) -> Any:
             "The command line reads tables with pandas, which is not there: pip install pandas."
         ) from error
     try:
-        return pd.read_csv(path, dtype=dtypes)
+        table = pd.read_csv(path, dtype=dtypes)
     except (OSError, ValueError) as error:
         raise ValueError(
             f"The table must be a CSV file with a header, got {path}: {_reason(error)}. Give another path."
         ) from error
+    _check_commas(path, table)
+    return table
+
+
+def _check_commas(path: Path, table: Any) -> None:
+    """Refuse what pandas reads in another way than it was written: other separators, and more cells than names."""
+    separator = next((mark for mark in ";\t|" if mark in table.columns[0]), None)
+    if len(table.columns) == 1 and separator:
+        raise ValueError(
+            f"{path} must have commas between its columns, and points in its numbers, got the one name "
+            f"{table.columns[0]!r}. Separate the columns by commas instead of {separator!r}."
+        )
+    if not table.index.equals(table.reset_index(drop=True).index):
+        raise ValueError(
+            f"{path} must name each column in its first line, got {len(table.columns)} names and rows of more cells. "
+            "Name all columns, and end no row with a comma."
+        )
 
 
 def write_table(table: Any, path: Path | None) -> None:

@@ -72,7 +72,7 @@ class DensityMethods(DensityMixin, FlowEstimator):  # type: ignore[misc]
         """
         return weighted_total(self.score_samples(X), sample_weight)
 
-    def sample(self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None) -> NDArray[Any]:
+    def sample(self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None) -> Any:
         """Draw new rows from the density.
 
         Parameters
@@ -84,8 +84,8 @@ class DensityMethods(DensityMixin, FlowEstimator):  # type: ignore[misc]
 
         Returns
         -------
-        X : ndarray of shape (n_samples, n_features)
-            Independent rows, of the dtype that was fitted.
+        X : ndarray of shape (n_samples, n_features), or DataFrame
+            Independent rows, of the dtype that was fitted; a DataFrame if one was fitted.
 
         Raises
         ------
@@ -94,8 +94,7 @@ class DensityMethods(DensityMixin, FlowEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         rule.check("n_samples", n_samples, rule.integer(1))
-        drawn: NDArray[Any] = self._presented(self._draw(int(n_samples), random_state))
-        return drawn
+        return self._presented(self._draw(int(n_samples), random_state))
 
 
 class FlowDensity(DiscreteColumns, DensityMethods, FlowFitter):

@@ -8,7 +8,7 @@ from sklearn.utils import check_array
 
 from .._estimators import parameters as rule
 from .checks import check_unconditional
-from .grid import curve, even_axes, margins_of, possible_values, without_outliers
+from .grid import curve, even_axes, like, margins_of, possible_values, without_outliers
 from .style import BLUE, Style, pyplot, styled
 
 
@@ -111,7 +111,7 @@ class DensityDisplay:
         check_unconditional(
             estimator,
             "DensityDisplay",
-            "Repeat one row of X for a grid of targets y, and plot np.exp(score_samples(X, y)) over y.",
+            "Take ConditionalDensityDisplay, which draws quantiles.",
         )
         rows: NDArray[Any] = check_array(X, dtype=np.float64)
         n_features = rows.shape[1]
@@ -122,7 +122,7 @@ class DensityDisplay:
             )
 
         def density(points: NDArray[Any]) -> NDArray[Any]:
-            log_density = estimator.score_samples(_like(X, points.reshape(-1, n_features)))
+            log_density = estimator.score_samples(like(X, points.reshape(-1, n_features)))
             values: NDArray[Any] = np.exp(log_density).reshape(points.shape[:-1])
             return values
 
@@ -167,8 +167,3 @@ class DensityDisplay:
             self.ax_.plot(*self.X.T, **styled(rows_kw, marker=".", color="white", markersize=1.5, **look))
             self.ax_.set_ylabel(self.names[1])
         return self
-
-
-def _like(X: Any, points: NDArray[Any]) -> Any:
-    """The points as the same kind of table as X, so that feature names agree."""
-    return type(X)(dict(zip(X.columns, points.T, strict=True))) if hasattr(X, "columns") else points

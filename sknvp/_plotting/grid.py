@@ -68,3 +68,8 @@ def curve(
         if not bent.any():
             break
     return [grid], values
+
+
+def like(X: Any, points: NDArray[Any]) -> Any:
+    """Return points as a table of the kind of X, so that the names of the columns agree."""
+    return type(X)(dict(zip(X.columns, points.T, strict=True))) if hasattr(X, "columns") else points
