@@ -55,8 +55,8 @@ class ConditionalRealNVPDensity(ConditionalDensityMethods, FlowFitter):
         Activation of the hidden layers. "silu" suits densities that change smoothly with ``X``.
     coupling : {"affine", "spline"} or callable, default="spline"
         What a coupling does to a target: scale and shift it, or bend it by a monotone rational-quadratic spline, with
-        trained linear maps between the layers. A single target always gets splines. A map of your own is a subclass of
-        :class:`sknvp.flows.Coupling`, or a function that makes one.
+        trained linear maps between the layers. With a name, a single target always gets splines. A map of your own is
+        a subclass of :class:`sknvp.flows.Coupling`, or a function that makes one.
     discrete_targets : "auto", None or array-like of bool, int or str, default="auto"
         The targets that are discrete: a mask, their numbers or their names; None for none. "auto" finds them as
         :class:`RealNVPDensity` does its columns: strings, booleans, categories, whole numbers of which some repeat, and

@@ -35,7 +35,8 @@ class PlanarFlowDensity(FlowDensity):
     {periods}
     {n_estimators}
     alpha : float, default=0.0
-        Strength of the decoupled L2 penalty (AdamW), which flattens the planes.
+        Strength of the decoupled L2 penalty (AdamW), which flattens the planes. Where ``batch_size="auto"`` lets
+        batches grow, it is divided by n / 10,000, by 50 at most.
     {batch_size}
     {learning_rate_init}
     {max_iter}

@@ -1,6 +1,7 @@
 """Couplings and base distributions of a user inside of estimators: all laws of the named ones hold for them."""
 
 import copy
+import math
 import pickle
 from functools import partial
 
@@ -188,6 +189,25 @@ class Stretched(AdditiveCoupling):
         return (z / 2 if inverse else super().elementwise(2 * x, theta, inverse)[0]), log_slope
 
 
+class Centred(Coupling):
+    """Its map is not element-wise: a common step of all rows shows the slope that it returns."""
+
+    N_PARAMETERS = 1
+
+    def elementwise(self, x, theta, inverse):
+        mean = x.mean(-1, keepdim=True)
+        return (x + mean) / 2 if inverse else 2 * x - mean, torch.zeros_like(x)
+
+
+class Untold(Coupling):
+    N_PARAMETERS = 1
+
+
+class Threefold(AdditiveCoupling):
+    def elementwise(self, x, theta, inverse):
+        return *super().elementwise(x, theta, inverse), None
+
+
 class SameSign(Coupling):
     N_PARAMETERS = 1
 
@@ -227,6 +247,35 @@ class Unseeded(Logistic):
         return torch.randn(*shape, self.n_features, dtype=reference.dtype)
 
 
+class Drawless(Base):
+    def __init__(self, n_features):
+        super().__init__()
+        self.n_features = n_features
+
+    def log_prob(self, z):
+        return -z.abs().sum(-1)
+
+
+class Scaled(Logistic):
+    def __init__(self, n_features, scale):
+        super().__init__(n_features)
+        self.register_buffer("scale", torch.tensor(scale))
+
+    def log_prob(self, z):
+        return super().log_prob(z / self.scale) - self.scale.log().sum()
+
+    def sample(self, shape, reference, generator=None):
+        return super().sample(shape, reference, generator) * self.scale.to(reference)
+
+
+class Box(Drawless):
+    def log_prob(self, z):
+        return torch.where((z.abs() < 2).all(-1), -self.n_features * 2 * math.log(2), -torch.inf)
+
+    def sample(self, shape, reference, generator=None):
+        return 4 * torch.rand(*shape, self.n_features, generator=generator).to(reference) - 2
+
+
 class Improper(Logistic):
     def log_prob(self, z):
         return z.sum(-1).log()
@@ -249,12 +298,34 @@ class Improper(Logistic):
         ({"base": lambda n_features: None}, "base must make a sknvp.flows.Base, got None of type NoneType"),
         ({"base": WrongWidth}, "base must set n_features to the number of columns, 2, got 3"),
         ({"base": LearnedBase}, r"base must have nothing to train, got parameters \['size'\]"),
-        ({"base": PerColumn}, r"base must have a method log_prob .* shape \(2, 8\) here, got \(2, 8, 2\)"),
+        ({"base": PerColumn}, r"base must have a method log_prob .* shape \(2, 10\) here, got \(2, 10, 2\)"),
         ({"base": Unseeded}, "base must draw from the generator .* an equal one from Unseeded"),
-        ({"base": Improper}, "base must have finite log-densities at its draws, got Improper, which has nan"),
-        ({"base": Base}, r"takes .*argument|__init__"),
+        ({"base": Improper}, "base must have finite log-densities everywhere, got Improper, which has nan at"),
+        ({"coupling": Centred}, "coupling must map each number by itself .* got Centred, whose slope is"),
+        ({"coupling": Untold}, "coupling must have a method elementwise, got Untold without it"),
+        ({"coupling": Threefold}, "coupling must have a method elementwise that returns .* got tuple from Threefold"),
+        ({"base": Base}, r"base must be a function of the number of columns, got <class .*raised: .* n_features alone"),
+        ({"base": Drawless}, "base must have a method sample, got Drawless without it"),
+        ({"base": Box}, r"base must have finite log-densities everywhere, got Box, which has -inf at \[10.0, 10.0\]"),
     ],
 )
 def test_wrong_parts_get_errors_that_name_the_cure(settings, words):
     with pytest.raises((ValueError, TypeError), match=words):
         small(**settings).fit(X)
+
+
+def test_a_base_of_no_columns_is_one_where_all_columns_are_constant():
+    constant = np.full((30, 2), 3.0)
+    for base in (partial(StudentT, degrees_of_freedom=4), Logistic, "normal"):
+        np.testing.assert_array_equal(small(base=base).fit(constant).score_samples(constant), 0.0)
+
+
+def test_partials_with_arrays_are_compared_by_their_parts():
+    def with_scale(scale):
+        return partial(Scaled, scale=np.array([1.0, scale]))
+
+    density = small(base=with_scale(2.0), max_iter=2).fit(X)
+    density.set_params(base=with_scale(2.0)).partial_fit(X)
+    with pytest.raises(ValueError, match="base must stay"):
+        density.set_params(base=with_scale(3.0)).partial_fit(X)
+    assert _plain(with_scale(2.0)) == _plain(with_scale(2.0)) != _plain(with_scale(3.0))

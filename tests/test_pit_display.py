@@ -126,3 +126,14 @@ def test_without_matplotlib_a_message_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(ImportError, match=r"^PITDisplay needs matplotlib: pip install sknvp\[plot\]\.$"):
         PITDisplay.from_predictions([0.0, 1.0], np.zeros((2, 3)))
+
+
+def test_the_reference_is_drawn_once_whatever_else_is_in_the_axes():
+    ax = plt.subplots()[1]
+    ax.axhline(1.2)
+    for seed in range(3):
+        PITDisplay(pit=np.random.default_rng(seed).uniform(size=100)).plot(ax=ax)
+    labels = [line.get_label() for line in ax.lines]
+    assert labels.count("right predictions") == 1
+    assert len(labels) == 5
+    assert len(ax.collections) == 1

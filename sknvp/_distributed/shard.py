@@ -4,6 +4,7 @@ import json
 import math
 import zlib
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -122,7 +123,16 @@ def _described(density: RealNVPDensity, table: NDArray[Any]) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     """Return a parameter as a value that JSON carries."""
     value = np.asarray(value).tolist() if isinstance(value, list | tuple | np.ndarray | np.generic) else value
-    return json.loads(json.dumps(value, default=lambda other: getattr(other, "__qualname__", type(other).__name__)))
+    return json.loads(json.dumps(value, default=_description))
+
+
+def _description(value: Any) -> Any:
+    """Describe a parameter that JSON does not carry: a class or a function by its name, a partial by its parts."""
+    if isinstance(value, partial):
+        return [_plain(part) for part in (value.func, value.args, value.keywords)]
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    return f"{value.__module__}.{getattr(value, '__qualname__', type(value).__name__)}"
 
 
 def _check_agreement(descriptions: tuple[dict[str, Any], ...]) -> None:

@@ -132,7 +132,8 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
 def _as_plain_value(parameter: Any) -> Any:
     """Return what a parameter is compared by; copies of a `functools.partial` are not equal, unlike its parts."""
     if isinstance(parameter, partial):
-        return parameter.func, parameter.args, parameter.keywords
+        settings = {name: _as_plain_value(value) for name, value in parameter.keywords.items()}
+        return parameter.func, [_as_plain_value(value) for value in parameter.args], settings
     return parameter if isinstance(parameter, str) or callable(parameter) else np.asarray(parameter).tolist()
 
 

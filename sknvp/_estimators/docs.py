@@ -20,9 +20,10 @@ PARAMETERS: dict[str, tuple[str, str]] = {  # the type and the description of ea
         '{"affine", "spline"} or callable',
         """The map that a coupling applies to a column: a scale and a shift (Real NVP), or a monotone
         rational-quadratic spline (neural spline flow), which takes two to three times as long for a better fit. With
-        splines, trained linear maps mix the columns between the layers. A single column always gets splines, since
-        scaling and shifting a normal distribution gives nothing but another normal distribution. A map of your own is
-        a subclass of :class:`sknvp.flows.Coupling`, or a function that makes one.""",
+        splines, trained linear maps mix the columns between the layers. With a name, a single column
+        always gets splines, since scaling and shifting a normal distribution gives nothing but another normal
+        distribution. A map of your own is a subclass of :class:`sknvp.flows.Coupling`, or a function that makes
+        one.""",
     ),
     "base": (
         '"normal" or callable',

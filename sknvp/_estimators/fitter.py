@@ -105,9 +105,9 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
         settings, rng = TrainingSettings.of(self, len(rows.x)), check_random_state(self.random_state)
         with default_torch_modes(), ExitStack() as stack:
             start = self._start(rows, rng, device, continues)
-            stack.enter_context(one_thread(start.has_small_batches(settings)))
             validation = held_out_rows(rows, settings, start)
             objective = self._objective(start, rows, validation, settings.batch_size)
+            stack.enter_context(one_thread(start.needs_one_thread(settings, objective)))
             training = task.part("train", settings.max_evaluations(objective.n_batches)).begin()
             fitted = fit_flow(start, objective, validation, settings, self._on_evaluation(start, training))
             training.end()
@@ -126,10 +126,10 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
         continues, settings = self._is_fitted, TrainingSettings.of(self, None)
         with default_torch_modes(), ExitStack() as stack:
             start = self._start(rows, check_random_state(self.random_state), device, continues)
-            stack.enter_context(one_thread(start.has_small_batches(settings)))
             moments = self._moments if continues else {}
             none_held_out = np.zeros((start.flow.n_members, len(rows.x)), dtype=bool)
             objective = self._objective(start, rows, none_held_out, settings.batch_size)
+            stack.enter_context(one_thread(start.needs_one_thread(settings, objective)))
             flow, loss, moments = advance_flow(start, objective, settings, moments)
             experts = self._weigh_experts(rows) if continues else NO_EXPERTS
             self._keep(start, flow, experts, moments)

@@ -91,11 +91,11 @@ class Start(NamedTuple):
     split_seed: int  # decides which rows each member holds out
     n_continued: int  # how often the flow has been trained before
 
-    def has_small_batches(self, settings: TrainingSettings) -> bool:
-        """Return whether the numbers of a batch of rows fit the cache of a processor, so that one thread is enough."""
-        on_cpu = self.flow.reference.device.type == "cpu"
-        is_table = isinstance(self.specification, TabularSpecification)
-        return on_cpu and is_table and settings.batch_size <= self.flow.chunk_size
+    def needs_one_thread(self, settings: TrainingSettings, objective: NegativeLogLikelihood) -> bool:
+        """Return whether one thread of PyTorch is enough: where a batch fits the cache, or the native library works."""
+        if self.flow.reference.device.type != "cpu" or not isinstance(self.specification, TabularSpecification):
+            return False
+        return settings.batch_size <= self.flow.chunk_size or objective.program() is not None
 
 
 class FittedFlow(NamedTuple):

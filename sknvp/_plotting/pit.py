@@ -4,13 +4,14 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_array, check_random_state, column_or_1d
 
 from .._estimators import parameters as rule
 from ..metrics import checked_draws
 from .style import BLUE, ORANGE, Style, pyplot, styled
 
 KINDS = ("histogram", "cumulative")
+REFERENCE = "reference of PITDisplay"  # a name of the line, by which a second display knows that it is there
 BAND = 1.96  # standard errors on either side, between which 95 percent of the counts of a right density lie
 
 
@@ -191,7 +192,7 @@ class PITDisplay:
         """Draw the display, with what right predictions give as a dashed line.
 
         A grey band holds 95 percent of the curves' values of right predictions, at each place by itself. Further
-        displays can be drawn into the same axes by ``ax=display.ax_``.
+        displays of one kind can be drawn into the same axes by ``ax=display.ax_``; the band is that of the first.
 
         Parameters
         ----------
@@ -218,7 +219,7 @@ class PITDisplay:
         """
         rule.check("kind", kind, rule.one_of(*KINDS))
         rule.check("n_bins", n_bins, rule.integer(2))
-        pit = check_array(self.pit, ensure_2d=False, dtype=np.float64, input_name="pit").ravel()
+        pit = column_or_1d(check_array(self.pit, ensure_2d=False, dtype=np.float64, input_name="pit"))
         if not ((pit >= 0) & (pit <= 1)).all():
             raise ValueError(
                 f"pit must hold numbers between 0 and 1, got {pit.min():.3g} to {pit.max():.3g}. Pass what a "
@@ -227,10 +228,11 @@ class PITDisplay:
         self.ax_ = pyplot("PITDisplay").subplots()[1] if ax is None else ax
         self.figure_ = self.ax_.figure
         name = self.name if name is None else name
-        n_before = len(self.ax_.lines)  # the reference and the curves of other displays
+        references = [line for line in self.ax_.lines if line.get_gid() == REFERENCE]
+        n_before = len(self.ax_.lines)
         color = {0: BLUE, 2: ORANGE}.get(n_before, f"C{n_before - 1}")
         look = styled(line_kw, label=name or "targets", color=color)
-        if not n_before:
+        if not references:
             self._draw_reference(kind, len(pit), n_bins)
         if kind == "histogram":
             heights, edges = np.histogram(pit, bins=n_bins, range=(0, 1))
@@ -253,12 +255,13 @@ class PITDisplay:
         middle, height = (np.ones_like(u), n_bins) if kind == "histogram" else (u, 1)
         width = BAND * height * np.sqrt(share * (1 - share) / n)
         self.ax_.fill_between(u, middle - width, middle + width, color="0.85")
-        self.ax_.plot(u, middle, color="k", linestyle="--", linewidth=1, label="right predictions")
+        self.ax_.plot(u, middle, color="k", linestyle="--", linewidth=1, label="right predictions", gid=REFERENCE)
 
 
 def _between(
     below: NDArray[np.float64], at: NDArray[np.float64], random_state: int | np.random.RandomState | None
 ) -> NDArray[np.float64]:
     """Draw a number evenly between the two for each target."""
+    below, at = np.asarray(below), np.asarray(at)
     drawn: NDArray[np.float64] = below + (at - below) * check_random_state(random_state).uniform(size=len(at))
     return drawn

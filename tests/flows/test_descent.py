@@ -6,7 +6,7 @@ from itertools import islice
 import pytest
 import torch
 
-from sknvp.flows.native import loader, torch_only
+from sknvp.flows.native import Program, loader, torch_only
 from sknvp.flows.train import descent
 from sknvp.flows.train.adamw import AdamW
 from sknvp.flows.train.buffer import flatten
@@ -65,15 +65,14 @@ def test_calls_of_many_steps_are_single_steps(kind, with_context, dtype, monkeyp
     torch.testing.assert_close(expected, by_torch, rtol=tolerance, atol=tolerance)
 
 
-def test_all_steps_between_evaluations_are_in_few_calls(monkeypatch):
-    objective = objective_of("spline", False, torch.float32)
-    if not is_native(objective.flow, objective.x.expand(3, -1, -1)):
+@pytest.mark.parametrize("with_context", [False, True])
+def test_all_steps_between_evaluations_are_in_few_calls(monkeypatch, with_context):
+    objective = objective_of("spline", with_context, torch.float32)
+    given = objective.context.expand(3, -1, -1) if with_context else None
+    if not is_native(objective.flow, objective.x.expand(3, -1, -1), given):
         return
-    program, calls = objective.program(), []
-    descend = type(program).descend
-    monkeypatch.setattr(
-        type(program), "descend", lambda self, *args: calls.append(len(args[1])) or descend(self, *args)
-    )
+    calls, descend = [], Program.descend
+    monkeypatch.setattr(Program, "descend", lambda self, *args: calls.append(len(args[1])) or descend(self, *args))
     descended(objective)
     assert calls == [N_STEPS, 4]
 

@@ -43,7 +43,8 @@ class Base(nn.Module):
         """Return the gradient of the log-density of each row, of the shape of ``z``. By default autograd finds it."""
         with torch.inference_mode(False), torch.enable_grad():
             z = z.clone().detach().requires_grad_()
-            (gradient,) = torch.autograd.grad(self.log_prob(z).sum(), z)
+            value = self.log_prob(z).sum()
+            gradient = torch.autograd.grad(value, z)[0] if value.requires_grad else torch.zeros_like(z)
         return gradient
 
     def cdf(self, z: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ class StudentT(Base):
     def log_prob(self, z: Tensor) -> Tensor:
         nu, d = self.nu, self.n_features
         constant = math.lgamma((nu + d) / 2) - math.lgamma(nu / 2) - 0.5 * d * math.log(nu * math.pi)
-        m = z.abs().amax(-1).clamp(min=1)
+        m = z.abs().amax(-1).clamp(min=1) if d else z.new_ones(z.shape[:-1])
         square = (z / m.unsqueeze(-1)).square().sum(-1)
         return constant - 0.5 * (nu + d) * (2 * m.log() + (m.reciprocal().square() + square / nu).log())
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..bases import Base, StandardNormal
 from ..layers import AffineCoupling, Coupling, SplineCoupling
@@ -17,6 +17,7 @@ COUPLINGS: dict[str, type[Coupling]] = {"affine": AffineCoupling, "spline": Spli
 BASES: dict[str, type[StandardNormal]] = {"normal": StandardNormal}
 
 STEP, TOLERANCE = 1e-6, 1e-4  # of differences, which a coupling's slopes are compared with
+FAR_OUT = 10.0  # noise at which the log-density of a base must be finite
 
 
 def coupling_maker(coupling: str | MakeCoupling) -> MakeCoupling:
@@ -32,7 +33,13 @@ def make_base(base: str | MakeBase, n_features: int) -> Base:
     ValueError
         If it is none, is one of other columns, or has something to train.
     """
-    made = (BASES[base] if isinstance(base, str) else base)(n_features)
+    try:
+        made = (BASES[base] if isinstance(base, str) else base)(n_features)
+    except TypeError as error:
+        raise ValueError(
+            f"base must be a function of the number of columns, got {base!r}, which raised: {error}. Let its "
+            "constructor take n_features alone; a functools.partial holds other arguments."
+        ) from error
     if not isinstance(made, Base):
         raise ValueError(
             f"base must make a sknvp.flows.Base, got {made!r} of type {type(made).__name__}. Derive from it."
@@ -61,10 +68,11 @@ def without_conditioner(coupling: str | MakeCoupling) -> Coupling:
         raise ValueError(
             f"coupling must make a sknvp.flows.Coupling, got {made!r} of type {type(made).__name__}. Derive from it."
         )
-    if not isinstance(getattr(made, "N_PARAMETERS", None), int):
+    n_parameters = getattr(made, "N_PARAMETERS", None)
+    if not isinstance(n_parameters, int) or n_parameters < 0:
         raise ValueError(
-            "coupling must have N_PARAMETERS, the number of parameters of each element, an integer, got "
-            f"{getattr(made, 'N_PARAMETERS', None)!r} in {type(made).__name__}. Set it in the class."
+            "coupling must have N_PARAMETERS, the number of parameters of each element, an integer from zero on, got "
+            f"{n_parameters!r} in {type(made).__name__}. Set it in the class."
         )
     if len(list(made.parameters())) > len(list(conditioner.parameters())):
         raise ValueError(
@@ -83,14 +91,16 @@ def try_coupling(coupling: str | MakeCoupling) -> None:
         If shapes, inverse or slopes are wrong.
     """
     layer, generator = without_conditioner(coupling), torch.Generator().manual_seed(0)
+    _check_defined("coupling", layer, Coupling, "elementwise")
     theta = torch.randn(1, layer.N_PARAMETERS, 2, 8, dtype=torch.float64, generator=generator)
     x = 2 * torch.randn(1, 2, 8, dtype=torch.float64, generator=generator)
     with torch.no_grad():
-        z, log_slope = layer.elementwise(x, theta, False)
-        back, log_slope_back = layer.elementwise(z, theta, True)
+        z, log_slope = _elementwise(layer, x, theta, False)
+        back, log_slope_back = _elementwise(layer, z, theta, True)
         _check_shapes("coupling", "elementwise", x.shape, z, log_slope, back, log_slope_back)
-        above, below = (layer.elementwise(x + step, theta, False)[0] for step in (STEP, -STEP))
-    name, slope = type(layer).__name__, (above - below) / (2 * STEP)
+        steps = STEP * (1 + torch.rand(x.shape, dtype=x.dtype, generator=generator))  # of each number by itself
+        above, below = (layer.elementwise(moved, theta, False)[0] for moved in (x + steps, x - steps))
+    name, slope = type(layer).__name__, (above - below) / (2 * steps)
     if difference := _largest_difference(x, back):
         raise ValueError(
             f"coupling must invert its map by elementwise(x, theta, True), got {name}, by which {difference[0]} comes "
@@ -98,8 +108,8 @@ def try_coupling(coupling: str | MakeCoupling) -> None:
         )
     if difference := _largest_difference(slope, log_slope.exp()):
         raise ValueError(
-            f"coupling must return the logarithm of its slope, which is positive, got {name}, whose slope is "
-            f"{difference[0]} where it returns log({difference[1]}). Compare differences of its map."
+            f"coupling must map each number by itself and return the logarithm of its slope, got {name}, whose slope "
+            f"is {difference[0]} where it returns log({difference[1]}). Compare differences of its map."
         )
     if difference := _largest_difference(-log_slope, log_slope_back):
         raise ValueError(
@@ -118,6 +128,7 @@ def try_base(base: str | MakeBase, n_features: int) -> None:
     """
     made, reference = make_base(base, n_features), torch.empty(0, dtype=torch.float64)
     made = made.to(reference)
+    _check_defined("base", made, Base, "log_prob", "sample")
     z, again = (made.sample((2, 8), reference, torch.Generator().manual_seed(0)) for _ in range(2))
     _check_shapes("base", "sample", torch.Size([2, 8, n_features]), z, again)
     if not torch.equal(z, again):
@@ -125,13 +136,33 @@ def try_base(base: str | MakeBase, n_features: int) -> None:
             "base must draw from the generator that sample gets, got other draws by an equal one from "
             f"{type(made).__name__}. Pass it to torch.rand or torch.randn."
         )
+    z = torch.cat([z, torch.full((2, 1, n_features), FAR_OUT).to(z), torch.full((2, 1, n_features), -FAR_OUT).to(z)], 1)
     log_prob = made.log_prob(z)
-    _check_shapes("base", "log_prob", torch.Size([2, 8]), log_prob)
+    _check_shapes("base", "log_prob", z.shape[:2], log_prob)
+    _check_shapes("base", "grad_log_prob", z.shape, made.grad_log_prob(z))
     if not log_prob.isfinite().all():
         raise ValueError(
-            f"base must have finite log-densities at its draws, got {type(made).__name__}, which has "
-            f"{log_prob[~log_prob.isfinite()][0].item()} at one of them. Let it be positive everywhere."
+            f"base must have finite log-densities everywhere, got {type(made).__name__}, which has "
+            f"{log_prob[~log_prob.isfinite()][0].item()} at {z[~log_prob.isfinite()][0].tolist()}. Let it be positive."
         )
+
+
+def _check_defined(name: str, made: nn.Module, kind: type, *methods: str) -> None:
+    """Raise a ValueError that names the argument if it leaves a method to its base class, which has none."""
+    for method in methods:
+        if getattr(type(made), method) is getattr(kind, method):
+            raise ValueError(f"{name} must have a method {method}, got {type(made).__name__} without it. Define it.")
+
+
+def _elementwise(layer: Coupling, x: Tensor, theta: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
+    """Evaluate the element-wise map of a coupling; raise a ValueError if it does not return a pair."""
+    result: Any = layer.elementwise(x, theta, inverse)
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise ValueError(
+            "coupling must have a method elementwise that returns the image and the log-slope, got "
+            f"{type(result).__name__} from {type(layer).__name__}. Return a tuple of these two."
+        )
+    return result
 
 
 def _check_shapes(name: str, method: str, wanted: torch.Size, *tensors: Any) -> None:

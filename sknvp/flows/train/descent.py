@@ -57,7 +57,7 @@ def descend(
             optimizer.step(gradient, learning_rate)
         else:
             assert isinstance(objective, NegativeLogLikelihood)
-            at_once = chain([batch], islice(batches, _n_more(program, objective, batch)))
+            at_once = chain([batch], islice(batches, _n_more(program, batch)))
             inputs = [objective.inputs(*some) for some in at_once]
             log_prob = program.descend(out, inputs, optimizer.next_steps(gradient, learning_rate, len(inputs)))
             losses += [objective.loss_of(*some) for some in zip(log_prob, inputs, strict=True)]
@@ -65,13 +65,12 @@ def descend(
     return torch.stack(losses).mean(0)
 
 
-def _n_more(program: Program, objective: NegativeLogLikelihood, batch: tuple[Tensor, Tensor]) -> int:
+def _n_more(program: Program, batch: tuple[Tensor, Tensor]) -> int:
     """Return how many more steps fit into the call that takes the step of a batch."""
-    n_rows = batch[0].numel()
-    return max(
-        0,
-        int(min(MAX_WORK / (program.n_numbers * batch[0].shape[1]), MAX_NUMBERS / (n_rows * objective.x.shape[1]))) - 1,
-    )
+    n_members, n_rows = batch[0].shape
+    n_columns = program.chain.n_features + program.chain.n_context
+    n_steps = min(MAX_WORK / (program.n_numbers * n_rows), MAX_NUMBERS / (n_members * n_rows * n_columns))
+    return max(0, int(n_steps) - 1)
 
 
 def _program(objective: Differentiable, gradient: Tensor, optimizer: AdamW) -> Program | None:

@@ -123,8 +123,9 @@ class NegativeLogLikelihood:
     @torch.inference_mode()
     def program(self) -> Program | None:
         """Return the native program of the flow, or None where PyTorch evaluates it."""
-        context = None if self.context is None else self.context[:1]
-        return self.flow.program(self.x[:1].expand(self.flow.n_members, -1, -1), context)
+        shape = self.flow.n_members, -1, -1
+        context = None if self.context is None else self.context[:1].expand(shape)
+        return self.flow.program(self.x[:1].expand(shape), context)
 
     @torch.no_grad()
     def validate(self) -> Tensor | None:
