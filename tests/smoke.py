@@ -42,18 +42,23 @@ def command(*arguments):
         subprocess.run([*program, *arguments], check=True, stdout=subprocess.DEVNULL)
 
 
-assert not Path(sknvp.__file__).is_relative_to(ROOT), f"{sknvp.__file__} is the checkout, not what was installed"
-matplotlib.use("Agg")
-sknvp.show_versions()
-with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-    readme = doctest.DocTestParser().get_examples((ROOT / "README.md").read_text().replace("```", ""))
-    run("README.md", [example.source for example in readme])
-    notebook = json.loads((ROOT / "examples" / "getting_started.ipynb").read_text())
-    run("getting_started.ipynb", ["".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "code"])
-    load_iris(as_frame=True).data.to_csv("iris.csv", index_label="id")
-    command("fit", "iris.csv", "--drop", "id", "--out", "model.pkl")
-    command("score", "model.pkl", "iris.csv", "--out", "scores.csv")
-    command("sample", "model.pkl", "-n", "10", "--out", "draws.csv")
-    command("describe", "iris.csv", "--drop", "id", "--picture", "pairs.png")
-    assert {"model.pkl", "scores.csv", "draws.csv", "pairs.png"} <= set(os.listdir())
-print("the command line: 4 commands ran")
+def main():
+    assert not Path(sknvp.__file__).is_relative_to(ROOT), f"{sknvp.__file__} is the checkout, not what was installed"
+    matplotlib.use("Agg")
+    sknvp.show_versions()
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        readme = doctest.DocTestParser().get_examples((ROOT / "README.md").read_text().replace("```", ""))
+        run("README.md", [example.source for example in readme])
+        notebook = json.loads((ROOT / "examples" / "getting_started.ipynb").read_text())
+        run("getting_started.ipynb", ["".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "code"])
+        load_iris(as_frame=True).data.to_csv("iris.csv", index_label="id")
+        command("fit", "iris.csv", "--drop", "id", "--out", "model.pkl")
+        command("score", "model.pkl", "iris.csv", "--out", "scores.csv")
+        command("sample", "model.pkl", "-n", "10", "--out", "draws.csv")
+        command("describe", "iris.csv", "--drop", "id", "--picture", "pairs.png")
+        assert {"model.pkl", "scores.csv", "draws.csv", "pairs.png"} <= set(os.listdir())
+    print("the command line: 4 commands ran")
+
+
+if __name__ == "__main__":
+    main()

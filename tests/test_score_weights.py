@@ -90,7 +90,7 @@ def test_without_routing_a_pipeline_passes_weights_to_the_score():
     assert pipe.score(ROWS, sample_weight=WEIGHTS) == pytest.approx(pipe.score(X))
 
 
-DISPLAYS = {"DensityDisplay", "PITDisplay", "PairDisplay", "TrainingDisplay"}
+DISPLAYS = {name for name in sknvp.__all__ if name.endswith("Display")}
 NO_DENSITIES = {*DISPLAYS, "RealNVPImputer", "flows", "show_versions"}
 
 
