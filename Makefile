@@ -21,10 +21,10 @@ demo: $(VENV)/demo
 	$(BIN)/python examples/demo.py $(if $(CSV),--csv "$(CSV)")
 
 # The second run does without the native library, and without tests of what stands around fits and scores.
-AROUND := flows/test_contract.py flows/test_native_library.py test_classifier_tables.py test_command_line.py \
-	test_conditional_display.py test_conditional_missing.py test_dependence.py test_notebook.py test_pages.py \
-	test_pair_display.py test_parallel.py test_periods.py test_pit_display.py test_plotting.py test_release.py \
-	test_transformed.py test_type_hints.py testing
+AROUND := flows/test_contract.py flows/test_native_library.py test_bad_input_page.py test_classifier_tables.py \
+	test_command_line.py test_conditional_display.py test_conditional_missing.py test_dependence.py test_design_page.py \
+	test_docstrings.py test_notebook.py test_own_parts.py test_pages.py test_pair_display.py test_parallel.py \
+	test_periods.py test_pit_display.py test_plotting.py test_release.py test_transformed.py test_type_hints.py testing
 test: check $(VENV)/test
 	$(BIN)/python -m pytest --numprocesses 2
 	SKNVP_PURE_PYTHON=1 $(BIN)/python -m pytest --numprocesses 2 -m "not dask and not distributed" tests \
