@@ -11,7 +11,6 @@ from ..metrics import checked_draws
 from .style import BLUE, ORANGE, Style, pyplot, styled
 
 KINDS = ("histogram", "cumulative")
-REFERENCE = "reference of PITDisplay"  # a name of the line, by which a second display knows that it is there
 BAND = 1.96  # standard errors on either side, between which 95 percent of the counts of a right density lie
 
 
@@ -192,7 +191,7 @@ class PITDisplay:
         """Draw the display, with what right predictions give as a dashed line.
 
         A grey band holds 95 percent of the curves' values of right predictions, at each place by itself. Further
-        displays of one kind can be drawn into the same axes by ``ax=display.ax_``; the band is that of the first.
+        displays can be drawn into the same axes by ``ax=display.ax_``; the band of each kind is that of the first.
 
         Parameters
         ----------
@@ -228,11 +227,11 @@ class PITDisplay:
         self.ax_ = pyplot("PITDisplay").subplots()[1] if ax is None else ax
         self.figure_ = self.ax_.figure
         name = self.name if name is None else name
-        references = [line for line in self.ax_.lines if line.get_gid() == REFERENCE]
-        n_before = len(self.ax_.lines)
-        color = {0: BLUE, 2: ORANGE}.get(n_before, f"C{n_before - 1}")
-        look = styled(line_kw, label=name or "targets", color=color)
-        if not references:
+        curve = f"{kind} of PITDisplay"  # a name, by which later displays know how many there are
+        n_before = sum(line.get_gid() == curve for line in self.ax_.lines)
+        color = (BLUE, ORANGE)[n_before] if n_before < 2 else f"C{n_before}"
+        look = styled(line_kw, label=name or "targets", color=color, gid=curve)
+        if not n_before:
             self._draw_reference(kind, len(pit), n_bins)
         if kind == "histogram":
             heights, edges = np.histogram(pit, bins=n_bins, range=(0, 1))
@@ -255,7 +254,7 @@ class PITDisplay:
         middle, height = (np.ones_like(u), n_bins) if kind == "histogram" else (u, 1)
         width = BAND * height * np.sqrt(share * (1 - share) / n)
         self.ax_.fill_between(u, middle - width, middle + width, color="0.85")
-        self.ax_.plot(u, middle, color="k", linestyle="--", linewidth=1, label="right predictions", gid=REFERENCE)
+        self.ax_.plot(u, middle, color="k", linestyle="--", linewidth=1, label="right predictions")
 
 
 def _between(

@@ -1,7 +1,7 @@
 """Flows with inputs for both paths, the native library and PyTorch's operations, and how far the results lie apart."""
 
 import copy
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sknvp.flows import Flow
 from sknvp.flows.builders.tabular import without_standardization
-from sknvp.flows.native import program_for, torch_only
+from sknvp.flows.native import Inputs, program_for, torch_only
 from sknvp.flows.networks.perceptron import ACTIVATIONS
 
 from .builders import gradients_of, randn, shaken, whole_flow
@@ -18,16 +18,8 @@ QUANTITIES = "log-density", "gradients"
 ODD_NUMBERS = 0.0, -0.0, 5.0, -5.0, 1e-40, 1e-300, 1e15, -1e30  # 5 is where the box of splines ends
 
 
-class Inputs(NamedTuple):
-    """What log-densities and gradients are computed of."""
-
-    x: Tensor
-    weights: Tensor
-    context: Tensor | None
-    tail: Tensor | None
-
-    def to(self, dtype: torch.dtype) -> "Inputs":
-        return Inputs(*(None if part is None else part.to(dtype) for part in self))
+def in_precision(inputs: Inputs, dtype: torch.dtype) -> Inputs:
+    return Inputs(*(None if part is None else part.to(dtype) for part in inputs))
 
 
 def unit_flow(n_members, n_features, size=0.7, **settings):
@@ -121,7 +113,7 @@ def compare(flow: Flow, inputs: Inputs) -> dict[str, list[Tensor]]:
     in double precision are its `effects_of_rounding`.
     """
     expected = by_torch(flow, inputs)
-    single, few_digits = copy.deepcopy(flow).float(), inputs.to(torch.float32)
+    single, few_digits = copy.deepcopy(flow).float(), in_precision(inputs, torch.float32)
     return {
         "double": errors(log_prob_and_gradients(flow, *inputs), expected),
         "torch, double": effects_of_rounding(flow, inputs, expected),

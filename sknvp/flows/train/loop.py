@@ -1,9 +1,9 @@
 """The training loop, which takes gradient steps, validates, lowers the learning rate, and keeps the best weights."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,22 +15,10 @@ from .buffer import flatten
 from .course import Course, History, Progress
 from .descent import descend
 from .early_stopping import N_RATES, RATE_FACTOR, Checkpoint, PlateauSchedule
+from .objectives import Objective
 
 EVALUATION_STEPS = 25  # There are this many gradient steps between two evaluations of the loss.
 MAX_GRADIENT_NORM = 5.0  # The gradient of each member is clipped to this norm.
-
-
-class Objective(Protocol):
-    """A function that training minimises; every loss has shape (n_members,)."""
-
-    def batches(self) -> Iterator[tuple[Any, ...]]:
-        """Yield the arguments of `loss_and_gradients` for one batch after the other, without end."""
-
-    def loss_and_gradients(self, out: Sequence[Tensor], *batch: Any) -> Tensor:
-        """Return the loss, and write its gradients to ``out``, which has one tensor for each parameter."""
-
-    def validate(self) -> Tensor | None:
-        """Return the loss on held-out data, or None if nothing is held out."""
 
 
 def train(

@@ -1,7 +1,8 @@
-"""Objectives of maximum likelihood: one loss per member, on batches and on validation rows."""
+"""What objectives are, and those of maximum likelihood: one loss per member, on batches and on validation rows."""
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -17,6 +18,19 @@ N_VALID = 1000  # A member is validated on this many rows at most.
 # In training, a t-distribution of this weight stands beside each flow. Only gross outliers are likelier under it.
 TRAINING_TAIL_WEIGHT = 1e-30
 TRAINING_TAIL_DEGREES_OF_FREEDOM = 4
+
+
+class Objective(Protocol):
+    """A function that training minimises; every loss has shape (n_members,)."""
+
+    def batches(self) -> Iterator[tuple[Any, ...]]:
+        """Yield the arguments of `loss_and_gradients` for one batch after the other, without end."""
+
+    def loss_and_gradients(self, out: Sequence[Tensor], *batch: Any) -> Tensor:
+        """Return the loss, and write its gradients to ``out``, which has one tensor for each parameter."""
+
+    def validate(self) -> Tensor | None:
+        """Return the loss on held-out data, or None if nothing is held out."""
 
 
 class NegativeLogLikelihood:
