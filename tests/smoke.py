@@ -43,7 +43,7 @@ def command(*arguments):
 
 
 def main():
-    assert not Path(sknvp.__file__).is_relative_to(ROOT), f"{sknvp.__file__} is the checkout, not what was installed"
+    assert Path(sknvp.__file__).parent != ROOT / "sknvp", f"{sknvp.__file__} is the checkout, not what was installed"
     matplotlib.use("Agg")
     sknvp.show_versions()
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
