@@ -1,4 +1,4 @@
-"""How batches grow and the penalty falls with the number of rows, where ``batch_size`` and ``max_iter`` are "auto"."""
+"""How the penalty falls with the number of rows, and batches grow where ``batch_size`` and ``max_iter`` are "auto"."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sknvp import ConditionalRealNVPDensity, RealNVPImageDensity, VariationalRealNVP
 from sknvp._estimators import training
-from sknvp._estimators.training import FEW_ROWS, MANY_ROWS, TrainingSettings, max_rows
+from sknvp._estimators.training import FEW_ROWS, MANY_ROWS, PENALIZED_ROWS, TrainingSettings, max_rows
 
 from .small import moons, normal_rows, small, stacked
 
@@ -26,18 +26,19 @@ def test_batches_grow_with_the_rows_but_more_slowly(n_rows, more):
     assert larger <= 905
 
 
-@given(n_rows=numbers_of_rows, alpha=st.sampled_from([0, 0.1, 2]))
-def test_the_penalty_counts_less_the_more_rows_there_are(n_rows, alpha):
-    n_kept = np.clip(n_rows, FEW_ROWS, MANY_ROWS)
-    assert settings(n_rows, alpha=alpha).alpha * n_kept == pytest.approx(alpha * FEW_ROWS)
+@given(n_rows=numbers_of_rows, alpha=st.sampled_from([0, 0.1, 2]), max_iter=st.sampled_from(["auto", 7]))
+def test_the_penalty_on_many_rows_is_that_of_a_prior(n_rows, alpha, max_iter):
+    """A prior counts once beside the sum over the rows: the penalty times the number of rows stays as it is."""
+    chosen = settings(n_rows, alpha=alpha, max_iter=max_iter).alpha
+    assert chosen * max(n_rows, PENALIZED_ROWS) == pytest.approx(alpha * PENALIZED_ROWS)
 
 
 @given(n_rows=numbers_of_rows)
-def test_small_tables_streams_and_numbers_of_epochs_are_trained_as_parameters_say(n_rows):
+def test_streams_and_numbers_of_epochs_and_of_rows_have_batches_as_parameters_say(n_rows):
     for chosen in (settings(min(n_rows, FEW_ROWS)), settings(None), settings(n_rows, max_iter=7)):
-        assert (chosen.batch_size, chosen.alpha) == (128, 0.1)
-    chosen = settings(n_rows, batch_size=50)
-    assert (chosen.batch_size, chosen.alpha) == (50, 0.1)
+        assert chosen.batch_size == 128
+    assert settings(n_rows, batch_size=50).batch_size == 50
+    assert settings(None).alpha == 0.1
 
 
 @given(n_rows=st.integers(1, MANY_ROWS), held_out=st.sampled_from([None, 0.01, 0.25, 0.99]))
@@ -54,6 +55,7 @@ def test_training_can_see_every_row_that_is_kept(n_rows, held_out):
 @pytest.fixture
 def few_rows_are_many(monkeypatch):
     """Batches are doubled from 100 to 400 rows, and no more than these are kept; there are few steps."""
+    monkeypatch.setattr(training, "PENALIZED_ROWS", 100)
     monkeypatch.setattr(training, "FEW_ROWS", 100)
     monkeypatch.setattr(training, "MANY_ROWS", 400)
     monkeypatch.setattr(training, "MAX_STEPS", 50)
@@ -68,12 +70,13 @@ def test_a_small_table_is_fitted_as_ever_to_the_bit(monkeypatch):
 
 @pytest.mark.filterwarnings("ignore:Training had not settled")
 @pytest.mark.usefixtures("few_rows_are_many")
-def test_a_larger_table_is_fitted_in_larger_batches_with_a_weaker_penalty_to_the_bit():
+def test_a_larger_table_is_fitted_in_larger_batches_with_a_weaker_penalty_to_the_bit(monkeypatch):
     """Distinct rows count, so that weights are repetitions; ``n_iter_`` tells of the epochs begun."""
     X, counts = moons(400), np.arange(400) % 3 + 1
     growing = {"max_iter": "auto", "alpha": 2.0}
     grown = stacked(**growing).fit(X, sample_weight=counts)
     repeated = stacked(**growing).fit(np.repeat(X, counts, axis=0))
+    monkeypatch.setattr(training, "PENALIZED_ROWS", 10**9)
     by_hand = stacked(max_iter=25, batch_size=256, alpha=0.5).fit(X, sample_weight=counts)  # 300 rows make two batches
     assert grown.n_iter_ == by_hand.n_iter_ == 25
     for other in (repeated, by_hand):

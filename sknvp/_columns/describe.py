@@ -141,10 +141,11 @@ def _column(name: str, values: Array, asked: Asked) -> Column:
     atoms = {bound for bound in (low, high) if is_value(values, bound).any()}
     if discrete is None:
         some = slice(None, None, -(-len(values) // MAX_SEARCHED))
-        lattice = Lattice.of(*value_counts(values[some], asked.counts[some]))
+        different, counts = value_counts(values[some], asked.counts[some])
+        lattice = Lattice.of(different, counts)
         if lattice is not None and lattice.holds(values):
             return Column(name, "lattice", low=low, high=high, lattice=lattice)
-        atoms |= _frequent_zero(*value_counts(values[some], asked.counts[some]))
+        atoms |= _frequent_zero(different, counts)
         low = values.min() if np.isneginf(low) and values.min() in atoms else low
         high = values.max() if np.isposinf(high) and values.max() in atoms else high
     return _with_atoms(Column(name, "continuous", low=float(low), high=float(high)), values, asked.counts, atoms)
@@ -219,6 +220,9 @@ def _different(name: str, values: Array, table: str) -> Array:
 
 def value_counts(values: Array, counts: Array) -> tuple[Array, Array]:
     """Return the different values in ascending order, and how many rows have each."""
+    ascending = np.sort(values)
+    if np.ptp(counts) == 0 and (ascending[1:] != ascending[:-1]).all():
+        return ascending, counts.astype(np.float64)
     different, places = np.unique(values, return_inverse=True)
     sums: Array = np.bincount(places, counts)
     return different, sums

@@ -83,8 +83,8 @@ PARAMETERS: dict[str, tuple[str, str]] = {  # the type and the description of ea
     "alpha": (
         "float",
         """Strength of the decoupled L2 penalty (AdamW): each step shrinks weights and biases by ``alpha`` times the
-        learning rate. Where ``batch_size="auto"`` lets batches grow, it is divided by n / 10,000, by 50 at
-        most, as a prior counts less the more rows there are.""",
+        learning rate. Where `fit` gets n > 2,000 different rows, it is divided by n / 2,000, since a prior counts less
+        the more rows there are.""",
     ),
     "batch_size": (
         'int or "auto"',

@@ -128,6 +128,8 @@ def _draw_finite(
     """Draw rows, and draw those again that overflow, as happens to flows that have diverged in training."""
     rows = density.sample(n_rows, context, generator)
     for _ in range(MAX_REDRAWS):
+        if rows.sum().isfinite():  # then every number is, and no more passes through the rows are needed
+            return rows
         overflowed = ~rows.isfinite().all(1)
         if not overflowed.any():
             return rows

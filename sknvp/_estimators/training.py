@@ -28,7 +28,8 @@ from .state import learned_tensors
 
 MAX_STEPS = 3000  # the largest number of gradient steps where max_iter is "auto"
 BATCH_SIZE = 128  # where batch_size is "auto" and there are few rows
-FEW_ROWS = 10_000  # with more, if batch_size and max_iter are "auto", batches grow and the penalty falls
+PENALIZED_ROWS = 2_000  # with more, the penalty falls
+FEW_ROWS = 10_000  # with more, if batch_size and max_iter are "auto", batches grow
 MANY_ROWS = 500_000  # with more, if both are "auto", an even choice keeps so many
 MAX_STANDARDIZED = 1e4  # standard deviations; a row farther away teaches a flow nothing and is moved there
 
@@ -37,9 +38,9 @@ MAX_STANDARDIZED = 1e4  # standard deviations; a row farther away teaches a flow
 class TrainingSettings:
     """The course of training. Every field has the meaning of the estimator's parameter of that name.
 
-    Where ``batch_size`` and ``max_iter`` are "auto", so that the number of steps does not grow with that of the rows,
-    batches grow with the square root of the number of rows beyond `FEW_ROWS`. The penalty falls as one over it, since
-    a prior counts less the more rows there are.
+    The penalty falls as one over the number of rows beyond `PENALIZED_ROWS`, since a prior counts less the more rows
+    there are. Where ``batch_size`` and ``max_iter`` are "auto", so that the number of steps does not grow with that of
+    the rows, batches grow with the square root of the number of rows beyond `FEW_ROWS`.
     """
 
     alpha: float
@@ -55,13 +56,14 @@ class TrainingSettings:
     def of(cls, estimator: Any, n_rows: int | None) -> Self:
         """Take them from an estimator that is fitted to so many distinct rows; None for those of a stream."""
         given = cls(**{field.name: getattr(estimator, field.name) for field in fields(cls)})
-        batch_size, alpha = given.batch_size, float(given.alpha)
-        if not isinstance(batch_size, str):
-            return replace(given, batch_size=int(batch_size), alpha=alpha)
-        if n_rows is None or not isinstance(given.max_iter, str):
-            return replace(given, batch_size=BATCH_SIZE, alpha=alpha)
-        growth = max(1.0, min(n_rows, MANY_ROWS) / FEW_ROWS)
-        return replace(given, batch_size=int(BATCH_SIZE * math.sqrt(growth)), alpha=alpha / growth)
+        alpha, batch_size = float(given.alpha), given.batch_size
+        if n_rows is not None:
+            alpha /= max(1.0, n_rows / PENALIZED_ROWS)
+        if isinstance(batch_size, str):
+            grows = n_rows is not None and isinstance(given.max_iter, str)
+            growth = max(1.0, min(n_rows, MANY_ROWS) / FEW_ROWS) if grows else 1.0
+            batch_size = BATCH_SIZE * math.sqrt(growth)
+        return replace(given, alpha=alpha, batch_size=int(batch_size))
 
     def max_steps(self, n_batches: int) -> int:
         """Return the largest number of gradient steps, where an epoch has so many batches."""

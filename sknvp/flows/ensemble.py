@@ -81,7 +81,7 @@ class Ensemble(nn.Module):
         x = self.reference.new_empty(n_rows, next(iter(self.flows)).base.n_features)
         for flow in self.flows:
             for rows, drawn in _sample_members(flow, members, context, generator):
-                x[rows] = drawn.to(x)
+                x.index_copy_(0, rows, drawn.to(x).contiguous())
             members = members - flow.n_members
         return x
 
