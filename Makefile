@@ -20,15 +20,13 @@ TRIED := dist/venv/bin/python $(INSTALL)
 demo: $(VENV)/demo
 	$(BIN)/python examples/demo.py $(if $(CSV),--csv "$(CSV)")
 
-# The second run does without the native library, and without tests of what stands around fits and scores.
-AROUND := flows/test_contract.py flows/test_native_library.py test_bad_input_page.py test_classifier_tables.py \
-	test_command_line.py test_conditional_display.py test_conditional_missing.py test_dependence.py test_design_page.py \
-	test_docstrings.py test_notebook.py test_own_parts.py test_pages.py test_pair_display.py test_parallel.py \
-	test_periods.py test_pit_display.py test_plotting.py test_release.py test_transformed.py test_type_hints.py testing
+# The second run does without the native library: the parts of flows, and the laws of fits and scores.
+LAWS := flows test_common.py test_conditional.py test_density_laws.py test_discrete.py test_fuzz.py test_missing_cells.py \
+	test_outlier.py test_partial_fit.py test_scikit_learn.py test_stacking.py test_transformer.py
 test: check $(VENV)/test
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
-	SKNVP_PURE_PYTHON=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not dask and not distributed" tests \
-		$(AROUND:%=--ignore tests/%) --ignore-glob "*image*" --ignore-glob "*planar*"
+	SKNVP_PURE_PYTHON=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(LAWS:%=tests/%) \
+		--ignore-glob "*image*" --ignore tests/flows/test_contract.py --ignore tests/flows/test_native_library.py
 
 check: $(VENV)/test
 	$(BIN)/ruff check $(CODE)

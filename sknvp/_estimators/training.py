@@ -56,13 +56,11 @@ class TrainingSettings:
     def of(cls, estimator: Any, n_rows: int | None) -> Self:
         """Take them from an estimator that is fitted to so many distinct rows; None for those of a stream."""
         given = cls(**{field.name: getattr(estimator, field.name) for field in fields(cls)})
-        alpha, batch_size = float(given.alpha), given.batch_size
-        if n_rows is not None:
-            alpha /= max(1.0, n_rows / PENALIZED_ROWS)
+        alpha = float(given.alpha) / max(1.0, (n_rows or 0) / PENALIZED_ROWS)
+        batch_size: float | str = given.batch_size
         if isinstance(batch_size, str):
-            grows = n_rows is not None and isinstance(given.max_iter, str)
-            growth = max(1.0, min(n_rows, MANY_ROWS) / FEW_ROWS) if grows else 1.0
-            batch_size = BATCH_SIZE * math.sqrt(growth)
+            n_seen = min(n_rows or 0, MANY_ROWS) if isinstance(given.max_iter, str) else 0
+            batch_size = BATCH_SIZE * math.sqrt(max(1.0, n_seen / FEW_ROWS))
         return replace(given, alpha=alpha, batch_size=int(batch_size))
 
     def max_steps(self, n_batches: int) -> int:
