@@ -27,7 +27,8 @@ AROUND := flows/test_contract.py flows/test_native_library.py test_bad_input_pag
 	test_periods.py test_pit_display.py test_plotting.py test_release.py test_transformed.py test_type_hints.py testing
 test: check $(VENV)/test
 	$(BIN)/python -m pytest --numprocesses 2
-	SKNVP_PURE_PYTHON=1 $(BIN)/python -m pytest --numprocesses 2 -m "not dask and not distributed" tests \
+	SKNVP_PURE_PYTHON=1 $(BIN)/python -m pytest --numprocesses 2 tests \
+		-m "not dask and not distributed and not ray and not spark" \
 		$(AROUND:%=--ignore tests/%) --ignore-glob "*image*" --ignore-glob "*planar*"
 
 check: $(VENV)/test
