@@ -21,6 +21,8 @@ settings.load_profile("suite")
 def pytest_configure(config):
     config.addinivalue_line("markers", "gpu: needs a CUDA device; the only kind of test that may be skipped")
     config.addinivalue_line("markers", "dask: computes on dask's engines, in processes of its own")
+    config.addinivalue_line("markers", "ray: searches on Ray, in processes of its own")
+    config.addinivalue_line("markers", "spark: computes on Spark, which needs Java 17 or newer")
     config.addinivalue_line("markers", "distributed: fits in several processes, by torch.distributed")
 
 

@@ -61,7 +61,7 @@ BAD_ROWS = {
     "infinite": ([[1.0, np.inf], [0.0, 1.0]], "infinity"),
     "sparse": (sp.csr_matrix(np.eye(3)), "dense data is required"),
     "complex": (np.eye(3) * 1j, "Complex data not supported"),
-    "strings": ([["a", "b"], ["c", "d"]], "could not convert string to float"),
+    "strings": ([["a", "b"], ["c", "d"]], "Column 0 of X must hold numbers, got 'a'"),
     "no rows": (np.empty((0, 2)), r"0 sample\(s\)"),
     "no columns": (np.empty((5, 0)), r"0 feature\(s\)"),
     "one row": ([[1.0, 2.0]], r"1 sample\(s\).*minimum of 2 is required by RealNVPDensity"),

@@ -4,6 +4,7 @@ import re
 import warnings
 from pathlib import Path
 
+import dask.array
 import numpy as np
 import pandas as pd
 import pytest
@@ -73,6 +74,12 @@ CASES = {
     "a sparse matrix": lambda: density().fit(sp.csr_array(X)),
     "complex numbers": lambda: density().fit(X + 1j),
     "strings": lambda: density().fit([["a", "b"]] * 3),
+    "a word in a column that had numbers in `fit`": lambda: (
+        density().fit(FRAME).score_samples(FRAME.assign(age=["n/a"] + ["1"] * 59))
+    ),
+    "a chunk of a dask array that has no rows": lambda: (
+        dask.array.from_array(X)[:0].map_blocks(density().fit(X).score_samples, meta=np.empty(0)).compute()
+    ),
     "a column that spans more than float64": lambda: density().fit(WIDE),
     "negative weights": lambda: density().fit(X, sample_weight=-np.ones(60)),
     "weights of another length": lambda: density().fit(X, sample_weight=np.ones(5)),

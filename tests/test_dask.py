@@ -13,6 +13,7 @@ pytestmark = [
     pytest.mark.dask,
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
 ]
+SCORED = {"drop_axis": 1, "dtype": np.float64, "meta": np.empty(0)}  # as on the page on large data
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +21,7 @@ def cluster():
     import distributed
 
     with (
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as local,
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as local,
         distributed.Client(local) as client,
     ):
         yield client
@@ -31,7 +32,7 @@ def test_searches_on_two_workers_equal_those_in_one_process():
     """The search is the recipe of the page on large data."""
     X, scores = moons(), cross_val_score(stacked(max_iter=3), moons(), cv=2)
     names = {"X": X, "RealNVPDensity": lambda random_state: stacked(max_iter=3)}
-    exec(recipe("parallel_config"), names)
+    exec(recipe('backend="dask"'), names)
     shared = names["search"]
     alone = clone(shared).fit(X)
     with joblib.parallel_config(backend="dask"):
@@ -60,6 +61,42 @@ def test_scores_of_partitions_are_those_of_the_array_in_memory():
 
     X, density = moons(1000), stacked(max_iter=3).fit(moons())
     rows = array.from_array(X, chunks=(300, 2))
-    scores = rows.map_blocks(density.score_samples, dtype=np.float64, drop_axis=1, meta=np.empty(0))
+    scores = rows.map_blocks(density.score_samples, **SCORED)
     assert (scores.shape, scores.dtype, scores.chunks) == ((1000,), np.float64, ((300, 300, 300, 100),))
     np.testing.assert_array_equal(scores.compute(), density.score_samples(X))
+
+
+@pytest.fixture
+def in_threads():
+    import dask
+
+    with dask.config.set(scheduler="threads", num_workers=2):
+        yield
+
+
+@pytest.mark.usefixtures("in_threads")
+def test_chunks_may_be_unknown():
+    from dask import array
+
+    X, density = moons(1000), stacked(max_iter=3).fit(moons())
+    rows = array.from_array(X, chunks=(300, 2))
+    rows = rows[rows[:, 0] > 0.5]
+    scores = rows.map_blocks(density.score_samples, **SCORED)
+    assert np.isnan(scores.shape[0])
+    expected = density.score_samples(X[X[:, 0] > 0.5])
+    np.testing.assert_array_equal(scores.compute(), expected)
+    np.testing.assert_array_equal(density.score_samples(rows), expected)
+
+
+@pytest.mark.usefixtures("in_threads")
+def test_a_chunk_without_rows_is_an_error_with_the_cure_of_the_page():
+    from dask import array
+
+    X, density = np.sort(moons(1000), axis=0), stacked(max_iter=3).fit(moons())
+    rows = array.from_array(X, chunks=(300, 2))
+    rows = rows[rows[:, 0] > X[500, 0]]
+    with pytest.raises(ValueError, match=r"0 sample\(s\)"):
+        rows.map_blocks(density.score_samples, **SCORED).compute()
+    rows = rows.compute_chunk_sizes().rechunk((300, -1))
+    scores = rows.map_blocks(density.score_samples, **SCORED)
+    np.testing.assert_array_equal(scores.compute(), density.score_samples(X[501:]))

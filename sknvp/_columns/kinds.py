@@ -44,7 +44,7 @@ class Column:
     def codes(self, values: Array) -> Array:
         """Return the values as numbers; the code of a category is its place among the categories."""
         if self.categories is None:
-            return values.astype(np.float64)
+            return as_numbers(values, self.name, self.table)
         categories = self.categories
         if categories.dtype.kind in "mM":  # the unit of times does not matter
             values = values.astype(categories.dtype)
@@ -152,6 +152,33 @@ def known_values(series: Any) -> tuple[Array, Array]:
     if values.dtype.kind == "f" and np.isnan(values).any():  # polars tells NaN from what is missing
         missing[~missing], values = np.isnan(values), values[~np.isnan(values)]
     return values, ~missing
+
+
+def as_numbers(values: Array, name: str, table: str = "X") -> Array:
+    """Return the values of a column as float64, or raise a ValueError that names the column and a word in it."""
+    try:
+        return values.astype(np.float64)
+    except ValueError as error:
+        word = next(filter(_is_word, values.tolist()), None)
+        raise ValueError(
+            f"Column {name} of {table} must hold numbers, got {word!r}. Convert the column to a type of numbers."
+        ) from error
+
+
+def _is_word(value: Any) -> bool:
+    """Tell whether a value is a string that does not read as a number."""
+    try:
+        float(value if isinstance(value, str) else 0)
+    except ValueError:
+        return True
+    return False
+
+
+def check_numbers(X: Any) -> None:
+    """Raise a ValueError that names the first column of a table that holds words in the place of numbers."""
+    X = X if library_of(X) is not None else np.asarray(X, dtype=object)
+    for j, name in enumerate(getattr(X, "columns", range(X.shape[-1]))):
+        as_numbers(known_values(series_of(X, j))[0], str(name))
 
 
 def are_numbers(values: Array) -> bool:

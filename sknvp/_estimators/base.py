@@ -14,6 +14,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import validate_data
 
 from .. import __version__
+from .._columns.kinds import check_numbers
 from ..flows import Ensemble, Flow
 from ..flows.builders.specification import ExpertSpecification, Specification
 from . import parameters as rule
@@ -74,9 +75,14 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
     def _check_rows(self, X: ArrayLike, *, reset: bool, n_least: int = 1) -> NDArray[Any]:
         """Check X, and return it as float64 or float32; its columns are remembered (``reset``) or compared."""
         finite = "allow-nan" if self._takes_missing else True
-        rows: NDArray[Any] = validate_data(
-            self, X, dtype=FLOATS, reset=reset, ensure_min_samples=n_least, ensure_all_finite=finite
-        )
+        try:
+            rows: NDArray[Any] = validate_data(
+                self, X, dtype=FLOATS, reset=reset, ensure_min_samples=n_least, ensure_all_finite=finite
+            )
+        except ValueError as error:
+            if "could not convert string" in str(error) and np.ndim(X) == 2:
+                check_numbers(X)
+            raise
         return rows
 
     def __sklearn_tags__(self) -> Tags:
