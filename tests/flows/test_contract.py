@@ -134,7 +134,9 @@ def test_context_conditions_and_keeps_the_contract(kind):
     assert not torch.equal(transform(x, context + 1)[0], z)
     inputs = (x.requires_grad_(), context.requires_grad_(), *transform.parameters())
     for direction in (transform, transform.inverse):
-        assert torch.autograd.gradcheck(lambda x, context, *parts, run=direction: run(x, context), inputs, fast_mode=True)
+        assert torch.autograd.gradcheck(
+            lambda x, context, *parts, run=direction: run(x, context), inputs, fast_mode=True
+        )
 
 
 def test_a_chain_takes_a_transform_once():
