@@ -49,7 +49,7 @@ html_theme_options = {
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
-html_sidebars = {"getting_started": [], "faq": [], "glossary": []}  # pages without pages below them
+html_sidebars = {"getting_started": [], "install": [], "faq": [], "glossary": [], "about": []}  # nothing below them
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",

@@ -35,7 +35,8 @@ def _check_commas(path: Path, table: Any) -> None:
     if len(table.columns) == 1 and separator:
         raise ValueError(
             f"{path} must have commas between its columns, and points in its numbers, got the one name "
-            f"{table.columns[0]!r}. Separate the columns by commas instead of {separator!r}."
+            f"{table.columns[0]!r}. Separate the columns by commas instead of {separator!r}: read the file by "
+            f"pandas.read_csv(..., sep={separator!r}), with decimal=',' if its numbers need it, and write it by to_csv."
         )
     if not table.index.equals(table.reset_index(drop=True).index):
         raise ValueError(

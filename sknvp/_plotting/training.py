@@ -75,7 +75,8 @@ class TrainingDisplay:
         if not hasattr(estimator, "loss_curve_"):
             raise ValueError(
                 "TrainingDisplay draws the loss_curve_ of a fitted estimator, got none from "
-                f"{type(estimator).__name__}. Call fit, and of a pipeline pass the last step, pipeline[-1]."
+                f"{type(estimator).__name__}. Call fit, and of a pipeline pass the last step, pipeline[-1]. "
+                "A VariationalRealNVP has elbo_curve_ instead, to be drawn by matplotlib."
             )
         scores = getattr(estimator, "validation_scores_", None)
         return cls(loss_curve=estimator.loss_curve_, validation_scores=scores).plot(

@@ -11,7 +11,8 @@ Evaluate = Callable[[Tensor], tuple[Tensor, Tensor | None]]
 
 KINDS = (
     "log_density must take a torch tensor of shape (n, n_features) and return one of shape (n,), or take a NumPy array "
-    "and return an array of shape (n,), or a tuple (value, gradient) of arrays of shapes (n,) and (n, n_features)"
+    "and return an array of shape (n,), or a tuple (value, gradient) of arrays of shapes (n,) and (n, n_features). It "
+    "gets all n points at once"
 )
 
 
@@ -65,21 +66,20 @@ class Target:
 def _kind(log_density: Callable[[Any], Any], x: Tensor) -> Evaluate:
     """Try the function with a tensor that requires gradients, then with an array, and return its evaluation."""
     failure: Exception | None = None
+    got = ""
     try:
         if isinstance(log_density(x.clone().requires_grad_().clone()), Tensor):
             return lambda x: _by_autograd(log_density, x)
     except Exception as error:
-        failure = error
+        failure, got = error, f"with a tensor it raised {type(error).__name__}: {error}; "
     try:
         result = log_density(x.cpu().numpy().copy())
     except Exception as error:
-        failure = failure or error
-        raise ValueError(f"{KINDS}; it raised {type(failure).__name__}: {failure}") from failure
+        raise ValueError(f"{KINDS}; {got}with an array it raised {type(error).__name__}: {error}") from error
     if isinstance(result, np.ndarray):
         return lambda x: (_values(log_density(x.cpu().numpy().copy()), x), None)
     if isinstance(result, (tuple, list)) and len(result) == 2:
         return lambda x: _of_arrays(log_density, x)
-    got = f"with a tensor it raised {type(failure).__name__}: {failure}; " if failure else ""
     raise ValueError(f"{KINDS}; {got}with an array it returned {type(result).__name__}.") from failure
 
 
