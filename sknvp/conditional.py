@@ -14,10 +14,11 @@ from ._estimators.conditional import ConditionalDensityMethods
 from ._estimators.context import standardized_context
 from ._estimators.docs import document
 from ._estimators.fitter import NO_EXPERTS, Experts, FlowFitter
+from ._estimators.objectives import maximum_likelihood
 from ._estimators.rows import Rows
 from ._estimators.scaling import scaling_of
 from ._estimators.specify import real_nvp_specification
-from ._estimators.training import FittedFlow, Start, maximum_likelihood
+from ._estimators.training import FittedFlow, Start
 from ._estimators.weights import check_weights, count_rows
 from ._experts.regression import regression_candidates
 from ._experts.stacking import reweigh, stack, weights_by_name

@@ -14,8 +14,9 @@ from ._estimators.density import FlowDensity
 from ._estimators.docs import document
 from ._estimators.evaluation import finite_log_density
 from ._estimators.latent import LatentMixin
+from ._estimators.objectives import dequantization
 from ._estimators.rows import Rows
-from ._estimators.training import Start, dequantization
+from ._estimators.training import Start
 from .flows.builders.specification import ImageSpecification
 from .flows.train.dequantization import Dequantized
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sknvp import ConditionalRealNVPDensity, RealNVPImageDensity, VariationalRealNVP
-from sknvp._estimators import training
-from sknvp._estimators.training import FEW_ROWS, MANY_ROWS, PENALIZED_ROWS, TrainingSettings, max_rows
+from sknvp._estimators import settings as training_settings
+from sknvp._estimators.settings import FEW_ROWS, FULL_PENALTY_ROWS, MANY_ROWS, TrainingSettings, max_rows
 
 from .small import moons, normal_rows, small, stacked
 
@@ -30,7 +30,7 @@ def test_batches_grow_with_the_rows_but_more_slowly(n_rows, more):
 def test_the_penalty_on_many_rows_is_that_of_a_prior(n_rows, alpha, max_iter):
     """A prior counts once beside the sum over the rows: the penalty times the number of rows stays as it is."""
     chosen = settings(n_rows, alpha=alpha, max_iter=max_iter).alpha
-    assert chosen * max(n_rows, PENALIZED_ROWS) == pytest.approx(alpha * PENALIZED_ROWS)
+    assert chosen * max(n_rows, FULL_PENALTY_ROWS) == pytest.approx(alpha * FULL_PENALTY_ROWS)
 
 
 @given(n_rows=numbers_of_rows)
@@ -55,14 +55,14 @@ def test_training_can_see_every_row_that_is_kept(n_rows, held_out):
 @pytest.fixture
 def few_rows_are_many(monkeypatch):
     """Batches are doubled from 100 to 400 rows, and no more than these are kept; there are few steps."""
-    monkeypatch.setattr(training, "PENALIZED_ROWS", 100)
-    monkeypatch.setattr(training, "FEW_ROWS", 100)
-    monkeypatch.setattr(training, "MANY_ROWS", 400)
-    monkeypatch.setattr(training, "MAX_STEPS", 50)
+    monkeypatch.setattr(training_settings, "FULL_PENALTY_ROWS", 100)
+    monkeypatch.setattr(training_settings, "FEW_ROWS", 100)
+    monkeypatch.setattr(training_settings, "MANY_ROWS", 400)
+    monkeypatch.setattr(training_settings, "MAX_STEPS", 50)
 
 
 def test_a_small_table_is_fitted_as_ever_to_the_bit(monkeypatch):
-    monkeypatch.setattr(training, "MAX_STEPS", 50)
+    monkeypatch.setattr(training_settings, "MAX_STEPS", 50)
     X = moons(400)
     fits = [stacked(max_iter="auto", n_estimators=1, batch_size=size).fit(X) for size in ("auto", 128)]
     np.testing.assert_array_equal(*(fit.score_samples(X) for fit in fits))
@@ -76,7 +76,7 @@ def test_a_larger_table_is_fitted_in_larger_batches_with_a_weaker_penalty_to_the
     growing = {"max_iter": "auto", "alpha": 2.0}
     grown = stacked(**growing).fit(X, sample_weight=counts)
     repeated = stacked(**growing).fit(np.repeat(X, counts, axis=0))
-    monkeypatch.setattr(training, "PENALIZED_ROWS", 10**9)
+    monkeypatch.setattr(training_settings, "FULL_PENALTY_ROWS", 10**9)
     by_hand = stacked(max_iter=25, batch_size=256, alpha=0.5).fit(X, sample_weight=counts)  # 300 rows make two batches
     assert grown.n_iter_ == by_hand.n_iter_ == 25
     for other in (repeated, by_hand):

@@ -7,13 +7,15 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import integrate, stats
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from sknvp import DensityClassifier, RealNVPOutlierDetector
-from sknvp._columns.describe import columns_of
+from sknvp._columns.describe import columns_of, value_counts
 
 from .small import full_batch, moons, small, stacked
 
@@ -35,6 +37,16 @@ def survey(n=300, seed=0):
             "income": rng.normal(np.where(grade == "a", 0.0, 3.0), 1.0),
         }
     )
+
+
+@given(values=st.lists(st.integers(-3, 9), min_size=1), distinct=st.booleans(), weighted=st.booleans())
+def test_counts_are_the_sums_of_weights_of_equal_values(values, distinct, weighted):
+    """Distinct values with equal weights have a way of their own."""
+    values = np.array(list(dict.fromkeys(values)) if distinct else values) / 2
+    counts = np.arange(len(values)) + 1.0 if weighted else np.full(len(values), 2.0)
+    different, sums = value_counts(values, counts)
+    np.testing.assert_array_equal(different, np.unique(values))
+    np.testing.assert_array_equal(sums, [counts[values == value].sum() for value in different])
 
 
 def few_values(n=400, seed=0):

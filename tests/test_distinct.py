@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sknvp import ConditionalRealNVPDensity
-from sknvp._estimators import training
+from sknvp._estimators import settings
 from sknvp._estimators.distinct import Distinct, even_choice
 from sknvp._estimators.rows import Rows
 
@@ -66,8 +66,8 @@ def test_a_column_does_not_become_constant_nor_lose_its_missing_cells():
 @pytest.fixture
 def few_rows_are_seen(monkeypatch):
     """Training takes few steps, and no more rows are kept than these have."""
-    monkeypatch.setattr(training, "MAX_STEPS", 3)
-    monkeypatch.setattr(training, "MANY_ROWS", 512)
+    monkeypatch.setattr(settings, "MAX_STEPS", 3)
+    monkeypatch.setattr(settings, "MANY_ROWS", 512)
 
 
 @pytest.mark.usefixtures("few_rows_are_seen")

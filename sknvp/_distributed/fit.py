@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 from .._estimators.fitter import Experts
+from .._estimators.objectives import maximum_likelihood
 from .._estimators.rows import Rows
+from .._estimators.settings import TrainingSettings
 from .._estimators.specify import specify_real_nvp
 from .._estimators.state import loaded_flow, saved_flow
 from .._estimators.threads import one_thread
-from .._estimators.training import FittedFlow, Start, TrainingSettings, fit_flow, maximum_likelihood, report
+from .._estimators.training import FittedFlow, Start, fit_flow, report
 from ..density import RealNVPDensity
 from ..flows import Flow
 from ..flows.train import History

@@ -15,7 +15,7 @@ from sklearn.utils.validation import _num_samples
 from .. import __version__
 from .._columns.kinds import Column
 from .._estimators.rows import Rows
-from .._estimators.training import max_rows
+from .._estimators.settings import max_rows
 from .._estimators.weights import check_weights, count_rows
 from ..density import RealNVPDensity
 from ..flows.train.ranks import Ranks

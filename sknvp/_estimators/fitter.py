@@ -23,22 +23,13 @@ from .callbacks import CallbackSupportMixin, Task
 from .dependence import MAX_ROWS, hold_out_together
 from .evaluation import default_torch_modes
 from .groups import check_groups
+from .objectives import maximum_likelihood
 from .rows import Rows
 from .scaling import moved
+from .settings import TrainingSettings, max_rows
 from .state import loaded_flow, saved_flow
 from .threads import one_thread
-from .training import (
-    FittedFlow,
-    OnEvaluation,
-    Start,
-    TrainingSettings,
-    advance_flow,
-    fit_flow,
-    held_out_rows,
-    max_rows,
-    maximum_likelihood,
-    report,
-)
+from .training import FittedFlow, OnEvaluation, Start, advance_flow, fit_flow, held_out_rows, report
 
 
 class Experts(NamedTuple):

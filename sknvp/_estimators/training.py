@@ -1,85 +1,23 @@
 """Training as functions: a flow, rows and settings go in, a trained flow and its history come out."""
 
 import copy
-import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ..flows import Flow
-from ..flows.builders.specification import ImageSpecification, Scaling, Specification, TabularSpecification
-from ..flows.builders.tabular import point_masses, without_standardization
-from ..flows.train import EVALUATION_STEPS, History, advance, train
-from ..flows.train.completions import Completions
+from ..flows.builders.specification import Specification, TabularSpecification
+from ..flows.train import History, advance, train
 from ..flows.train.course import Progress
 from ..flows.train.data_parallel import DataParallel
-from ..flows.train.dequantization import Dequantized, DequantizedColumns
-from ..flows.train.objectives import NegativeLogLikelihood, heavy_tail
-from .evaluation import to_tensor
+from ..flows.train.objectives import NegativeLogLikelihood
 from .groups import validation_rows
-from .rows import Draws, Rows
-from .scaling import WHOLE_TABLE, WholeTable, location_and_scale
+from .rows import Rows
+from .settings import TrainingSettings
 from .state import learned_tensors
-
-MAX_STEPS = 3000  # the largest number of gradient steps where max_iter is "auto"
-BATCH_SIZE = 128  # where batch_size is "auto" and there are few rows
-PENALIZED_ROWS = 2_000  # with more, the penalty falls
-FEW_ROWS = 10_000  # with more, if batch_size and max_iter are "auto", batches grow
-MANY_ROWS = 500_000  # with more, if both are "auto", an even choice keeps so many
-MAX_STANDARDIZED = 1e4  # standard deviations; a row farther away teaches a flow nothing and is moved there
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """The course of training. Every field has the meaning of the estimator's parameter of that name.
-
-    The penalty falls as one over the number of rows beyond `PENALIZED_ROWS`, since a prior counts less the more rows
-    there are. Where ``batch_size`` and ``max_iter`` are "auto", so that the number of steps does not grow with that of
-    the rows, batches grow with the square root of the number of rows beyond `FEW_ROWS`.
-    """
-
-    alpha: float
-    batch_size: int
-    learning_rate_init: float
-    max_iter: int | str
-    early_stopping: bool
-    validation_fraction: float
-    n_iter_no_change: int
-    tol: float
-
-    @classmethod
-    def of(cls, estimator: Any, n_rows: int | None) -> Self:
-        """Take them from an estimator that is fitted to so many distinct rows; None for those of a stream."""
-        given = cls(**{field.name: getattr(estimator, field.name) for field in fields(cls)})
-        alpha = float(given.alpha) / max(1.0, (n_rows or 0) / PENALIZED_ROWS)
-        batch_size: float | str = given.batch_size
-        if isinstance(batch_size, str):
-            n_seen = min(n_rows or 0, MANY_ROWS) if isinstance(given.max_iter, str) else 0
-            batch_size = BATCH_SIZE * math.sqrt(max(1.0, n_seen / FEW_ROWS))
-        return replace(given, alpha=alpha, batch_size=int(batch_size))
-
-    def max_steps(self, n_batches: int) -> int:
-        """Return the largest number of gradient steps, where an epoch has so many batches."""
-        return MAX_STEPS if isinstance(self.max_iter, str) else int(self.max_iter) * n_batches
-
-    def max_evaluations(self, n_batches: int) -> int:
-        """Return how often the loss is evaluated at most."""
-        return -(-self.max_steps(n_batches) // EVALUATION_STEPS)
-
-
-def max_rows(estimator: Any) -> int | None:
-    """Return how many rows an estimator keeps, with those held out; training can see all of them. None for all rows."""
-    if not isinstance(estimator.max_iter, str):
-        return None
-    if isinstance(estimator.batch_size, str):
-        return MANY_ROWS
-    share = 1 - estimator.validation_fraction if estimator.early_stopping else 1.0
-    return int(np.ceil(MAX_STEPS * estimator.batch_size / share))
 
 
 class Start(NamedTuple):
@@ -179,140 +117,6 @@ def held_out_rows(rows: Rows, settings: TrainingSettings, start: Start) -> NDArr
         return np.zeros((n_members, len(rows.x)), dtype=bool)
     rng = np.random.RandomState(start.split_seed)
     return validation_rows(rows.groups, rows.weights, n_members, settings.validation_fraction, rng)
-
-
-def maximum_likelihood(
-    start: Start,
-    rows: Rows,
-    validation: NDArray[np.bool_],
-    batch_size: int,
-    *,
-    standardize: bool = True,
-    given: NDArray[Any] | None = None,
-    table: WholeTable = WHOLE_TABLE,
-) -> NegativeLogLikelihood:
-    """Make the objective of a flow of tables: the part behind the standardisation learns from standardised rows.
-
-    It learns in single precision, which takes half the time of double, unless nothing is standardised.
-
-    Parameters
-    ----------
-    standardize : bool, default=True
-        Whether the specification's scaling was measured; otherwise it is zero and one.
-    given : ndarray of shape (n_rows, n_context), default=None
-        The standardised columns that the density is conditioned on.
-    table : WholeTable
-        What location and scale are measured in, if the rows are a shard of it.
-    """
-    specification = start.specification
-    assert isinstance(specification, TabularSpecification)
-    dtype = torch.float32 if standardize else start.flow.reference.dtype
-    part = copy.deepcopy(without_standardization(start.flow)).to(dtype)
-    x, tail = standardized_rows(specification, rows, standardize, part.reference, table)
-    arguments = part, x, to_tensor(rows.weights, part.reference), tail, torch.tensor(validation, device=x.device)
-    log_det = -float(np.log(specification.scaling.scale).sum())
-    settings: dict[str, Any] = {"batch_size": batch_size, "generator": start.generator, "log_det": log_det}
-    if rows.cells is not None:
-        settings["log_det"] += float(np.average(_log_measure(rows), weights=rows.weights))
-    if rows.cells is None or not rows.cells.has_interval.any():
-        objective = NegativeLogLikelihood(*arguments, **settings)
-    else:
-        objective = _dequantized(arguments, settings, rows, specification.scaling)
-    objective.context = None if given is None else to_tensor(given, part.reference)
-    if rows.draws is not None:
-        objective.completions = _completions(rows.draws, specification, standardize, part, len(rows.x))
-    return objective
-
-
-def _log_measure(rows: Rows) -> NDArray[np.float64]:
-    """Return what is added to the log-density of each row for its cells; draws carry it in their weights already."""
-    assert rows.cells is not None
-    log_measure: NDArray[np.float64] = rows.cells.log_measure_at(rows.x)
-    if rows.draws is not None:
-        log_measure[rows.draws.rows] = 0.0
-    return log_measure
-
-
-def _completions(
-    draws: Draws, specification: TabularSpecification, standardize: bool, part: Flow, n_rows: int
-) -> Completions:
-    """Standardise the draws of unknown cells as the rows are standardised."""
-    scaling, device = specification.scaling, part.reference.device
-    points = (draws.points - scaling.loc) / scaling.scale
-    if standardize:
-        points = np.clip(points, -MAX_STANDARDIZED, MAX_STANDARDIZED)
-    place = np.full(n_rows, -1)
-    place[draws.rows] = np.arange(len(draws.rows))
-    numbers, log_weights = to_tensor(points, part.reference), to_tensor(draws.log_weights, part.reference)
-    return Completions(torch.tensor(place, device=device), numbers, log_weights, part.n_members)
-
-
-def _dequantized(
-    arguments: tuple[Any, ...], settings: dict[str, Any], rows: Rows, scaling: Scaling
-) -> DequantizedColumns:
-    """Make the objective of a flow of rows with discrete columns; its losses are those of probabilities on average."""
-    assert rows.cells is not None
-    cells, device = rows.cells, arguments[1].device
-    interval = np.isnan(cells.point)
-    some = interval.any(axis=0)
-    mapped = cells.mapped[some]
-    low, high, loc, scale = (
-        torch.tensor(array, dtype=torch.float64, device=device)
-        for array in (cells.low[:, some], cells.high[:, some], scaling.loc[mapped], scaling.scale[mapped])
-    )
-    columns, spread = torch.tensor(mapped, device=device), torch.tensor(interval[:, some], device=device)
-    return DequantizedColumns(
-        *arguments, columns=columns, spread=spread, low=low, high=high, loc=loc, scale=scale, **settings
-    )
-
-
-def dequantization(
-    start: Start,
-    rows: Rows,
-    validation: NDArray[np.bool_],
-    batch_size: int,
-    *,
-    flip: bool = False,
-) -> Dequantized:
-    """Make the objective of a flow of images; with ``flip`` half of the images of a batch are mirrored."""
-    assert isinstance(start.specification, ImageSpecification)
-    flow = copy.deepcopy(start.flow)
-    mirrored = np.arange(rows.x.shape[1]).reshape(start.specification.image_shape)[..., ::-1].ravel()
-    return Dequantized(
-        flow,
-        to_tensor(rows.x, flow.reference),
-        to_tensor(rows.weights, flow.reference),
-        torch.tensor(validation, device=flow.reference.device),
-        batch_size=batch_size,
-        generator=start.generator,
-        mirrored=torch.tensor(mirrored.copy(), device=flow.reference.device) if flip else None,
-    )
-
-
-def standardized_rows(
-    specification: TabularSpecification,
-    rows: Rows,
-    standardize: bool,
-    reference: Tensor,
-    table: WholeTable = WHOLE_TABLE,
-) -> tuple[Tensor, Tensor]:
-    """Standardise rows as the flow does, in double precision, and compute their `heavy_tail` in these units.
-
-    A row beyond `MAX_STANDARDIZED` is moved there, so that numbers stay far from overflow.
-    """
-    scaling, dtype = specification.scaling, specification.dtype
-    loc, scale = (array.astype(dtype).astype(np.float64) for array in (scaling.loc, scaling.scale))
-    centre, spread = np.zeros_like(loc), np.ones_like(scale)
-    if not standardize:
-        centre, spread, _ = location_and_scale(rows.x, rows.weights, table)
-        centre -= loc
-    with np.errstate(over="ignore"):
-        z = np.clip((rows.x - loc) / scale, centre - MAX_STANDARDIZED * spread, centre + MAX_STANDARDIZED * spread)
-    x, columns = to_tensor(z, reference), scaling.columns
-    tail = heavy_tail(x[:, columns], to_tensor(centre[columns], reference), to_tensor(spread[columns], reference))
-    constant = np.setdiff1d(np.arange(rows.x.shape[1]), columns)  # these columns count in the tail as in the flow
-    masses = point_masses(*(to_tensor(array[constant], reference) for array in (loc, scale)))
-    return x, tail + masses.log_prob(x[:, constant])
 
 
 def with_learned(flow: Flow, trained: Flow) -> Flow:
