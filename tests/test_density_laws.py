@@ -1,5 +1,6 @@
 """Laws that a density keeps, whatever was fitted, against integration, SciPy and arithmetic."""
 
+import itertools
 import pickle
 from functools import partial
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 from scipy import integrate, stats
 
-from sknvp.flows import AffineCoupling
+from sknvp.flows import AffineCoupling, Ensemble
 
 from .small import full_batch, moons, normal_rows, small, stacked
 
@@ -140,6 +141,28 @@ def test_samples_follow_the_scored_density(settings):
     shuffled = np.array([rng.permutation(sign) for _ in range(999)])
     energies = -np.sum(shuffled @ distance * shuffled, axis=1)  # 400^2 times 2 E|a - b| - E|a - a'| - E|b - b'|
     assert -sign @ distance @ sign <= max(energies)
+
+
+def test_rows_that_overflow_are_drawn_again_and_large_ones_stay(monkeypatch):
+    density, sample, n_calls = small(max_iter=1).fit(moons()), Ensemble.sample, itertools.count()
+
+    def overflows_once(self, *arguments):
+        rows = sample(self, *arguments)
+        if next(n_calls) == 0:
+            rows[::3, 0] = torch.tensor([np.inf, -np.inf, np.nan])
+        rows[1::3] = torch.finfo(rows.dtype).max  # the sum of these overflows
+        return rows
+
+    expected = density.sample(9, random_state=0)
+    monkeypatch.setattr(Ensemble, "sample", overflows_once)
+    drawn = density.sample(9, random_state=0)
+    assert np.isfinite(drawn).all()
+    assert next(n_calls) == 2
+    np.testing.assert_array_equal(drawn[2::3], expected[2::3])
+
+    monkeypatch.setattr(Ensemble, "sample", lambda self, *arguments: sample(self, *arguments) * np.inf)
+    with pytest.raises(ValueError, match="beyond all numbers"):
+        density.sample(9)
 
 
 def test_every_member_gives_its_share_of_the_samples():
