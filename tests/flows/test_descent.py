@@ -1,6 +1,5 @@
 """Gradient steps, of which the native library takes many in a call, against steps taken one by one."""
 
-import copy
 from itertools import islice
 
 import pytest
@@ -106,7 +105,8 @@ def test_the_noise_of_a_batch_is_drawn_after_the_batch(monkeypatch):
 
 def test_steps_lower_the_loss_and_leave_the_rows_alone():
     objective = objective_of("spline", False, torch.float32)
-    before = copy.deepcopy(objective.x), objective.loss(*next(objective.batches()))
+    batch, x = next(objective.batches()), objective.x.clone()
+    before = objective.loss(*batch)
     descended(objective, n_steps=100)
-    assert torch.equal(objective.x, before[0])
-    assert (objective.loss(*next(objective.batches())) < before[1] - 0.5).all()
+    assert torch.equal(objective.x, x)
+    assert (objective.loss(*batch) < before).all()
