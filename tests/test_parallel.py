@@ -1,5 +1,7 @@
 """Fits and scores in several processes and threads: equal to those in one, without any setting of threads changed."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -108,8 +110,26 @@ def test_pytorch_keeps_its_threads_where_it_does_the_work(seen, monkeypatch):
 
 
 @pytest.mark.usefixtures("three_threads")
-def test_the_number_of_threads_changes_no_score():
-    density, X = stacked(max_iter=3).fit(moons()), normal_rows(30_000, 2)
-    scores = density.score_samples(X)
+def test_the_number_of_threads_changes_no_score_and_no_draw(monkeypatch):
+    """Threads share the batches, of which each is drawn from a generator of its own."""
+    density, X, used = stacked(max_iter=3).fit(moons()), normal_rows(30_000, 2), set()
+    monkeypatch.setattr(type(density._density), "chunk_size", 7_000)
+    finite = evaluation._draw_finite
+    monkeypatch.setattr(
+        evaluation, "_draw_finite", lambda *arguments: used.add(threading.get_ident()) or finite(*arguments)
+    )
+    scores, rows = density.score_samples(X), density.sample(len(X), random_state=0)
+    is_shared = loader.library() is not None  # otherwise PyTorch's own threads share the work
+    assert (len(used) > 1) == is_shared
+    assert len(np.unique(rows, axis=0)) == len(rows)
     torch.set_num_threads(1)
     np.testing.assert_array_equal(density.score_samples(X), scores)
+    np.testing.assert_array_equal(density.sample(len(X), random_state=0), rows)
+
+
+def test_an_error_in_a_batch_reaches_the_caller():
+    def fail(batch):
+        raise RuntimeError(f"batch {batch}")
+
+    with threads.one_thread(), loader.native_threads(2), pytest.raises(RuntimeError, match="batch 0"):
+        list(threads.map_in_threads(fail, [0, 1, 2]))

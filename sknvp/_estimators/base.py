@@ -18,7 +18,7 @@ from .._columns.kinds import check_numbers
 from ..flows import Ensemble, Flow
 from ..flows.builders.specification import ExpertSpecification, Specification
 from . import parameters as rule
-from .evaluation import RandomState, default_torch_modes, draw_rows, new_generator
+from .evaluation import RandomState, default_torch_modes, draw_rows
 from .state import loaded_flow, saved_flow, usable_device
 
 FORMAT = 4  # the version of the pickles; it rises whenever a fitted estimator's state gets another meaning
@@ -97,7 +97,7 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
             "learning_rate_init must be small enough for training not to diverge, got a flow that puts rows beyond all "
             f"numbers with {self.learning_rate_init!r}. Fit with a smaller one{other_cure}."
         )
-        return draw_rows(self._density, n_rows, new_generator(random_state), message, context)
+        return draw_rows(self._density, n_rows, random_state, message, context)
 
     def _present_architecture(self) -> dict[str, Any]:
         """Return the parameters that a fitted flow cannot change any more, as plain values."""

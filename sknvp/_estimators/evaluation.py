@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..flows import Ensemble, Flow
 from ..flows.builders import tabular
-from .threads import threads_for
+from .threads import map_in_threads, threads_for
 
 RandomState = int | np.random.RandomState | None  # what scikit-learn's `check_random_state` takes
 
@@ -67,12 +67,27 @@ def evaluate(
     values : ndarray of shape (n_rows, ...)
     """
     (n_rows,) = {len(array) for array in arrays if array is not None}
+
+    def value(batch: slice) -> NDArray[Any]:
+        inputs = (None if array is None else to_tensor(array[batch], density.reference) for array in arrays)
+        return function(*inputs).cpu().numpy()
+
+    return _in_batches(value, density, n_rows, n_each)
+
+
+def _in_batches(
+    value: Callable[[slice], NDArray[Any]], density: Ensemble | Flow, n_rows: int, n_each: int = 1
+) -> NDArray[Any]:
+    """Return what a function makes of each batch of rows, in the order of the rows; threads share the batches."""
+
+    def in_default_modes(batch: slice) -> NDArray[Any]:
+        with default_torch_modes(inference=True):  # they are those of a thread
+            return value(batch)
+
     values: NDArray[Any] | None = None
-    reference = density.reference
-    with default_torch_modes(inference=True), threads_for(density, n_rows * n_each):
-        for batch in gen_batches(n_rows, max(1, density.chunk_size // n_each)):
-            inputs = (None if array is None else to_tensor(array[batch], reference) for array in arrays)
-            part = function(*inputs).cpu().numpy()
+    batches = list(gen_batches(n_rows, max(1, density.chunk_size // n_each)))
+    with threads_for(density, n_rows * n_each):
+        for batch, part in zip(batches, map_in_threads(in_default_modes, batches), strict=True):
             if values is None:
                 values = np.empty((n_rows, *part.shape[1:]), part.dtype)
             values[batch] = part
@@ -101,25 +116,34 @@ def in_single_precision(density: Ensemble) -> Ensemble:
 
 def new_generator(random_state: RandomState) -> torch.Generator:
     """Make a torch generator whose seed is the next number of a random state."""
-    return torch.Generator().manual_seed(int(check_random_state(random_state).randint(2**31 - 1)))
+    return torch.Generator().manual_seed(new_seed(random_state))
+
+
+def new_seed(random_state: RandomState) -> int:
+    """Return the next seed of a random state."""
+    return int(check_random_state(random_state).randint(2**31 - 1))
 
 
 def draw_rows(
-    density: Ensemble, n_rows: int, generator: torch.Generator, message: str, context: NDArray[Any] | None = None
+    density: Ensemble, n_rows: int, random_state: RandomState, message: str, context: NDArray[Any] | None = None
 ) -> NDArray[Any]:
     """Draw finite rows, each given its row of the context if there is any, shape (n_rows, n_features).
+
+    Each batch has a generator of its own, so that the draws do not depend on the number of threads.
 
     Raises
     ------
     ValueError
         With this message, if some row overflows in every one of `MAX_REDRAWS` draws.
     """
+    seed = new_seed(random_state)
 
-    def draw(batch: Tensor) -> Tensor:
-        return _draw_finite(density, len(batch), generator, message, None if context is None else batch)
+    def draw(batch: slice) -> NDArray[Any]:
+        given = None if context is None else to_tensor(context[batch], density.reference)
+        generator = torch.Generator().manual_seed(seed + batch.start)
+        return _draw_finite(density, batch.stop - batch.start, generator, message, given).cpu().numpy()
 
-    places = np.empty((n_rows, 0)) if context is None else context
-    return evaluate(draw, density, places)
+    return _in_batches(draw, density, n_rows)
 
 
 def _draw_finite(

@@ -24,7 +24,6 @@ from .evaluation import (
     draw_rows,
     finite_log_density,
     in_single_precision,
-    new_generator,
 )
 from .rows import Draws, Rows
 from .threads import one_thread, threads_for
@@ -145,7 +144,7 @@ class DensityOfKnownCells(FlowEstimator):
     def _proposal_of(self, name: str, density: Ensemble) -> Proposal:
         """Return the attribute that is a proposal of unknown cells; it is fitted to draws when it is first needed."""
         if name not in self.__dict__:
-            drawn = draw_rows(density, N_DRAWN, new_generator(0), "").astype(np.float64)
+            drawn = draw_rows(density, N_DRAWN, 0, "").astype(np.float64)
             setattr(self, name, Proposal.of_draws(drawn, np.random.RandomState(0)))
         proposal: Proposal = getattr(self, name)
         return proposal

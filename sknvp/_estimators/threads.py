@@ -1,17 +1,22 @@
 """Fits, scores and draws on one thread of PyTorch, whose threads cost more than they bring where batches are small."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 
 from ..flows import Ensemble, Flow
 from ..flows.native import library
-from ..flows.native.loader import native_threads
+from ..flows.native.loader import max_threads, native_threads
 from ..flows.networks.residual import Convolution
 
 FEW_ROWS = 1_000  # for which one thread of PyTorch is enough where the native library is missing
+
+Item = TypeVar("Item")
+Value = TypeVar("Value")
 
 _lock = threading.Lock()
 _inside, _setting = 0, 1  # how many bodies of `one_thread` run, and the setting from before the first of them
@@ -53,3 +58,21 @@ def threads_for(density: Ensemble | Flow, n_rows: int) -> Iterator[None]:
     of_images = any(isinstance(part, Convolution) for part in density.modules())
     with one_thread(on_cpu and not of_images and (library() is not None or n_rows <= FEW_ROWS)):
         yield
+
+
+def map_in_threads(function: Callable[[Item], Value], items: Sequence[Item]) -> Iterator[Value]:
+    """Yield the values of a function in the order of the items, which the threads that PyTorch leaves free share.
+
+    The threads live as long as the iterator. A single item is left to the native library, which shares out its rows.
+    """
+    n_threads = min(len(items), max_threads() if torch.get_num_threads() == 1 else 1)
+    if n_threads <= 1:
+        yield from map(function, items)
+        return
+
+    def alone(item: Item) -> Value:
+        with native_threads(1):
+            return function(item)
+
+    with ThreadPoolExecutor(n_threads) as pool:
+        yield from pool.map(alone, items)

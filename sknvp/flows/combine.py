@@ -22,8 +22,9 @@ class Link(NamedTuple):
 class Chain(Transform):
     """Apply transforms one after the other; their log-determinants add up. An empty chain is the identity.
 
-    Where all of them are couplings, LU layers and permutations, the native library does the work, if there is one. A
-    chain must not be changed after it was made: to change it, make another one from its ``transforms``.
+    Where all of them are couplings, LU layers, permutations, standardisations and chains of these, the native library
+    does the work, if there is one. A chain must not be changed after it was made: to change it, make another one from
+    its ``transforms``.
 
     Parameters
     ----------
@@ -45,7 +46,7 @@ class Chain(Transform):
         self._places = [slice(*place) for place in pairwise(ends)]  # the places of the parameters of each transform
 
     def evaluate_with_residuals(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor, Any]:
-        program = None if inverse else program_for(self.transforms, x, context)
+        program = None if inverse else program_for(self, x, context)
         if program is not None:
             return program.evaluate_with_tape(x, context)
         log_det, links = x.new_zeros(len(x), x.shape[-1]), []
@@ -68,7 +69,7 @@ class Chain(Transform):
         return grad, grad_context
 
     def evaluate(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
-        program = program_for(self.transforms, x, context)
+        program = program_for(self, x, context)
         if program is not None:
             return program.evaluate(x, context, inverse)
         log_det = x.new_zeros(len(x), x.shape[-1])
@@ -76,6 +77,11 @@ class Chain(Transform):
             x, term = transform.evaluate(x, context, inverse)
             log_det = log_det + term
         return x, log_det
+
+    def flat(self) -> list[Transform]:
+        """Return the transforms, with those of a chain among them in its place."""
+        parts = (part.flat() if type(part) is Chain else [part] for part in self.transforms)
+        return [transform for some in parts for transform in some]  # type: ignore[misc]
 
     def _in_order(self, inverse: bool) -> list[tuple[Transform, slice]]:
         """Return the transforms in the order of a direction, each with the places of its parameters."""

@@ -12,7 +12,7 @@ from .combine import Chain
 from .native import Inputs, Program, program_for
 from .transform import Transform
 
-MAX_CHUNK_NUMBERS = 2**20  # The output of one layer may have this many numbers: they fit the cache of the processor.
+MAX_CHUNK_NUMBERS = 2**19  # The output of one layer may have this many numbers: they fit the cache of the processor.
 
 # The GNU C library serves large allocations by mmap and returns them to the system when they are freed. Fetching the
 # same memory again, page by page, takes as long as a flow. Freeing a block of almost 32 MiB, the most that its dynamic
@@ -74,8 +74,12 @@ class Flow(nn.Module):
         log_prob : Tensor of shape (n_members, n_rows)
             In nats.
         """
+        rows, context = self._per_member(x), None if context is None else self._per_member(context)
+        program = self.program(rows, context)
+        if program is not None:
+            return program.log_prob(rows.mT, None if context is None else context.mT)
         x = x.mT.contiguous().mT  # The values of a column lie together, so that operations run along them.
-        z, log_det = self.transform(self._per_member(x), self._per_member(context))
+        z, log_det = self.transform(self._per_member(x), context)
         log_prob: Tensor = self.base.log_prob(z) + log_det
         return log_prob
 
@@ -129,7 +133,7 @@ class Flow(nn.Module):
         """Return the native program of `log_prob_and_gradients` with these arguments; None where there is none."""
         if type(self.transform) is not Chain or type(self.base) is not StandardNormal:
             return None
-        return program_for(self.transform.transforms, x.mT, None if context is None else context.mT)
+        return program_for(self.transform, x.mT, None if context is None else context.mT)
 
     def sample(self, n_rows: int, context: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
         """Draw rows from every member.
@@ -148,7 +152,7 @@ class Flow(nn.Module):
         x : Tensor of shape (n_members, n_rows, n_features)
         """
         z = self.base.sample((self.n_members, n_rows), self.reference, generator)
-        return self.transform.inverse(z, self._per_member(context))[0]
+        return self.transform.inverse(z, None if context is None else self._per_member(context))[0]
 
     @property
     def reference(self) -> Tensor:
@@ -165,9 +169,9 @@ class Flow(nn.Module):
         widest = max([1, self.base.width, *(part.shape[1] for part in self.parameters())])
         return max(1, MAX_CHUNK_NUMBERS // (widest * self.n_members))
 
-    def _per_member(self, x: Tensor | None) -> Tensor | None:
+    def _per_member(self, x: Tensor) -> Tensor:
         """Give rows that all members share the member axis."""
-        return x if x is None or x.ndim == 3 else x.expand(self.n_members, *x.shape)
+        return x if x.ndim == 3 else x.expand(self.n_members, *x.shape)
 
     def extra_repr(self) -> str:
         return f"n_members={self.n_members}"

@@ -30,7 +30,7 @@ def unit_flow(n_members, n_features, size=0.7, **settings):
 def is_native(flow, x, context=None):
     context = None if context is None else context.mT
     with torch.no_grad():
-        return program_for(flow.transform.transforms, x.mT, context) is not None
+        return program_for(flow.transform, x.mT, context) is not None
 
 
 def log_prob_and_gradients(flow, *inputs):

@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from sknvp.flows.builders.tabular import without_standardization
-from sknvp.flows.native import torch_only
+from sknvp.flows.native import status, torch_only
 from sknvp.flows.train import train
 from sknvp.flows.train.adamw import AdamW
 from sknvp.flows.train.buffer import flatten, views
 from sknvp.flows.train.objectives import NegativeLogLikelihood
 
 from ..small import moons, small
-from .builders import generator, randn, whole_flow
+from .builders import generator, randn, shaken, whole_flow
 from .native_cases import compare, errors, faults, is_native, log_prob_and_gradients, random_case, unit_flow
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -88,6 +88,26 @@ def test_both_directions_are_those_of_torch(case, dtype):
             with torch_only():
                 expected = direction(x, context)
             torch.testing.assert_close(direction(x, context), expected, **tolerance)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("shared", [False, True])
+def test_whole_flows_have_the_log_densities_and_gradients_of_torch(shared, dtype):
+    """Standardisation and base included, whether members share their rows or have rows of their own."""
+    flow = shaken(whole_flow(3, 5, kind="spline", n_context=2)).to(dtype)
+    x, context = of_dtype(dtype, 4 * randn(3, 300, 5), randn(3, 300, 2, seed=1))
+    if shared:
+        x, context = x[0], context[0]
+    assert is_native(flow, x.expand(3, -1, -1), context.expand(3, -1, -1)) == status().startswith("native library")
+    tolerance = 1e-12 if dtype == torch.float64 else 2e-4
+    with torch.no_grad():
+        found = flow.log_prob(x, context)
+        with torch_only():
+            torch.testing.assert_close(found, flow.log_prob(x, context), rtol=tolerance, atol=tolerance)
+    inputs = x.expand(3, -1, -1), randn(3, 300, seed=2).exp(), context.expand(3, -1, -1)
+    found = log_prob_and_gradients(flow, *inputs)
+    with torch_only():
+        torch.testing.assert_close(found, log_prob_and_gradients(flow, *inputs), rtol=5 * tolerance, atol=5 * tolerance)
 
 
 @pytest.mark.parametrize("case", SETTINGS, ids=str)

@@ -43,10 +43,10 @@ def native_threads(n_threads: int) -> Iterator[None]:
 
 def n_threads(work: int, n_items: int) -> int:
     """Return how many threads are to share so many multiplications, in items that stay whole."""
-    return max(1, min(_max_threads(), n_items, int(work / LEAST_WORK)))
+    return max(1, min(max_threads(), n_items, int(work / LEAST_WORK)))
 
 
-def _max_threads() -> int:
+def max_threads() -> int:
     """Return PyTorch's number of threads, or the one of `native_threads`."""
     return getattr(_own, "n_threads", 0) or torch.get_num_threads()
 

@@ -1,24 +1,28 @@
-"""Programs: chains of couplings, LU layers and permutations, as the native library reads them."""
+"""Programs: chains of couplings, LU layers, permutations and a standardisation, as the native library reads them."""
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterable, Sequence
 from ctypes import c_int64
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
 from ..layers.coupling import AffineCoupling, Coupling, SplineCoupling
+from ..layers.elementwise import Standardize
 from ..layers.linear import LULinear, Permute
 from ..networks.perceptron import Conditioner
 from .loader import library, n_threads
 from .optimizer import Step
 from .structures import MAX_DENSE, Addresses, Call, Columns, Layer, Layers, plain_dtype
 
-KINDS: dict[type, int] = {Permute: 0, LULinear: 1, AffineCoupling: 2, SplineCoupling: 3}
+if TYPE_CHECKING:
+    from ..combine import Chain
+
+KINDS: dict[type, int] = {Standardize: 0, Permute: 1, LULinear: 2, AffineCoupling: 3, SplineCoupling: 4}
 ACTIVATIONS = {"relu": 0, "silu": 1, "tanh": 2, "elu": 3, "leaky_relu": 4}
 N_BINS = 8  # of a spline
 
@@ -67,7 +71,7 @@ class Program:
             raise ValueError("nothing to compute")
         self.layers = (Layer * len(described))(*described)
         links = zip(self.layers, transforms, strict=True)
-        self.permutations = [(layer, transform) for layer, transform in links if isinstance(transform, Permute)]
+        self.fixed = [(layer, transform) for layer, transform in links if isinstance(transform, Permute | Standardize)]
         n_parts = sum(layer.n_parts for layer in described)
         self.chain = Layers(len(described), n_parts, n_features, n_context, self.layers)
         self.holders = [part for transform in transforms for part in transform.modules() if part._parameters]
@@ -81,8 +85,11 @@ class Program:
             return False
         try:
             self.addresses = self.addresses.renewed(parts)
-            for layer, permutation in self.permutations:
-                layer.rows = permutation.rows.data_ptr()
+            for layer, transform in self.fixed:
+                for name, buffer in transform.named_buffers():
+                    if buffer.is_floating_point() and buffer.dtype != x.dtype:
+                        return False
+                    setattr(layer, name, buffer.data_ptr())
         except RuntimeError:  # The parameters are those of a function of `torch.func`.
             return False
         return self.addresses.dtype == x.dtype
@@ -95,6 +102,12 @@ class Program:
     def evaluate(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
         """Return the image and its log-determinant."""
         return self._evaluate(x, context, inverse, None)
+
+    def log_prob(self, x: Tensor, context: Tensor | None) -> Tensor:
+        """Return the log-density of each row under a standard normal base, shape (n_members, n_rows), dtype float64."""
+        value = torch.empty(len(x), x.shape[-1], dtype=torch.float64)
+        self._run(self._call(x, context, value=value))
+        return value
 
     def evaluate_with_tape(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor, Tape]:
         """Return the image, its log-determinant, and what `vjp` needs."""
@@ -148,10 +161,13 @@ class Program:
         image, log_det = x.new_empty(x.shape), x.new_empty(len(x), x.shape[-1])
         call = self._call(x, context, image=image, log_det=log_det, tape=tape)
         call.inverse = inverse
-        if tape is None:  # otherwise each member's rows stay in one thread
-            call.n_threads = n_threads(self.n_numbers * x.shape[-1], x.shape[-1])
-        self.native.sknvp_evaluate(ctypes.byref(self.chain), ctypes.byref(call))
+        self._run(call)
         return image, log_det
+
+    def _run(self, call: Call) -> None:
+        if not call.tape:  # otherwise each member's rows stay in one thread
+            call.n_threads = n_threads(self.n_numbers * call.n_rows, call.n_rows)
+        self.native.sknvp_evaluate(ctypes.byref(self.chain), ctypes.byref(call))
 
     def _with_gradients(self, function: str, call: Call, out: Sequence[Tensor]) -> None:
         """Make a call that writes the gradients of the parameters to ``out``."""
@@ -180,33 +196,35 @@ class Program:
         return call
 
 
-def program_for(transforms: nn.ModuleList, x: Tensor, context: Tensor | None) -> Program | None:
-    """Return the program that evaluates the transforms of a chain at x, or None where PyTorch has to do it.
+def program_for(chain: Chain, x: Tensor, context: Tensor | None) -> Program | None:
+    """Return the program that evaluates a chain at x, or None where PyTorch has to do it.
 
     PyTorch does it where there is no library, on GPUs, in half precision, for other transforms than couplings, LU
-    layers and permutations, and where autograd or `torch.func` records.
+    layers, permutations and standardisations, and where autograd or `torch.func` records.
     """
     native, inputs = library(), (x,) if context is None else (x, context)
     if native is None or not x.numel() or not plain_dtype(*inputs):
         return None
     shape = len(x), x.shape[1], 0 if context is None else context.shape[1]
-    programs = _PROGRAMS.setdefault(transforms, {})
+    programs = _PROGRAMS.setdefault(chain, {})
     if shape not in programs:
         try:
-            programs[shape] = Program(native, transforms, *shape)
+            programs[shape] = Program(native, chain.flat(), *shape)
         except ValueError:
             programs[shape] = None
     program = programs[shape]
     return program if program is not None and program.takes(x, context) else None
 
 
-_PROGRAMS: WeakKeyDictionary[nn.ModuleList, dict[tuple[int, int, int], Program | None]] = WeakKeyDictionary()
+_PROGRAMS: WeakKeyDictionary[Chain, dict[tuple[int, int, int], Program | None]] = WeakKeyDictionary()
 
 
 def _describe(transform: nn.Module, n_members: int, n_features: int, n_context: int) -> Layer:
     """Describe a transform; raise a ValueError if the library does not know it."""
     layer = Layer(kind=KINDS.get(type(transform), -1), n_parts=len(list(transform.parameters())))
-    if isinstance(transform, Permute):
+    if isinstance(transform, Standardize):
+        known = transform.loc.shape == transform.scale.shape == (n_features,)
+    elif isinstance(transform, Permute):
         known = (transform.n_members, transform.n_features) == (n_members, n_features)
     elif isinstance(transform, LULinear):
         known = transform.weight.shape == (n_members, n_features, n_features)

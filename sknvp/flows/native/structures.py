@@ -18,7 +18,8 @@ class Layer(ctypes.Structure):
 
     _fields_ = (
         *((name, c_int32) for name in ("kind", "n_parts", "n_first", "flip", "activation", "n_dense")),
-        *(("sizes", c_int32 * (MAX_DENSE + 1)), ("bound", c_double), ("rows", c_void_p)),
+        *(("sizes", c_int32 * (MAX_DENSE + 1)), ("bound", c_double)),
+        *((name, c_void_p) for name in ("rows", "loc", "scale")),
     )
 
 

@@ -37,7 +37,7 @@ struct Call {
   Parts parts, grad_parts;  // the parameters and their gradients
   void* tape;               // tape_size() numbers for each member, or null
   const double *weights, *tail;  // of the rows: their weights, and a log-density that is added to that of the flow or null
-  double* value;                 // the sum of weighted log-densities of each member
+  double* value;  // the sum of weighted log-densities of each member, or the log-density of each row
 };
 
 // Memory of a call, from which an arena is handed to each member.

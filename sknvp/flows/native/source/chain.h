@@ -42,6 +42,8 @@ std::vector<Bound<T>> bind(const Chain& chain, int member, T** parts, Arena<T>& 
       bound.slopes = arena.take(d);
       if (arena.start) prepare_lu(bound);
     }
+    if (bound.layer->kind == STANDARDIZE)
+      for (int j = 0; j < bound.d; j++) bound.log_det -= std::log(((const T*)bound.layer->scale)[j]);
     first_part += bound.layer->n_parts;
     layers.push_back(bound);
   }
@@ -98,10 +100,31 @@ void permute(T* z, const T* x, const Bound<T>& bound, int64_t n_rows, bool inver
   }
 }
 
+// Subtract the location from each column and divide by its scale, or undo it.
+template <class T>
+void standardize(T* z, const T* x, const Bound<T>& bound, int64_t n_rows, bool inverse) {
+  const T *locations = (const T*)bound.layer->loc, *scales = (const T*)bound.layer->scale;
+  for (int j = 0; j < bound.d; j++, x += n_rows, z += n_rows) {
+    const T loc = locations[j], scale = scales[j];
+    if (inverse)
+      for (int64_t row = 0; row < n_rows; row++) z[row] = x[row] * scale + loc;
+    else
+      for (int64_t row = 0; row < n_rows; row++) z[row] = (x[row] - loc) / scale;
+  }
+}
+
+template <class T>
+void add_constant(T* log_det, T term, int n_rows) {
+  for (int row = 0; row < n_rows; row++) log_det[row] += term;
+}
+
 // Carry a block through a layer, and add to its log-determinants.
 template <class T, bool INVERSE, bool KEEP>
 void run_layer(const Bound<T>& bound, const Tape<T>& tape, const T* context, T* log_det, int n_rows) {
-  if (bound.layer->kind == PERMUTE) {
+  if (bound.layer->kind == STANDARDIZE) {
+    standardize(tape.z, tape.x, bound, n_rows, INVERSE);
+    add_constant(log_det, INVERSE ? -bound.log_det : bound.log_det, n_rows);
+  } else if (bound.layer->kind == PERMUTE) {
     permute(tape.z, tape.x, bound, n_rows, INVERSE);
   } else if (bound.layer->kind == LU_LINEAR) {
     if (INVERSE) {
@@ -110,7 +133,7 @@ void run_layer(const Bound<T>& bound, const Tape<T>& tape, const T* context, T* 
     } else {
       multiply<T>(tape.z, {bound.matrix, bound.padded_d(), 1}, tape.x, bound.d, bound.d, n_rows);
     }
-    for (int row = 0; row < n_rows; row++) log_det[row] += INVERSE ? -bound.log_det : bound.log_det;
+    add_constant(log_det, INVERSE ? -bound.log_det : bound.log_det, n_rows);
   } else {
     int64_t a = (int64_t)bound.start_a() * n_rows;
     copy(tape.z + a, tape.x + a, (int64_t)bound.n_a() * n_rows);
@@ -182,7 +205,10 @@ void run_vjp(const std::vector<Bound<T>>& layers, const std::vector<Tape<T>>& ta
       coupling_vjp(bound, tapes[i], grad, own, add, n_rows);
       continue;
     }
-    if (bound.layer->kind == PERMUTE) {
+    if (bound.layer->kind == STANDARDIZE) {
+      for (int j = 0; j < bound.d; j++)
+        for (int row = 0; row < n_rows; row++) grad.spare[j * n_rows + row] = grad.x[j * n_rows + row] / ((const T*)bound.layer->scale)[j];
+    } else if (bound.layer->kind == PERMUTE) {
       permute(grad.spare, grad.x, bound, n_rows, true);
     } else {
       outer<T>(own[0], grad.x, tapes[i].x, bound.d, bound.d, n_rows, add);

@@ -1,11 +1,11 @@
-// The layers of a chain, evaluated on a block of rows: permutations, LU layers and couplings.
+// The layers of a chain, evaluated on a block of rows: standardisation, permutations, LU layers and couplings.
 #pragma once
 #include "dense.h"
 #include "spline.h"
 
 namespace {
 
-enum Kind : int32_t { PERMUTE, LU_LINEAR, AFFINE, SPLINE };
+enum Kind : int32_t { STANDARDIZE, PERMUTE, LU_LINEAR, AFFINE, SPLINE };
 enum Activation : int32_t { RELU, SILU, TANH, ELU, LEAKY_RELU };
 constexpr int MAX_DENSE = 9;  // layers of a network
 constexpr double INPUT_BOUND = 8;
@@ -20,6 +20,7 @@ struct Layer {
   int32_t sizes[MAX_DENSE + 1];  // of the network: its inputs, hidden layers and outputs
   double bound;  // the box of splines, otherwise the bound of logarithms of scales
   const int64_t* rows;  // of a permutation: the order of the columns of all members, numbered one after the other
+  const void *loc, *scale;  // of a standardisation, one number for each column
 };
 
 // A layer with the parameters of one member, and what follows from them.

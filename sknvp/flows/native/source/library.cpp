@@ -76,7 +76,7 @@ EXPORT int64_t sknvp_tape_size(const Chain* chain, int64_t n_rows, int32_t is_do
   return is_double ? tape_size<double>(*chain, n_rows) : tape_size<float>(*chain, n_rows);
 }
 
-// Carry rows through a chain; with a tape, keep what the gradients need.
+// Carry rows through a chain, or compute their log-densities; with a tape, keep what the gradients need.
 EXPORT void sknvp_evaluate(const Chain* chain, const Call* call) {
   call->is_double ? evaluate_all<double>(*chain, *call) : evaluate_all<float>(*chain, *call);
 }

@@ -15,6 +15,18 @@ INLINE Vector<double> add_tail(Vector<double> log_prob, Vector<double> tail, Vec
   return (difference > V{} ? tail : log_prob) + logarithm<double>(1 + smaller);
 }
 
+// Compute the log-density of each row from its noise and its log-determinant, which have room for `length` rows.
+template <class T>
+void log_prob_of_rows(double* log_prob, const T* z, const T* log_det, int d, int length) {
+  for (int row = 0; row < length; row++) log_prob[row] = d * LOG_2_PI;
+  for (int j = 0; j < d; j++)
+    for (int row = 0; row < length; row++) {
+      double number = z[j * length + row];  // in single precision squares overflow from 1e19 on
+      log_prob[row] += number * number;
+    }
+  for (int row = 0; row < length; row++) log_prob[row] = log_det[row] - log_prob[row] / 2;
+}
+
 // Compute the sum of weighted log-densities, and the gradients of the image and of the log-determinants. `weights` and
 // `tail` have n_rows numbers, everything else has room for `length` rows.
 template <class T>
@@ -22,17 +34,9 @@ double log_prob_of_block(const T* z, const T* log_det, int d, const double* weig
                          int length, T* grad_z, T* grad_log_det) {
   using V = Vector<double>;
   alignas(64) double log_prob[BLOCK], tails[BLOCK], own[BLOCK] = {};
-  for (int row = 0; row < length; row++) log_prob[row] = d * LOG_2_PI;
-  for (int j = 0; j < d; j++)
-    for (int row = 0; row < length; row++) {
-      double number = z[j * length + row];  // in single precision squares overflow from 1e19 on
-      log_prob[row] += number * number;
-    }
+  log_prob_of_rows(log_prob, z, log_det, d, length);
   for (int row = 0; row < n_rows; row++) own[row] = weights[row];
-  for (int row = 0; row < length; row++) {
-    log_prob[row] = log_det[row] - log_prob[row] / 2;
-    tails[row] = tail && row < n_rows ? tail[row] : -INFINITY;
-  }
+  for (int row = 0; row < length; row++) tails[row] = tail && row < n_rows ? tail[row] : -INFINITY;
   V sum{};
   for (int row = 0; row < length; row += LANES<double>) {
     V weight = load(own + row), share = fill(1.0), value = load(log_prob + row);

@@ -53,7 +53,8 @@ int64_t memory_size(const Chain& chain, bool gradients) {
   return arena.used;
 }
 
-// Carry rows through the chain. With KEEP the tape keeps what the gradients need.
+// Carry rows through the chain. With KEEP the tape keeps what the gradients need. Where no image is asked for, the
+// log-density of each row under a standard normal base takes its place.
 template <class T, bool INVERSE, bool KEEP>
 void evaluate(const Chain& chain, const Call& call, int member, Range rows, Arena<T> arena, Arena<T> tape) {
   auto parts = call.parts.of_member<T>(member, chain.n_parts);
@@ -63,8 +64,14 @@ void evaluate(const Chain& chain, const Call& call, int member, Range rows, Aren
     auto tapes = lay_out(space.layers, padded(n), INVERSE, KEEP, KEEP ? tape : shared);
     space.begin(chain, call, member, tapes[0].x, first, n);
     run<T, INVERSE, KEEP>(space.layers, tapes, space.context, space.log_det, padded(n));
-    empty_block(call.image, tapes.back().z, member, chain.n_features, call.n_rows, first, n);
-    empty_block(call.log_det, space.log_det, member, 1, call.n_rows, first, n);
+    if (call.image) {
+      empty_block(call.image, tapes.back().z, member, chain.n_features, call.n_rows, first, n);
+      empty_block(call.log_det, space.log_det, member, 1, call.n_rows, first, n);
+    } else {
+      alignas(64) double log_prob[BLOCK];
+      log_prob_of_rows(log_prob, tapes.back().z, space.log_det, chain.n_features, padded(n));
+      copy(call.value + member * call.n_rows + first, log_prob, n);
+    }
   });
 }
 
