@@ -51,6 +51,22 @@ class Flow(nn.Module):
     torch.Size([1, 4])
     >>> flow.sample(5, generator=torch.Generator().manual_seed(0)).shape  # (n_members, n_rows, n_features)
     torch.Size([1, 5, 2])
+
+    A flow of parts that are chosen one by one, trained by an optimiser of PyTorch:
+
+    >>> from sknvp.flows import AffineCoupling, Chain, Conditioner
+    >>> couplings = [AffineCoupling(Conditioner(1, 2, (8,)), n_first=1, flip=bool(i % 2)) for i in range(2)]
+    >>> flow = Flow(Chain(transform, *couplings), StandardNormal(2)).float()
+    >>> x = torch.randn(500, 2, generator=torch.Generator().manual_seed(0)).exp()
+    >>> optimizer = torch.optim.Adam(flow.parameters(), 0.01)
+    >>> before = flow.log_prob(x).mean().item()
+    >>> for _ in range(50):
+    ...     loss = -flow.log_prob(x).mean()
+    ...     optimizer.zero_grad()
+    ...     loss.backward()
+    ...     optimizer.step()
+    >>> flow.log_prob(x).mean().item() > before
+    True
     """
 
     def __init__(self, transform: Transform, base: Base, n_members: int = 1) -> None:

@@ -47,7 +47,7 @@ def check_density_estimator(
 ) -> list[dict[str, Any]]:
     """Check that an estimator keeps the laws of a density and the manners of scikit-learn.
 
-    Every check clones the estimator, sets ``random_state=0`` if it has that parameter, fits it to tables of some 100
+    Every check clones the estimator, sets every ``random_state`` among its parameters to 0, fits it to tables of some 100
     rows, and looks at ``score_samples``, ``score`` and ``sample``, whose grammar is that of
     :class:`sklearn.neighbors.KernelDensity`. The user guide lists the checks.
 

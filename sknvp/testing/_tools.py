@@ -56,9 +56,10 @@ def table(n_rows: int = 120, n_features: int = 2, seed: int = 0) -> NDArray[np.f
 
 
 def fresh(estimator: Any) -> Any:
-    """An unfitted copy, deterministic if it can be told so."""
+    """An unfitted copy, deterministic if it and the estimators inside it can be told so."""
     copy = clone(estimator)
-    return copy.set_params(random_state=0) if "random_state" in copy.get_params() else copy
+    seeds = [name for name in copy.get_params() if name.split("__")[-1] == "random_state"]
+    return copy.set_params(**dict.fromkeys(seeds, 0))
 
 
 def fitted(estimator: Any, X: Any, **arguments: Any) -> Any:
