@@ -243,8 +243,8 @@ def test_weights_count_without_batch_norm_only():
 
 
 def test_every_parameter_changes_the_fit():
-    X = digits(60).reshape(-1, 8, 8)[:, 2:6, 2:6].reshape(-1, 16)
-    base = {"max_iter": 60, "tol": 500.0, "n_iter_no_change": 1, "n_blocks": 0, "batch_size": 60}
+    X = digits(30).reshape(-1, 8, 8)[:, 2:6, 2:6].reshape(-1, 16)
+    base = {"max_iter": 60, "tol": 500.0, "n_iter_no_change": 1, "n_blocks": 0, "batch_size": 30}
     before = small(**base).fit(X).loss_curve_
     changed = {
         "image_shape": (1, 2, 8), "n_levels": 20, "n_filters": 5, "n_blocks": 1, "batch_norm": False, "flip": True,

@@ -5,6 +5,7 @@ Everything here takes and returns tensors. Everything that is learned has a lead
 """
 
 from .bases import Base, GaussianMixture, Kernels, PointMass, Product, StandardNormal, StudentT
+from .builders import masks
 from .builders.images import image_real_nvp
 from .builders.tabular import bounded_real_nvp, planar_flow, real_nvp
 from .combine import Chain, Inverse, Select
@@ -62,6 +63,7 @@ __all__ = [
     "Whiten",
     "bounded_real_nvp",
     "image_real_nvp",
+    "masks",
     "planar_flow",
     "real_nvp",
 ]

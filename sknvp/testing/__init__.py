@@ -47,8 +47,8 @@ def check_density_estimator(
 ) -> list[dict[str, Any]]:
     """Check that an estimator keeps the laws of a density and the manners of scikit-learn.
 
-    Every check clones the estimator, sets every ``random_state`` among its parameters to 0, fits it to tables of some 100
-    rows, and looks at ``score_samples``, ``score`` and ``sample``, whose grammar is that of
+    Every check clones the estimator, sets its ``random_state`` and those of estimators inside it to 0, fits it to
+    tables of some 100 rows, and looks at ``score_samples``, ``score`` and ``sample``, whose grammar is that of
     :class:`sklearn.neighbors.KernelDensity`. The user guide lists the checks.
 
     Parameters

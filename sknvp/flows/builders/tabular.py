@@ -82,8 +82,7 @@ def real_nvp(
     Examples
     --------
     >>> import torch
-    >>> from sknvp.flows import real_nvp
-    >>> from sknvp.flows.builders import masks
+    >>> from sknvp.flows import masks, real_nvp
     >>> generator = torch.Generator().manual_seed(0)
     >>> keep = masks.random(n_members=4, n_layers=2, n_features=3, generator=generator)
     >>> flow = real_nvp(torch.zeros(3), torch.ones(3), torch.arange(3), keep, generator=generator)

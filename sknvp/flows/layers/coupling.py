@@ -75,8 +75,7 @@ class Coupling(AnalyticTransform):
     Additive coupling, the layer of NICE, which shifts columns:
 
     >>> import torch
-    >>> from sknvp.flows import Coupling, real_nvp
-    >>> from sknvp.flows.builders import masks
+    >>> from sknvp.flows import Coupling, masks, real_nvp
     >>> class AdditiveCoupling(Coupling):
     ...     N_PARAMETERS = 1
     ...     LINEAR_BETWEEN = True
