@@ -110,6 +110,8 @@ INDEPENDENT = {
         np.random.default_rng(0).normal(size=(8, d))[rng.integers(8, size=n)] * 5 + 0.5 * rng.normal(size=(n, d))
     ),
     "two levels": lambda n, d, rng: np.c_[rng.normal(size=(n, 1)), rng.integers(2, size=(n, d))],
+    "constant": lambda n, d, rng: np.ones((n, d)),
+    "in turn": lambda n, d, rng: np.c_[rng.normal(size=(n, d)), np.arange(n) % 5],
     "on a line": lambda n, d, rng: rng.normal(size=(n, 1)) * np.arange(1.0, d + 1),
     "on two lines": lambda n, d, rng: np.abs(rng.normal(size=(n, 1)) - np.arange(d) % 2),
     "sorted by class": lambda n, d, rng: np.sort(rng.integers(3, size=n))[:, None] * 4 + rng.normal(size=(n, d)),

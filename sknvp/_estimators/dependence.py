@@ -27,6 +27,7 @@ MIN_COPY_LOG_RATIO = np.log(100)  # copies a hundred times nearer than other row
 N_ENDS = 10  # the line through a row may end at two of so many neighbours
 MAX_SHARE_ON_LINES = 0.2  # a larger share of rows on lines between neighbours is no accident
 LAG = 8  # each row is compared with the next one and with the one so many places later
+MAX_RISE = 2.0  # a larger quotient of the two median distances is that of a path
 MAX_SHARE_RISING = 0.7  # the larger distance is that to the later row more often along a path
 MIN_ERRORS = 4.0  # standard errors that this share must differ from one half by
 
@@ -85,18 +86,21 @@ def hold_out_together(rows: Rows, in_order: NDArray[Any]) -> Rows:
 def follows_a_path(X: NDArray[Any]) -> bool:
     """Tell whether some column moves like a path: its steps are small, and larger over several rows.
 
-    Two values of a random walk are the farther apart the more rows lie between them, while among independent rows, and
-    most rows sorted by class, the later of two rows is the farther one as often as not. A column that only rises or
-    only falls is the one that rows were sorted by, and tells nothing.
+    The median distance between the ranks of two values of a random walk grows like the root of the number of rows from
+    one to the other, and the later of two rows is mostly the farther one. Among independent rows, and rows sorted by
+    class, it is as often as not, also where few values make medians jump. A column that only rises or only falls is the
+    one that rows were sorted by, and tells nothing.
     """
     if len(X) < 8 * LAG:
         return False
-    steps = np.sign(np.diff(X, axis=0))
+    ranks = np.stack([np.searchsorted(np.sort(column), column) for column in X.T], 1)
+    steps = np.diff(ranks, axis=0)
     sorted_by = np.maximum((steps >= 0).mean(0), (steps <= 0).mean(0)) > 0.95
-    near, far = (np.abs(X[k : len(X) - LAG + k] - X[:-LAG]) for k in (1, LAG))
-    rising = ((far > near).mean(0) + (far >= near).mean(0)) / 2
-    least = max(MAX_SHARE_RISING, 0.5 + MIN_ERRORS * 0.5 / len(near) ** 0.5)
-    return bool((~sorted_by & (rising > least)).any())
+    near, far = (np.abs(ranks[k : len(X) - LAG + k] - ranks[:-LAG]) for k in (1, LAG))
+    share_rising = ((far > near).mean(0) + (far >= near).mean(0)) / 2
+    rises = (share_rising > MAX_SHARE_RISING) & (share_rising > 0.5 + MIN_ERRORS * 0.5 / len(near) ** 0.5)
+    medians = np.median(near, axis=0), np.median(far, axis=0)
+    return bool((~sorted_by & rises & (medians[0] > 0) & (medians[1] > MAX_RISE * medians[0])).any())
 
 
 def distance_jump(z: NDArray[np.float64]) -> Jump:
@@ -164,7 +168,7 @@ def _first_of_equal_rows(X: NDArray[Any]) -> NDArray[Any]:
 
 def _mostly_distinct(z: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Return which columns hold nearly as many values as rows; where values repeat, many rows look near or on lines."""
-    return np.array([len(np.unique(column)) > 0.8 * len(column) for column in z.T])
+    return np.array([len(np.unique(column)) > 0.8 * len(column) for column in z.T], dtype=bool)
 
 
 def _queries(z: NDArray[np.float64]) -> NDArray[np.float64]:
