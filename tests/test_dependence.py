@@ -16,6 +16,7 @@ from sknvp import (
     RealNVPOutlierDetector,
 )
 from sknvp._estimators.dependence import hold_out_together
+from sknvp._estimators.neighbours import Nearest, evenness, mutual_shares, turn
 from sknvp._estimators.rows import Rows
 
 from .small import moons, normal_rows, small, stacked
@@ -49,6 +50,10 @@ def autoregressive(n_rows, rho, n_features=4):
     return X
 
 
+def order_lost(X):
+    return np.random.default_rng(0).permutation(X)
+
+
 @pytest.mark.parametrize("noise", [1e-12, 1e-9, 1e-6, 1e-3])
 @pytest.mark.parametrize("n_copies", [2, 4, 10])
 @pytest.mark.parametrize("n_features", [1, 4])
@@ -71,6 +76,13 @@ def test_rows_that_are_all_but_equal_are_held_out_together(noise, n_copies, n_fe
         (autoregressive(500, 0.9), "near the one before"),
         (autoregressive(500, 0.99, 1), "near the one before"),
         (np.c_[np.arange(500.0), autoregressive(500, 0.99, 1)], "near the one before"),
+        (order_lost(copies(250, 4, 0.2, 5)), "near copies"),
+        (order_lost(copies(250, 2, 0.3, 8)), "near copies"),
+        (order_lost(copies(250, 4, 0.3, 8)), "near copies"),
+        (order_lost(copies(50, 10, 0.3, 8)), "near copies"),
+        (order_lost(autoregressive(500, 0.9, 15)), "near copies"),
+        (order_lost(autoregressive(500, 0.99, 10)), "along a path"),
+        (order_lost(autoregressive(4000, 0.99, 15)), "along a path"),
     ],
 )
 def test_dependent_rows_are_warned_of(X, sign):
@@ -91,6 +103,15 @@ INDEPENDENT = {
         np.sin(np.arange(1, d + 1) * rng.uniform(0, 3, (n, 1))) + 1e-3 * rng.normal(size=(n, d))
     ),
     "rounded": lambda n, d, rng: rng.normal(size=(n, d)).round(1),
+    "a curve with much noise": lambda n, d, rng: (
+        np.sin(np.arange(d) + rng.uniform(0, 3, (n, 1))) + 0.05 * rng.normal(size=(n, d))
+    ),
+    "eight clusters": lambda n, d, rng: (
+        np.random.default_rng(0).normal(size=(8, d))[rng.integers(8, size=n)] * 5 + 0.5 * rng.normal(size=(n, d))
+    ),
+    "two levels": lambda n, d, rng: np.c_[rng.normal(size=(n, 1)), rng.integers(2, size=(n, d))],
+    "constant": lambda n, d, rng: np.ones((n, d)),
+    "in turn": lambda n, d, rng: np.c_[rng.normal(size=(n, d)), np.arange(n) % 5],
     "on a line": lambda n, d, rng: rng.normal(size=(n, 1)) * np.arange(1.0, d + 1),
     "on two lines": lambda n, d, rng: np.abs(rng.normal(size=(n, 1)) - np.arange(d) % 2),
     "sorted by class": lambda n, d, rng: np.sort(rng.integers(3, size=n))[:, None] * 4 + rng.normal(size=(n, d)),
@@ -107,6 +128,17 @@ def test_independent_rows_are_not_warned_of(kind, n_features):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             assert hold_out_together(rows, X) is rows
+
+
+@pytest.mark.parametrize(("n_features", "share"), [(1, 2 / 3), (2, 6 * np.pi / (8 * np.pi + 3 * 3**0.5)), (3, 16 / 27)])
+def test_nearest_rows_of_independent_rows_keep_their_laws(n_features, share):
+    """The share of mutual nearest neighbours is one minus that of rows in the lens outside of a ball, by geometry."""
+    nearest = Nearest.of(np.random.default_rng(0).uniform(size=(3000, n_features)))
+    shares, turns = mutual_shares(nearest), turn(nearest)
+    assert shares[0] == pytest.approx(share, abs=0.02)
+    assert (np.diff(shares) > -0.01).all()
+    assert evenness(nearest) == pytest.approx(1, abs=0.1)
+    assert abs(turns.mean()) < 3 * turns.std() / 3000**0.5
 
 
 def test_a_table_as_it_is_bundled_is_not_warned_of():

@@ -1,7 +1,8 @@
 """Signs that rows are not independent, so that rows held out at random are no new rows.
 
-Three signs are looked for: near copies of rows, rows on the line between two others, and an order of the rows in which
-each is near the one before. The page ``docs/dependent_rows.md`` says how often independent rows show one of them.
+Four signs are looked for: near copies of rows, rows on the line between two others, an order of the rows in which each
+is near the one before, and rows along a path whose order is lost. The page ``docs/dependent_rows.md`` says how often
+independent rows show one of them.
 """
 
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from .._warn import warn_caller
 from .groups import components, groups_of_equal_rows
+from .neighbours import Signs
 from .rows import Rows
 from .scaling import location_and_scale
 
@@ -20,11 +22,14 @@ MAX_ROWS = 20_000  # neighbours are searched among so many rows at most
 N_QUERIES = 500  # neighbours of so many rows are looked at
 MAX_NEIGHBOURS = 256
 MAX_JUMP = 2.5  # a larger jump of the distances to the nearest neighbours is that of near copies
+LEAST_GROUPS = 20  # fewer groups of near rows are clusters
 MIN_COPY_LOG_RATIO = np.log(100)  # copies a hundred times nearer than other rows count as equal
 N_ENDS = 10  # the line through a row may end at two of so many neighbours
 MAX_SHARE_ON_LINES = 0.2  # a larger share of rows on lines between neighbours is no accident
 LAG = 8  # each row is compared with the next one and with the one so many places later
 MAX_RISE = 2.0  # a larger quotient of the two median distances is that of a path
+MAX_SHARE_RISING = 0.7  # the larger distance is that to the later row more often along a path
+MIN_ERRORS = 4.0  # standard errors that this share must differ from one half by
 
 CURE = (
     "Rows held out at random are then no new rows, and the density can be far too sure of its training rows. Pass "
@@ -40,6 +45,9 @@ class Jump(NamedTuple):
     size: float  # how many times faster the distance rises there than it does farther out
 
 
+NO_JUMP = Jump(1, 0.0, 0.0)
+
+
 def hold_out_together(rows: Rows, in_order: NDArray[Any]) -> Rows:
     """Group rows that are equal but for tiny differences, and warn of rows that are not independent otherwise.
 
@@ -51,19 +59,26 @@ def hold_out_together(rows: Rows, in_order: NDArray[Any]) -> Rows:
         Rows in the order in which they were given; the first `MAX_ROWS` are looked at.
     """
     z = _standardized(rows)
-    if len(z) < LEAST_ROWS or not z.shape[1]:
+    z = z[:, _mostly_distinct(z)]
+    if len(z) < LEAST_ROWS:
         return rows
-    jump = distance_jump(z)
+    jump = distance_jump(z) if z.shape[1] else NO_JUMP
     if jump.size > MAX_JUMP and jump.log_ratio > MIN_COPY_LOG_RATIO and len(z) == len(rows.x):
         return rows._replace(groups=near_copies(z, jump))
-    if jump.size > MAX_JUMP:
+    signs = Signs.of(z)
+    if (jump.size > MAX_JUMP and len(z) > LEAST_GROUPS * jump.n_near) or signs.copies:
         warn_caller(f"Most rows of X have near copies among the others. {CURE}.")
-    elif share_on_lines(z[:, _mostly_distinct(z)], rows.x.dtype) > MAX_SHARE_ON_LINES:
+    elif share_on_lines(z, rows.x.dtype) > MAX_SHARE_ON_LINES:
         warn_caller(f"Many rows of X lie on the line between two others, as interpolated rows do. {CURE}.")
     elif follows_a_path(_first_of_equal_rows(in_order[:MAX_ROWS])):
         warn_caller(
             "Each row of X is near the one before, as in time or where a thing is measured several times. "
             f"{CURE}, for instance blocks of rows that follow each other, np.arange(len(X)) * 8 // len(X)."
+        )
+    elif signs.path:
+        warn_caller(
+            "The rows of X lie along a path, as rows in time do, although not in its order. "
+            f"{CURE}, for instance blocks of rows that followed each other in time."
         )
     return rows
 
@@ -72,16 +87,20 @@ def follows_a_path(X: NDArray[Any]) -> bool:
     """Tell whether some column moves like a path: its steps are small, and larger over several rows.
 
     The median distance between the ranks of two values of a random walk grows like the root of the number of rows from
-    one to the other, while it is constant among independent rows and among rows sorted by class. A column that only
-    rises or only falls is the one that rows were sorted by, and tells nothing.
+    one to the other, and the later of two rows is mostly the farther one. Among independent rows, and rows sorted by
+    class, it is as often as not, also where few values make medians jump. A column that only rises or only falls is the
+    one that rows were sorted by, and tells nothing.
     """
     if len(X) < 8 * LAG:
         return False
     ranks = np.stack([np.searchsorted(np.sort(column), column) for column in X.T], 1)
     steps = np.diff(ranks, axis=0)
     sorted_by = np.maximum((steps >= 0).mean(0), (steps <= 0).mean(0)) > 0.95
-    near, far = (np.median(np.abs(ranks[k:] - ranks[:-k]), axis=0) for k in (1, LAG))
-    return bool((~sorted_by & (near > 0) & (far > MAX_RISE * near)).any())
+    near, far = (np.abs(ranks[k : len(X) - LAG + k] - ranks[:-LAG]) for k in (1, LAG))
+    share_rising = ((far > near).mean(0) + (far >= near).mean(0)) / 2
+    rises = (share_rising > MAX_SHARE_RISING) & (share_rising > 0.5 + MIN_ERRORS * 0.5 / len(near) ** 0.5)
+    medians = np.median(near, axis=0), np.median(far, axis=0)
+    return bool((~sorted_by & rises & (medians[0] > 0) & (medians[1] > MAX_RISE * medians[0])).any())
 
 
 def distance_jump(z: NDArray[np.float64]) -> Jump:
@@ -148,8 +167,8 @@ def _first_of_equal_rows(X: NDArray[Any]) -> NDArray[Any]:
 
 
 def _mostly_distinct(z: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return which columns hold nearly as many values as rows; where values repeat, many rows lie on lines."""
-    return np.array([len(np.unique(column)) > 0.8 * len(column) for column in z.T])
+    """Return which columns hold nearly as many values as rows; where values repeat, many rows look near or on lines."""
+    return np.array([len(np.unique(column)) > 0.8 * len(column) for column in z.T], dtype=bool)
 
 
 def _queries(z: NDArray[np.float64]) -> NDArray[np.float64]:

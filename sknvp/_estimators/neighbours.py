@@ -1,0 +1,101 @@
+"""Signs of copies with much noise, and of a path whose order is lost, in how the nearest rows lie.
+
+Where rows are independent, bounds hold for the numbers below, whatever the density is and how many dimensions it fills.
+Copies and paths break them. The page ``docs/dependent_rows.md`` says how often independent rows do.
+"""
+
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import digamma
+from sklearn.neighbors import NearestNeighbors
+
+LEAST_ROWS = 200  # fewer rows tell too little
+LEAST_COLUMNS = 3  # in fewer columns, rows lie too close for copies with much noise to matter
+MAX_ROWS = 2_000  # so many rows are looked at, at most
+N_NEAREST = 24
+SIZES = (1, 2, 3, 4, 6, 8, 9, 12, 16, 24)  # numbers of nearest rows
+MAX_DROP = 0.13  # a larger drop of the mutual shares, in units of the evenness, is that of copies
+MAX_EVENNESS = 0.65  # below, the nearest rows are so evenly far that they may be steps
+MIN_TURN = 0.1  # a larger turn, in units of the evenness, is that of a path
+MIN_ERRORS = 4.0  # standard errors that the turn must differ from zero by
+
+
+class Nearest(NamedTuple):
+    """The nearest rows of each row, nearest first."""
+
+    z: NDArray[np.float64]  # shape (n_rows, n_columns)
+    log_distances: NDArray[np.float64]  # shape (n_rows, N_NEAREST)
+    numbers: NDArray[np.intp]  # shape (n_rows, N_NEAREST)
+
+    @classmethod
+    def of(cls, z: NDArray[np.float64]) -> Self:
+        """Find the nearest rows; of many rows take `MAX_ROWS` that follow each other."""
+        start = max(0, len(z) - MAX_ROWS) // 2
+        z = z[start : start + MAX_ROWS]
+        distances, numbers = NearestNeighbors(algorithm="brute").fit(z).kneighbors(n_neighbors=N_NEAREST)
+        return cls(z, np.log(np.maximum(distances, np.finfo(np.float64).tiny)), numbers)
+
+
+class Signs(NamedTuple):
+    """What the nearest rows look like."""
+
+    copies: bool
+    path: bool
+
+    @classmethod
+    def of(cls, z: NDArray[np.float64]) -> Self:
+        """Look for copies and for a path among rows of standardised columns that are in lexicographic order."""
+        if len(z) < LEAST_ROWS or z.shape[1] < LEAST_COLUMNS:
+            return cls(copies=False, path=False)
+        nearest = Nearest.of(z)
+        even, turns = evenness(nearest), turn(nearest)
+        error = turns.std() / len(turns) ** 0.5
+        steps = even < MAX_EVENNESS and turns.mean() > max(MIN_TURN * even, MIN_ERRORS * error)
+        return cls(copies=drop(mutual_shares(nearest)) > MAX_DROP * even, path=bool(steps))
+
+
+def evenness(nearest: Nearest) -> float:
+    """Return how much the distances to the nearest row differ, in units of what those of independent rows do at least.
+
+    Around a row, independent rows fill some number m of dimensions evenly. Then the distances r_k to the k-th nearest
+    have ``E log(r_2k / r_k) = (1/k + ... + 1/(2k-1)) / m``, and ``log r_1`` has a standard deviation of
+    ``pi / sqrt(6) / m``, or more if the density or m differs from place to place. Steps of a path are of similar length
+    instead, and the distances between copies jump to those between other rows.
+    """
+    sizes = 2 ** np.arange(4)
+    logs = nearest.log_distances
+    growth = (logs[:, 2 * sizes - 1] - logs[:, sizes - 1]).mean(0) / (digamma(2 * sizes) - digamma(sizes))
+    return float(logs[:, 0].std() / (np.pi / 6**0.5) / growth.max())
+
+
+def mutual_shares(nearest: Nearest) -> NDArray[np.float64]:
+    """Return how often a row is among the k nearest of one of its k nearest, for each k of `SIZES`.
+
+    Among independent rows the share rises with k: from 2/3 to one if they fill one dimension evenly. The c copies of a
+    row are the c - 1 nearest of each other, so that it is largest there and drops for larger k.
+    """
+    back = nearest.numbers[nearest.numbers] == np.arange(len(nearest.z))[:, None, None]
+    rank = np.where(back.any(2), back.argmax(2), N_NEAREST)
+    return np.array([(rank[:, :k] < k).mean() for k in SIZES])
+
+
+def drop(shares: NDArray[np.float64]) -> float:
+    """Return by how much a share exceeds a later one at most."""
+    least_later = np.minimum.accumulate(shares[:0:-1])[::-1]
+    return float((shares[:-1] - least_later).max())
+
+
+def turn(nearest: Nearest) -> NDArray[np.float64]:
+    """Return for each row how far its two nearest rows turn away from each other, compared with its four nearest.
+
+    It is the mean cosine between the directions to the four minus the cosine between those to the two. Both are equal
+    where the density is constant. Noise that moves the row from its place turns all of them the same way; only along a
+    path, the two nearest are the row before and the row after, whose noise is their own.
+    """
+    directions = nearest.z[nearest.numbers[:, :4]] - nearest.z[:, None]
+    directions /= np.maximum(np.linalg.norm(directions, axis=2, keepdims=True), np.finfo(np.float64).tiny)
+    of_four = ((directions.sum(1) ** 2).sum(1) - 4) / 12
+    turns: NDArray[np.float64] = of_four - (directions[:, 0] * directions[:, 1]).sum(1)
+    return turns
