@@ -52,6 +52,8 @@ class VariationalRealNVP(DensityMethods):
     ``n_estimators`` flows are trained at once and their densities averaged, so that a mode which some of them lose is
     still there.
 
+    Read more in the :doc:`User Guide </variational>`.
+
     Parameters
     ----------
     {n_layers}
