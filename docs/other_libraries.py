@@ -1,4 +1,4 @@
-"""Links to the pages of other libraries, by their addresses alone: a build needs no network, as it would by intersphinx."""
+"""Links to pages of other libraries, made from names alone: unlike intersphinx, this needs no network in a build."""
 
 from docutils.nodes import reference
 
