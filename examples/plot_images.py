@@ -6,7 +6,6 @@ A multi-scale Real NVP of scikit-learn's handwritten digits, 8 x 8 pixels of 17 
 the defaults take a few minutes and draw better digits.
 """
 
-# sphinx_gallery_thumbnail_number = 5
 # %%
 # A row is an image, flattened. ``n_levels`` is how many values a pixel can have.
 
@@ -83,6 +82,7 @@ ways = []
 for first, last in [(0, 1), (2, 3), (4, 5), (6, 7)]:
     start, end = (noise[y_test == digit][0] for digit in (first, last))
     ways.append(density.inverse_transform(np.cos(angles) * start + np.sin(angles) * end))
+# sphinx_gallery_thumbnail_number = 5
 show(np.concatenate(ways), 12, "From 0 to 1, 2 to 3, 4 to 5, 6 to 7")
 
 # %%
