@@ -301,7 +301,7 @@ class VariationalRealNVP(DensityMethods):
         else:
             specification = self._specify(n_features, generator)
             start = replace(specification, masks=specification.masks[:, :0]).build(device, generator)
-        x = start.sample(N_TRIAL, generator=generator)[0]
+        x = start.sample(N_TRIAL, generator=generator)[0].detach()
         target = Target(log_density, x)
         if target.has_gradient and has_jumps(target.evaluate, x):
             target.has_gradient = False
