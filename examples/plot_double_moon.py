@@ -23,9 +23,10 @@ def log_density(x):
 
 # %%
 # The flows start as a normal distribution about zero, which must reach what is to be found, and never see more than
-# the formula. Splines part the two moons better than affine couplings do. Two flows are quicker than the default, four.
+# the formula. Splines part the two moons better than affine couplings do. Two flows of six layers are quicker than the
+# default, four of eight.
 
-fit = VariationalRealNVP(coupling="spline", scale=2.0, n_estimators=2, max_iter=1000, random_state=0)
+fit = VariationalRealNVP(coupling="spline", scale=2.0, n_estimators=2, n_layers=6, max_iter=1000, random_state=0)
 fit = fit.fit(log_density, n_features=2)
 
 # %%
