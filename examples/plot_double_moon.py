@@ -23,14 +23,16 @@ def log_density(x):
 
 # %%
 # The flows start as a normal distribution about zero, which must reach what is to be found, and never see more than
-# the formula. Splines part the two moons better than affine couplings do.
+# the formula. Splines part the two moons better than affine couplings do. Two flows of six layers are quicker than the
+# default, four of eight.
 
-fit = VariationalRealNVP(coupling="spline", scale=2.0, max_iter=1500, random_state=0).fit(log_density, 2)
+fit = VariationalRealNVP(coupling="spline", scale=2.0, n_estimators=2, n_layers=6, max_iter=1000, random_state=0)
+fit = fit.fit(log_density, n_features=2)
 
 # %%
 # The constant is known here by adding up the density on a fine grid.
 
-grid = np.linspace(-5, 5, 800)
+grid = np.linspace(-5, 5, 300)
 points = np.stack(np.meshgrid(grid, grid), -1)
 log_p = log_density(torch.tensor(points.reshape(-1, 2))).numpy()
 truth = np.log(np.exp(log_p).sum() * (grid[1] - grid[0]) ** 2)
@@ -43,7 +45,7 @@ print(f"effective sample size {fit.effective_sample_size_:.1%} of the draws, Par
 figure, axes = plt.subplots(1, 3, figsize=(12, 4), sharex=True, sharey=True, layout="constrained")
 pictures = {"target": log_p - truth, "flows": fit.score_samples(points.reshape(-1, 2))}
 for ax, (title, values) in zip(axes, pictures.items(), strict=False):
-    ax.pcolormesh(grid, grid, np.exp(values).reshape(800, 800), shading="gouraud", rasterized=True)
+    ax.pcolormesh(grid, grid, np.exp(values).reshape(300, 300), shading="gouraud", rasterized=True)
     ax.set(title=title, aspect="equal", xlim=(-3.5, 3.5), ylim=(-3.5, 3.5))
 axes[2].plot(*fit.resample(2000, random_state=0).T, ".", markersize=3, alpha=0.5)
 axes[2].set(title="2,000 draws, resampled", aspect="equal")

@@ -16,7 +16,8 @@ from sklearn.datasets import make_blobs
 from sknvp import ConditionalRealNVPDensity, DensityDisplay, RealNVPDensity
 
 X, _ = make_blobs(2000, centers=[[-4, 0], [0, 3], [4, -1]], cluster_std=[1.0, 0.6, 1.4], random_state=0)
-density = RealNVPDensity(random_state=0).fit(X).density_
+fitted = RealNVPDensity(random_state=0).fit(X)
+density = fitted.density_
 
 # %%
 # Modes, by SciPy's minimiser from thirty of the rows. Each climb ends at one of three.
@@ -44,7 +45,7 @@ for _ in range(400):
     noise = torch.randn(x.shape, generator=generator, dtype=x.dtype)
     x = x.detach() + step * gradient + np.sqrt(2 * step) * noise
 
-display = DensityDisplay.from_estimator(RealNVPDensity(random_state=0).fit(X), X)
+display = DensityDisplay.from_estimator(fitted, X)
 display.ax_.plot(*x.numpy().T, ".", markersize=3, color="tab:orange", label="Langevin")
 display.ax_.plot(*modes.T, "r*", markersize=14, label="ends of the climbs")
 display.ax_.legend()

@@ -22,12 +22,13 @@ def circles(n, seed):
 
 
 densities = {
-    "32 planar layers": PlanarFlowDensity(n_estimators=1, random_state=0),
+    "32 planar layers": PlanarFlowDensity(n_estimators=1, n_iter_no_change=4, random_state=0),
     "8 affine couplings": RealNVPDensity(n_layers=8, coupling="affine", n_estimators=1, stacking=False, random_state=0),
 }
 
 # %%
-# One flow each. The figure in a title is the mean log-likelihood of 10,000 new rows in nats, higher is better.
+# One flow each; the planar one gets a shorter fit than it would by default. The figure in a title is the mean
+# log-likelihood of 10,000 new rows in nats, higher is better.
 
 figure, axes = plt.subplots(2, 2, figsize=(9, 8), layout="constrained")
 for row, draw in zip(axes, (moons, circles), strict=True):

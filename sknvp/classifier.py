@@ -35,6 +35,8 @@ class DensityClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # 
     columns naive Bayes, with kernels kernel discriminant analysis. Methods and their meaning follow
     :class:`sklearn.naive_bayes.GaussianNB`; beside them stands `score_samples`, low for rows that belong to no class.
 
+    Read more in the :doc:`User Guide </choosing>`.
+
     Parameters
     ----------
     estimator : estimator with `fit` and `score_samples`, default=None

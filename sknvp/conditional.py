@@ -48,6 +48,8 @@ class ConditionalRealNVPDensity(ConditionalDensityMethods, FlowFitter):
     Log-densities are in nats, in the units of ``y``. All probability of a constant
     target lies at its value, where it adds nothing to the log-density; each other value of it takes 69 nats off.
 
+    Read more in the :doc:`User Guide </conditional>`.
+
     Parameters
     ----------
     {n_layers}

@@ -50,6 +50,8 @@ class RealNVPDensity(FlowDensity):
     instead; see ``discrete_features``. All probability of a constant column lies at its value, where it adds nothing to
     the log-density; each other value of it takes 69 nats off.
 
+    Read more in the :doc:`User Guide </how_a_flow_works>`.
+
     Parameters
     ----------
     {n_layers}

@@ -39,6 +39,8 @@ def fit(
     Which rows are held out follows from their numbers alone, and so does not depend on the process that has them.
     Otherwise all rows are taken as independent.
 
+    Read more in the :doc:`User Guide </large_data>`.
+
     Parameters
     ----------
     density : RealNVPDensity

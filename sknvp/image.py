@@ -35,6 +35,8 @@ class RealNVPImageDensity(LatentMixin, FlowDensity):
     leave the flow after each scale. The probability of an image x is the density's integral over its cube,
     ``P(x) = E p(x + u)``, with u uniform on the unit cube.
 
+    Read more in the :doc:`User Guide </images>`.
+
     Parameters
     ----------
     image_shape : tuple (n_channels, height, width), default=None

@@ -23,6 +23,8 @@ class RealNVPImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # 
     period the mean direction; with ``sample_posterior`` it gets a draw. Methods and their meaning follow
     :class:`sklearn.impute.IterativeImputer`.
 
+    Read more in the :doc:`User Guide </missing>`.
+
     Parameters
     ----------
     estimator : RealNVPDensity, default=None

@@ -23,6 +23,8 @@ def crps(y_true: ArrayLike, y_drawn: ArrayLike, *, sample_weight: ArrayLike | No
     integral of the squared difference between the distribution function and the step at y. It is in the units of y, and
     for a single draw without spread it is the absolute error. On average no distribution does better than the true one.
 
+    Read more in the :doc:`User Guide </conditional>`.
+
     Parameters
     ----------
     y_true : array-like of shape (n_samples,)
@@ -72,6 +74,8 @@ def energy_score(y_true: ArrayLike, y_drawn: ArrayLike, *, sample_weight: ArrayL
     For targets y and independent draws Y and Y' of their predicted distribution it is ``E|Y - y| - E|Y - Y'| / 2`` with
     Euclidean distances. Of one target it is the `crps`. Bring targets to one unit first, or the widest one decides.
 
+    Read more in the :doc:`User Guide </conditional>`.
+
     Parameters
     ----------
     y_true : array-like of shape (n_samples, n_outputs) or (n_samples,)
@@ -120,6 +124,8 @@ def energy_score(y_true: ArrayLike, y_drawn: ArrayLike, *, sample_weight: ArrayL
 def neg_crps_scorer(estimator: Any, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
     """Score a fitted estimator by minus the `crps` of its draws, for ``scoring=`` of scikit-learn; higher is better.
 
+    Read more in the :doc:`User Guide </conditional>`.
+
     Parameters
     ----------
     estimator : estimator with ``sample(X, n_samples, random_state)``
@@ -153,6 +159,8 @@ def neg_crps_scorer(estimator: Any, X: ArrayLike, y: ArrayLike, sample_weight: A
 
 def neg_energy_scorer(estimator: Any, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
     """Score a fitted estimator by minus the `energy_score` of its draws; see `neg_crps_scorer`.
+
+    Read more in the :doc:`User Guide </conditional>`.
 
     Parameters
     ----------

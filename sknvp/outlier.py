@@ -51,6 +51,8 @@ class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc
     `score` of the whole density, so that a search over parameters takes the likeliest detector and needs no labels.
     Without ``stacking``, or in a stream without a `fit` before it, the flows score alone.
 
+    Read more in the :doc:`User Guide </anomalies>`.
+
     Parameters
     ----------
     contamination : "auto" or float in (0, 0.5], default="auto"

@@ -27,6 +27,8 @@ class PlanarFlowDensity(FlowDensity):
     trained by maximum likelihood. ``n_estimators`` flows are trained at once, each validated on rows of its own, and
     their densities averaged.
 
+    Read more in the :doc:`User Guide </choosing>`.
+
     Parameters
     ----------
     n_layers : int, default=32

@@ -28,6 +28,8 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):  # ty
     a transformer in a pipeline the determinant is missing, and log-densities are in the units of ``t(x)``. It is to
     densities what :class:`sklearn.compose.TransformedTargetRegressor` is to regressors, with the Jacobian.
 
+    Read more in the :doc:`User Guide </pipelines>`.
+
     Parameters
     ----------
     estimator : estimator with `fit`, `score_samples` and `sample`, default=None

@@ -29,6 +29,8 @@ class RealNVPTransformer(LatentMixin, FlowDensity):
     leaves their dependence; `score_samples`, `score` and `sample` are those of :class:`RealNVPDensity` with this flow
     alone.
 
+    Read more in the :doc:`User Guide </how_a_flow_works>`.
+
     Parameters
     ----------
     {n_layers}

@@ -52,6 +52,8 @@ class VariationalRealNVP(DensityMethods):
     ``n_estimators`` flows are trained at once and their densities averaged, so that a mode which some of them lose is
     still there.
 
+    Read more in the :doc:`User Guide </variational>`.
+
     Parameters
     ----------
     {n_layers}
@@ -299,7 +301,7 @@ class VariationalRealNVP(DensityMethods):
         else:
             specification = self._specify(n_features, generator)
             start = replace(specification, masks=specification.masks[:, :0]).build(device, generator)
-        x = start.sample(N_TRIAL, generator=generator)[0]
+        x = start.sample(N_TRIAL, generator=generator)[0].detach()
         target = Target(log_density, x)
         if target.has_gradient and has_jumps(target.evaluate, x):
             target.has_gradient = False

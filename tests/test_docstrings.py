@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,6 +33,13 @@ def entries(estimator, section):
     found = re.findall(r"^(\w+) : (.*)\n((?:    .*\n?)+)", body, flags=re.MULTILINE)
     assert len(found) == len(re.findall(r"^\S", body, flags=re.MULTILINE))
     return {name: (kind, " ".join(text.split())) for name, kind, text in found}
+
+
+@pytest.mark.parametrize("name", sorted({*sknvp.__all__} - {"flows", "show_versions"}))
+def test_every_class_names_its_chapter_of_the_user_guide(name):
+    description = inspect.getdoc(getattr(sknvp, name)).split("Parameters\n---")[0]
+    (chapter,) = re.findall(r"^Read more in the :doc:`User Guide </(\w+)>`\.$", description, flags=re.MULTILINE)
+    assert f"\n{chapter}\n" in (Path(__file__).parents[1] / "docs" / "user_guide.md").read_text()
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)

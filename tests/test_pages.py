@@ -62,3 +62,10 @@ def test_links_to_files_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#:\s]+?)(?:#[^)]*)?\)", page.read_text()):
         found = page.parent / target
         assert found.exists() or found.with_suffix(".md").exists(), target
+
+
+def test_a_chapter_of_the_user_guide_leads_to_every_page_of_the_gallery():
+    guide = re.findall(r"^\w+$", (ROOT / "docs" / "user_guide.md").read_text(), re.MULTILINE)
+    links = "".join((ROOT / "docs" / f"{chapter}.md").read_text() for chapter in guide)
+    for script in (ROOT / "examples").glob("plot_*.py"):
+        assert f"{{doc}}`gallery/{script.stem}`" in links, script.name

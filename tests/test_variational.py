@@ -184,6 +184,17 @@ def test_arrays_with_gradients_give_what_autograd_gives():
     assert np.isfinite(brief().fit(by_numpy, 2).log_evidence_)
 
 
+@pytest.mark.filterwarnings("ignore:The flows are far from log_density")
+@pytest.mark.parametrize("answer", [lambda value, slope: value, lambda value, slope: (value, slope)])
+def test_functions_of_arrays_may_have_bounds_and_be_continued(answer):
+    def exponential(x):
+        return answer(-np.sum(x, axis=1), -np.ones_like(x))
+
+    fit = brief(bounds=(0, np.inf), warm_start=True)
+    assert np.isfinite(fit.fit(exponential, 1).log_evidence_)
+    assert np.isfinite(fit.fit(exponential, 1).log_evidence_)
+
+
 BAD_TARGETS = {
     "no function": (3.0, "log_density must be a function, got 3.0"),
     "NaN everywhere": (lambda x: normal(x) * torch.nan, "log_density and its gradient must be finite somewhere"),

@@ -19,6 +19,8 @@ class ConditionalDensityDisplay:
     rows stand side by side in the order of their medians. If the density is right, the band between the quantiles for
     0.05 and 0.95 holds nine tenths of the targets of new rows.
 
+    Read more in the :doc:`User Guide </displays>`.
+
     Parameters
     ----------
     x : ndarray of shape (n,)

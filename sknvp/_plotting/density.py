@@ -17,6 +17,8 @@ class DensityDisplay:
 
     Make one with :meth:`from_estimator`. Gross outliers among the rows are left out of the picture.
 
+    Read more in the :doc:`User Guide </displays>`.
+
     Parameters
     ----------
     grid : list of ndarray

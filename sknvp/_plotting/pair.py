@@ -27,6 +27,8 @@ class PairDisplay:
     the shares of rows and of draws: one bar for each category or whole number, as long as there are few of them. Gross
     outliers lie outside of the picture.
 
+    Read more in the :doc:`User Guide </displays>`.
+
     Parameters
     ----------
     rows : ndarray of shape (n_rows, n_features)

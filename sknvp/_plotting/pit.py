@@ -25,6 +25,8 @@ class PITDisplay:
 
     Make one with :meth:`from_estimator` or :meth:`from_predictions`, from rows that were not fitted.
 
+    Read more in the :doc:`User Guide </displays>`.
+
     Parameters
     ----------
     pit : array-like of shape (n_samples,)

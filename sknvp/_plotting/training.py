@@ -14,6 +14,8 @@ class TrainingDisplay:
     no evaluation has improved for a while, training goes back to the best weights with a lower learning rate: there the
     curves jump.
 
+    Read more in the :doc:`User Guide </displays>`.
+
     Parameters
     ----------
     loss_curve : array-like of shape (n_evaluations,)
