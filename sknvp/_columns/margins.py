@@ -85,11 +85,20 @@ class Margin:
         n_above, ends_above = _room((high - greatest) / spacing, near, binary, 0)
         counts = np.bincount((steps + n_below).astype(np.intp), weights) * (n_rows / weights.sum())
         counts = np.concatenate([counts, np.zeros(n_above)])
+        n_more = 0 if ends_above else int(np.ceil(deviation))  # values that only the normal distribution reaches
         widths = [deviation * h for h in BANDWIDTHS if deviation * h > LEAST_BANDWIDTH]
         estimates = [_frequencies(counts), *(_smoothed(counts, h) for h in widths), _even(counts)]
-        tail = 0.5 / (n_rows + 1)
-        edges = _edges(_mixture(counts, estimates), tail * (not ends_below), tail * (not ends_above))
-        return cls(least - n_below * spacing, spacing, edges, 1 - 1 / (1 + max(deviation, 1.0)), low, high)
+        estimates = [(_extended(of_all, n_more), _extended(without, n_more)) for of_all, without in estimates]
+        counts = _extended(counts, n_more)
+        estimates.append(_normal(counts, np.average(steps, weights=weights) + n_below, deviation))
+        tail, decay = 0.5 / (n_rows + 1), 1 - 1 / (1 + max(deviation, 1.0))
+        lower, upper = tail * (not ends_below), tail * (not ends_above)
+        left = upper * decay ** np.arange(n_more + 1)  # of the upper tail, after each value above those seen
+        probabilities = _mixture(counts, estimates)
+        probabilities *= (1 - lower - upper) / probabilities.sum()
+        probabilities[len(counts) - n_more :] -= np.diff(left)
+        edges = _edges(probabilities, lower, left[-1])
+        return cls(least - n_below * spacing, spacing, edges, decay, low, high)
 
     @property
     def n_values(self) -> int:
@@ -195,6 +204,19 @@ def _even(counts: Array) -> tuple[Array, Array]:
     """Return equal probabilities for all values."""
     equal = np.full(len(counts), 1 / len(counts))
     return equal, equal
+
+
+def _normal(counts: Array, mean: float, deviation: float) -> tuple[Array, Array]:
+    """Return the probabilities of a rounded normal distribution, which hardly depends on single rows."""
+    ends = (np.arange(len(counts) + 1) - 0.5 - mean) / max(deviation, LEAST_BANDWIDTH)
+    rounded = np.diff(ndtr(ends))
+    rounded /= rounded.sum()
+    return rounded, rounded
+
+
+def _extended(values: Array, n_more: int) -> Array:
+    """Append zeros."""
+    return np.concatenate([values, np.zeros(n_more)])
 
 
 def _smoothed(counts: Array, bandwidth: float) -> tuple[Array, Array]:
