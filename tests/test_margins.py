@@ -89,11 +89,11 @@ def test_rounded_normal_numbers_are_told_nearly_as_well_as_by_their_mean_and_dev
     """Numbers above the greatest that was seen too, which frequencies know nothing of."""
     values, truth, divergences = np.arange(-20.0, 121.0), rounded(50, 10), []
     for seed in range(20):
-        drawn = np.random.default_rng(seed).normal(50, 10, 200).round()
+        drawn = np.random.default_rng(seed).normal(50, 10, 400).round()
         estimates = whole(drawn).intervals(values)[2], np.log(rounded(drawn.mean(), drawn.std()))
         divergences.append([truth @ (np.log(truth) - estimate) for estimate in estimates])
     ours, fitted = np.mean(divergences, axis=0)
-    assert ours < 2 * fitted
+    assert ours < 1.7 * fitted
 
 
 def rounded(mean, deviation):
