@@ -96,5 +96,13 @@ def test_rounded_normal_numbers_are_told_nearly_as_well_as_by_their_mean_and_dev
     assert ours < 1.7 * fitted
 
 
+def test_numbers_above_the_greatest_have_half_of_what_one_more_row_would_have():
+    drawn = np.random.default_rng(0).geometric(0.05, 400)
+    above = np.arange(drawn.max() + 1.0, 9_000)
+    probabilities = np.exp(whole(drawn).intervals(above)[2])
+    assert probabilities.sum() >= 0.5 / 401 * (1 - 1e-9)
+    assert (np.diff(probabilities) <= 0).all()
+
+
 def rounded(mean, deviation):
     return np.diff(stats.norm(mean, deviation).cdf(np.arange(-20, 122) - 0.5))
