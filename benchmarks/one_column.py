@@ -24,7 +24,12 @@ from sklearn.neighbors import KernelDensity
 
 from sknvp import RealNVPDensity
 
-POINTS = (np.arange(2_000) + 0.5) / 2_000  # probabilities at which the truth is compared with an estimate
+N_POINTS = 2_000  # quantiles at which truth and estimate are compared; a quarter of them for each part of a mixture
+
+
+def even(n):
+    """Return probabilities in the middles of n equal parts of (0, 1)."""
+    return (np.arange(n) + 0.5) / n
 
 
 class Mixture:
@@ -34,8 +39,9 @@ class Mixture:
         """Each part is a weight, a mean and a standard deviation."""
         self.weights, means, scales = np.array(parts).T
         self.parts = stats.norm(means, scales)
-        self.points = self.parts.ppf(POINTS[:, None]).ravel()
-        self.shares = np.tile(self.weights, len(POINTS)) / len(POINTS)
+        n_points = N_POINTS // 4
+        self.points = self.parts.ppf(even(n_points)[:, None]).ravel()
+        self.shares = np.tile(self.weights, n_points) / n_points
 
     def logpdf(self, x):
         return np.log(self.parts.pdf(x[:, None]) @ self.weights)
@@ -50,7 +56,7 @@ class Known:
 
     def __init__(self, distribution):
         self.logpdf = distribution.logpdf
-        self.points, self.shares = distribution.ppf(POINTS), np.full(len(POINTS), 1 / len(POINTS))
+        self.points, self.shares = distribution.ppf(even(N_POINTS)), np.full(N_POINTS, 1 / N_POINTS)
         self.rvs = lambda n, rng: distribution.rvs(n, random_state=rng)
 
 
@@ -92,7 +98,7 @@ def kernels(x):
 
 
 def mixture(x):
-    fits = [GaussianMixture(k, n_init=3, random_state=0).fit(x) for k in range(1, 11)]
+    fits = [GaussianMixture(k, random_state=0).fit(x) for k in range(1, 11)]
     return min(fits, key=lambda fit: fit.bic(x))
 
 
