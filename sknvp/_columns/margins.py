@@ -85,19 +85,11 @@ class Margin:
         n_above, ends_above = _room((high - greatest) / spacing, near, binary, 0)
         counts = np.bincount((steps + n_below).astype(np.intp), weights) * (n_rows / weights.sum())
         counts = np.concatenate([counts, np.zeros(n_above)])
-        n_more = 0 if ends_above else int(np.ceil(deviation))  # values that only the normal distribution reaches
-        widths = [deviation * h for h in BANDWIDTHS if deviation * h > LEAST_BANDWIDTH]
-        estimates = [_frequencies(counts), *(_smoothed(counts, h) for h in widths), _even(counts)]
-        estimates = [(_extended(of_all, n_more), _extended(without, n_more)) for of_all, without in estimates]
-        counts = _extended(counts, n_more)
-        estimates.append(_normal(counts, np.average(steps, weights=weights) + n_below, deviation))
+        n_more = 0 if ends_above else int(np.ceil(deviation))  # values that the normal distribution alone reaches
+        mean = float(np.average(steps, weights=weights)) + n_below
+        probabilities = _mixture(_extended(counts, n_more), _estimates(counts, n_more, mean, deviation))
         tail, decay = 0.5 / (n_rows + 1), 1 - 1 / (1 + max(deviation, 1.0))
-        lower, upper = tail * (not ends_below), tail * (not ends_above)
-        left = upper * decay ** np.arange(n_more + 1)  # of the upper tail, after each value above those seen
-        probabilities = _mixture(counts, estimates)
-        probabilities *= (1 - lower - upper) / probabilities.sum()
-        probabilities[len(counts) - n_more :] -= np.diff(left)
-        edges = _edges(probabilities, lower, left[-1])
+        edges = _edges(probabilities, tail * (not ends_below), tail * (not ends_above), n_more, decay)
         return cls(least - n_below * spacing, spacing, edges, decay, low, high)
 
     @property
@@ -187,11 +179,25 @@ def _room(n_possible: float, near: float, binary: bool, otherwise: int) -> tuple
     return (0, True) if binary and not np.isfinite(n_possible) else (otherwise, False)
 
 
-def _edges(probabilities: Array, lower_tail: float, upper_tail: float) -> Array:
-    """Return the ends of intervals that leave room for tails at both ends of (0, 1)."""
-    inner = np.cumsum(probabilities)
-    edges: Array = lower_tail + (1 - lower_tail - upper_tail) * np.concatenate([[0], inner / inner[-1]])
+def _edges(probabilities: Array, lower_tail: float, upper_tail: float, n_more: int = 0, decay: float = 0.5) -> Array:
+    """Return the ends of intervals that leave room for tails at both ends of (0, 1).
+
+    The upper tail begins ``n_more`` values before the end, and each of these takes ``1 - decay`` of what is left of it.
+    """
+    left = upper_tail * decay ** np.arange(n_more + 1)
+    lengths = (1 - lower_tail - upper_tail) * probabilities / probabilities.sum()
+    lengths[len(lengths) - n_more :] -= np.diff(left)
+    inner = np.cumsum(lengths)
+    edges: Array = lower_tail + (1 - lower_tail - left[-1]) * np.concatenate([[0], inner / inner[-1]])
     return edges
+
+
+def _estimates(counts: Array, n_more: int, mean: float, deviation: float) -> list[tuple[Array, Array]]:
+    """Return estimates of the probabilities of whole numbers, and of each without one of the rows that have it."""
+    widths = [deviation * h for h in BANDWIDTHS if deviation * h > LEAST_BANDWIDTH]
+    found = [_frequencies(counts), *(_smoothed(counts, h) for h in widths), _even(counts)]
+    extended = [(_extended(of_all, n_more), _extended(without, n_more)) for of_all, without in found]
+    return [*extended, _normal(len(counts) + n_more, mean, deviation)]
 
 
 def _frequencies(counts: Array) -> tuple[Array, Array]:
@@ -206,9 +212,9 @@ def _even(counts: Array) -> tuple[Array, Array]:
     return equal, equal
 
 
-def _normal(counts: Array, mean: float, deviation: float) -> tuple[Array, Array]:
+def _normal(n_values: int, mean: float, deviation: float) -> tuple[Array, Array]:
     """Return the probabilities of a rounded normal distribution, which hardly depends on single rows."""
-    ends = (np.arange(len(counts) + 1) - 0.5 - mean) / max(deviation, LEAST_BANDWIDTH)
+    ends = (np.arange(n_values + 1) - 0.5 - mean) / max(deviation, LEAST_BANDWIDTH)
     rounded = np.diff(ndtr(ends))
     rounded /= rounded.sum()
     return rounded, rounded
