@@ -75,7 +75,7 @@ def test_probability_and_density_together_add_up_to_one(make):
 
 
 def test_scores_are_near_the_probabilities_that_rows_were_drawn_with():
-    """Rows have one of few probabilities, so that a rank correlation of 0.8 to 0.9 is what noise in the scores leaves."""
+    """Rows have one of few probabilities, so that noise in the scores leaves a rank correlation of 0.8 to 0.9."""
     rows = few_values(4000, 1)
     truth = np.log(0.5 / 3) + stats.binom(3, 0.2 + 0.6 * rows[:, 0]).logpmf(rows[:, 1])
     scores = stacked(coupling="spline", max_iter=100).fit(few_values(1000)).score_samples(rows)
