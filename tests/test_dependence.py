@@ -66,6 +66,11 @@ def test_rows_that_are_all_but_equal_are_held_out_together(noise, n_copies, n_fe
     assert len(np.unique(own)) > 0.8 * len(own)
 
 
+def with_twins(X):
+    """Two rows more, which differ hardly from two others."""
+    return np.concatenate([X, X[[0, 9]] + 1e-9])
+
+
 @pytest.mark.parametrize(
     ("X", "sign"),
     [
@@ -79,6 +84,7 @@ def test_rows_that_are_all_but_equal_are_held_out_together(noise, n_copies, n_fe
         (order_lost(copies(250, 4, 0.2, 5)), "near copies"),
         (order_lost(copies(250, 2, 0.3, 8)), "near copies"),
         (order_lost(copies(250, 4, 0.3, 8)), "near copies"),
+        (order_lost(with_twins(copies(250, 2, 0.3, 8))), "near copies"),
         (order_lost(copies(50, 10, 0.3, 8)), "near copies"),
         (order_lost(autoregressive(500, 0.9, 15)), "near copies"),
         (order_lost(autoregressive(500, 0.99, 10)), "along a path"),

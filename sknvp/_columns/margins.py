@@ -182,7 +182,8 @@ def _room(n_possible: float, near: float, binary: bool, otherwise: int) -> tuple
 def _edges(probabilities: Array, lower_tail: float, upper_tail: float, n_more: int = 0, decay: float = 0.5) -> Array:
     """Return the ends of intervals that leave room for tails at both ends of (0, 1).
 
-    The upper tail begins ``n_more`` values before the end, and each of these takes ``1 - decay`` of what is left of it.
+    The upper tail begins ``n_more`` values before the end. Each of these gets the share ``1 - decay`` of the part of
+    the tail that is left at it.
     """
     left = upper_tail * decay ** np.arange(n_more + 1)
     lengths = (1 - lower_tail - upper_tail) * probabilities / probabilities.sum()
@@ -213,7 +214,7 @@ def _even(counts: Array) -> tuple[Array, Array]:
 
 
 def _normal(n_values: int, mean: float, deviation: float) -> tuple[Array, Array]:
-    """Return the probabilities of a rounded normal distribution, which hardly depends on single rows."""
+    """Return the probabilities of a rounded normal distribution. To leave rows out was measured to be no better."""
     ends = (np.arange(n_values + 1) - 0.5 - mean) / max(deviation, LEAST_BANDWIDTH)
     rounded = np.diff(ndtr(ends))
     rounded /= rounded.sum()

@@ -51,6 +51,8 @@ def evaluate(
 ) -> NDArray[Any]:
     """Apply a function of tensors to the rows of arrays, in batches, so that memory does not grow with their number.
 
+    Threads compute a batch each, and call the function at once.
+
     Parameters
     ----------
     function : callable

@@ -1,6 +1,7 @@
 """Signs of copies with much noise, and of a path whose order is lost, in how the nearest rows lie.
 
-Where rows are independent, bounds hold for the numbers below, whatever the density is and how many dimensions it fills.
+Where rows are independent, bounds hold for the numbers below wherever the density is smooth over the distances between
+neighbours, however many dimensions it fills.
 Copies and paths break them. The page ``docs/dependent_rows.md`` says how often independent rows do.
 """
 
@@ -15,6 +16,7 @@ LEAST_ROWS = 200  # fewer rows tell too little
 LEAST_COLUMNS = 3  # in fewer columns, rows lie too close for copies with much noise to matter
 MAX_ROWS = 2_000  # so many rows are looked at, at most
 N_NEAREST = 24
+MAX_LOG_RATIO = 5.0  # rows e^5 times nearer than most nearest rows, such as a pair of copies, count as so near
 SIZES = (1, 2, 3, 4, 6, 8, 9, 12, 16, 24)  # numbers of nearest rows
 MAX_DROP = 0.13  # a larger drop of the mutual shares, in units of the evenness, is that of copies
 MAX_EVENNESS = 0.65  # below, the nearest rows are so evenly far that they may be steps
@@ -34,8 +36,10 @@ class Nearest(NamedTuple):
         """Find the nearest rows; of many rows take `MAX_ROWS` that follow each other."""
         start = max(0, len(z) - MAX_ROWS) // 2
         z = z[start : start + MAX_ROWS]
-        distances, numbers = NearestNeighbors(algorithm="brute").fit(z).kneighbors(n_neighbors=N_NEAREST)
-        return cls(z, np.log(np.maximum(distances, np.finfo(np.float64).tiny)), numbers)
+        numbers = NearestNeighbors(algorithm="brute").fit(z).kneighbors(n_neighbors=N_NEAREST, return_distance=False)
+        distances = np.linalg.norm(z[numbers] - z[:, None], axis=2)  # the search loses digits where rows are near
+        logs = np.log(np.maximum(distances, np.finfo(np.float64).tiny))
+        return cls(z, np.maximum(logs, np.median(logs[:, 0]) - MAX_LOG_RATIO), numbers)
 
 
 class Signs(NamedTuple):

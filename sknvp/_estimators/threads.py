@@ -63,16 +63,22 @@ def threads_for(density: Ensemble | Flow, n_rows: int) -> Iterator[None]:
 def map_in_threads(function: Callable[[Item], Value], items: Sequence[Item]) -> Iterator[Value]:
     """Yield the values of a function in the order of the items, which the threads that PyTorch leaves free share.
 
-    The threads live as long as the iterator. A single item is left to the native library, which shares out its rows.
+    The threads live as long as the iterator. Where they are more than the items, the native library gets the others,
+    to share out the rows of an item.
     """
-    n_threads = min(len(items), max_threads() if torch.get_num_threads() == 1 else 1)
+    available = max_threads() if torch.get_num_threads() == 1 else 1
+    n_threads = min(len(items), available)
     if n_threads <= 1:
         yield from map(function, items)
         return
 
-    def alone(item: Item) -> Value:
-        with native_threads(1):
+    def with_own_threads(item: Item) -> Value:
+        with native_threads(available // n_threads):
             return function(item)
 
     with ThreadPoolExecutor(n_threads) as pool:
-        yield from pool.map(alone, items)
+        try:
+            values = pool.map(with_own_threads, items)
+        except RuntimeError:  # no more threads may be started, or the interpreter is ending
+            values = map(function, items)
+        yield from values

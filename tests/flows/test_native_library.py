@@ -20,7 +20,7 @@ from sknvp.flows.native import compile as compilation
 from sknvp.flows.native import expected_moments, loader, program_for, status, torch_only
 
 from ..small import moons
-from .builders import bounded_flow, coupling, permutation, randn, random_kernels, random_mixture, shaken
+from .builders import bounded_flow, coupling, permutation, randn, random_kernels, random_mixture, shaken, whole_flow
 from .native_cases import is_native, log_prob_and_gradients, unit_flow
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -168,6 +168,42 @@ def test_a_compiler_that_fails_says_why(monkeypatch, tmp_path):
     monkeypatch.setattr(compilation, "COMPILERS", ("a compiler that nobody has",))
     with pytest.raises(OSError, match="none of the compilers"):
         compilation.compile_libraries()
+
+
+@pytest.mark.parametrize(
+    "loc",
+    [torch.arange(8.0).double()[::2], torch.zeros(1).double().expand(4), torch.arange(4), torch.zeros(4).float()],
+    ids=["strided", "expanded", "integers", "another precision"],
+)
+def test_buffers_that_the_library_cannot_read_are_left_to_torch(loc):
+    flow = shaken(whole_flow(2, 4, kind="spline"))
+    flow.transform.transforms[0].loc = loc
+    x = randn(2, 9, 4)
+    with torch.no_grad():
+        found = flow.log_prob(x)
+        with torch_only():
+            torch.testing.assert_close(found, flow.log_prob(x), rtol=1e-12, atol=1e-12)
+
+
+def test_shapes_that_do_not_fit_are_errors_as_in_torch():
+    flow, x = shaken(whole_flow(2, 4, n_context=1)), randn(2, 9, 4)
+    for context in (randn(2, 5, 1), randn(1, 9, 1), randn(5, 1)):
+        with torch.no_grad(), pytest.raises(RuntimeError):
+            flow.log_prob(x, context)
+    with torch.no_grad(), pytest.raises((RuntimeError, IndexError)):
+        unit_flow(2, 2).log_prob(x[0, 0, :2])
+    with pytest.raises(RuntimeError):
+        log_prob_and_gradients(unit_flow(2, 4), x, randn(2, 5))
+
+
+def test_a_default_device_of_the_caller_is_set_aside():
+    flow, x = unit_flow(2, 4), randn(2, 9, 4)
+    if not is_native(flow, x):
+        return
+    with torch.no_grad():
+        expected = flow.log_prob(x)
+        with torch.device("meta"):
+            assert torch.equal(flow.log_prob(x), expected)
 
 
 def test_a_default_density_is_native():

@@ -62,7 +62,8 @@ class Coupling(AnalyticTransform):
     ``(conditioner, n_first, flip)`` that returns a coupling, such as ``functools.partial(MyCoupling, setting=3)``. Put
     either in a module that can be imported, as pickles name it. Before a fit, ``elementwise`` is tried on a few
     numbers: its shapes, its inverse, and its slope against differences. The native library knows `AffineCoupling` and
-    `SplineCoupling` alone; PyTorch does the work for others. Where gradients by hand pay, define
+    `SplineCoupling` alone; PyTorch does the work for others. Estimators call ``elementwise`` from several threads at
+    once, so that it must not keep anything on ``self``. Where gradients by hand pay, define
     `elementwise_with_residuals` and `elementwise_vjp` too.
 
     References

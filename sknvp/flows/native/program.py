@@ -1,4 +1,4 @@
-"""Programs: chains of couplings, LU layers, permutations and a standardisation, as the native library reads them."""
+"""Programs: chains of couplings, LU layers, permutations and standardisations, as the native library reads them."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..combine import Chain
 
 KINDS: dict[type, int] = {Standardize: 0, Permute: 1, LULinear: 2, AffineCoupling: 3, SplineCoupling: 4}
+BUFFERS: dict[type, tuple[str, ...]] = {Standardize: ("loc", "scale"), Permute: ("rows",)}
 ACTIVATIONS = {"relu": 0, "silu": 1, "tanh": 2, "elu": 3, "leaky_relu": 4}
 N_BINS = 8  # of a spline
 
@@ -85,14 +86,21 @@ class Program:
             return False
         try:
             self.addresses = self.addresses.renewed(parts)
-            for layer, transform in self.fixed:
-                for name, buffer in transform.named_buffers():
-                    if buffer.is_floating_point() and buffer.dtype != x.dtype:
-                        return False
-                    setattr(layer, name, buffer.data_ptr())
+            return self.addresses.dtype == x.dtype and self._finds_buffers(x.dtype)
         except RuntimeError:  # The parameters are those of a function of `torch.func`.
             return False
-        return self.addresses.dtype == x.dtype
+
+    def _finds_buffers(self, dtype: torch.dtype) -> bool:
+        """Note where the buffers of layers lie; return whether the library can read them."""
+        for layer, transform in self.fixed:
+            for name in BUFFERS[type(transform)]:
+                buffer = transform._buffers[name]
+                assert buffer is not None
+                known = buffer.dtype == (torch.int64 if name == "rows" else dtype)
+                if not known or buffer.device.type != "cpu" or not buffer.is_contiguous() or buffer.requires_grad:
+                    return False
+                setattr(layer, name, buffer.data_ptr())
+        return True
 
     @property
     def parts(self) -> list[Tensor]:
@@ -105,7 +113,7 @@ class Program:
 
     def log_prob(self, x: Tensor, context: Tensor | None) -> Tensor:
         """Return the log-density of each row under a standard normal base, shape (n_members, n_rows), dtype float64."""
-        value = torch.empty(len(x), x.shape[-1], dtype=torch.float64)
+        value = torch.empty(len(x), x.shape[-1], dtype=torch.float64, device="cpu")
         self._run(self._call(x, context, value=value))
         return value
 
@@ -120,7 +128,8 @@ class Program:
     ) -> tuple[Tensor, Tensor | None]:
         """Compute the gradients of all inputs, as `Transform.vjp` does."""
         self.addresses = self.addresses.renewed(self.parts)
-        assert self.addresses.dtype == grad_image.dtype, "parameters changed their precision after they were used"
+        known = self.addresses.dtype == grad_image.dtype and self._finds_buffers(grad_image.dtype)
+        assert known, "parameters changed their precision after they were used"
         n_members, _, n_rows = grad_image.shape
         grad_log_det = grad_log_det.contiguous()
         grad_x = grad_image.new_empty(grad_image.shape)
@@ -131,7 +140,7 @@ class Program:
 
     def log_prob_and_gradients(self, out: Sequence[Tensor], inputs: Inputs) -> Tensor:
         """Compute what `Flow.log_prob_and_gradients` does, under a standard normal base."""
-        value = torch.empty(self.n_members, dtype=torch.float64)
+        value = torch.empty(self.n_members, dtype=torch.float64, device="cpu")
         self._with_gradients("sknvp_log_prob_and_gradients", self._likelihood(inputs, value), out)
         return value
 
@@ -140,7 +149,7 @@ class Program:
 
         ``out`` has views of the gradient that the steps read.
         """
-        values = torch.empty(len(steps), self.n_members, dtype=torch.float64)
+        values = torch.empty(len(steps), self.n_members, dtype=torch.float64, device="cpu")
         calls = [self._likelihood(inputs, value) for inputs, value in zip(batches, values, strict=True)]
         self.grad_addresses = self.grad_addresses.renewed(out)
         for call in calls:
@@ -154,7 +163,8 @@ class Program:
         """Return the arguments of a call that writes the sum of weighted log-densities of each member to ``value``."""
         context = None if inputs.context is None else inputs.context.mT
         both = {"weights": inputs.weights, "tail": inputs.tail}
-        of_rows = {name: t.to(torch.float64).contiguous() for name, t in both.items() if t is not None}
+        shape = inputs.x.shape[:2]
+        of_rows = {name: t.to(torch.float64).expand(shape).contiguous() for name, t in both.items() if t is not None}
         return self._call(inputs.x.mT, context, value=value, **of_rows)
 
     def _evaluate(self, x: Tensor, context: Tensor | None, inverse: bool, tape: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -203,7 +213,9 @@ def program_for(chain: Chain, x: Tensor, context: Tensor | None) -> Program | No
     layers, permutations and standardisations, and where autograd or `torch.func` records.
     """
     native, inputs = library(), (x,) if context is None else (x, context)
-    if native is None or not x.numel() or not plain_dtype(*inputs):
+    if native is None or not x.numel() or not plain_dtype(*inputs) or x.ndim != 3:
+        return None
+    if context is not None and (context.ndim != 3 or context.shape[::2] != x.shape[::2]):
         return None
     shape = len(x), x.shape[1], 0 if context is None else context.shape[1]
     programs = _PROGRAMS.setdefault(chain, {})
