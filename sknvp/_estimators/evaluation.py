@@ -51,7 +51,7 @@ def evaluate(
 ) -> NDArray[Any]:
     """Apply a function of tensors to the rows of arrays, in batches, so that memory does not grow with their number.
 
-    Threads compute a batch each, and call the function at once.
+    Several threads may call the function at the same time, each with a batch.
 
     Parameters
     ----------

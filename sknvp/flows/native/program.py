@@ -1,4 +1,4 @@
-"""Programs: chains of couplings, LU layers, permutations and standardisations, as the native library reads them."""
+"""Programs: chains of transforms as the native library runs them."""
 
 from __future__ import annotations
 
@@ -11,21 +11,13 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from ..layers.coupling import AffineCoupling, Coupling, SplineCoupling
-from ..layers.elementwise import Standardize
-from ..layers.linear import LULinear, Permute
-from ..networks.perceptron import Conditioner
+from .description import BUFFERS, describe
 from .loader import library, n_threads
 from .optimizer import Step
-from .structures import MAX_DENSE, Addresses, Call, Columns, Layer, Layers, plain_dtype
+from .structures import Addresses, Call, Columns, Layer, Layers, plain_dtype
 
 if TYPE_CHECKING:
     from ..combine import Chain
-
-KINDS: dict[type, int] = {Standardize: 0, Permute: 1, LULinear: 2, AffineCoupling: 3, SplineCoupling: 4}
-BUFFERS: dict[type, tuple[str, ...]] = {Standardize: ("loc", "scale"), Permute: ("rows",)}
-ACTIVATIONS = {"relu": 0, "silu": 1, "tanh": 2, "elu": 3, "leaky_relu": 4}
-N_BINS = 8  # of a spline
 
 
 class Tape(NamedTuple):
@@ -67,12 +59,12 @@ class Program:
         self, native: ctypes.CDLL, transforms: Iterable[nn.Module], n_members: int, n_features: int, n_context: int
     ) -> None:
         self.native, self.n_members, transforms = native, n_members, list(transforms)
-        described = [_describe(transform, n_members, n_features, n_context) for transform in transforms]
+        described = [describe(transform, n_members, n_features, n_context) for transform in transforms]
         if not any(layer.n_parts for layer in described):
             raise ValueError("nothing to compute")
         self.layers = (Layer * len(described))(*described)
         links = zip(self.layers, transforms, strict=True)
-        self.fixed = [(layer, transform) for layer, transform in links if isinstance(transform, Permute | Standardize)]
+        self.fixed = [(layer, transform) for layer, transform in links if type(transform) in BUFFERS]
         n_parts = sum(layer.n_parts for layer in described)
         self.chain = Layers(len(described), n_parts, n_features, n_context, self.layers)
         self.holders = [part for transform in transforms for part in transform.modules() if part._parameters]
@@ -229,38 +221,3 @@ def program_for(chain: Chain, x: Tensor, context: Tensor | None) -> Program | No
 
 
 _PROGRAMS: WeakKeyDictionary[Chain, dict[tuple[int, int, int], Program | None]] = WeakKeyDictionary()
-
-
-def _describe(transform: nn.Module, n_members: int, n_features: int, n_context: int) -> Layer:
-    """Describe a transform; raise a ValueError if the library does not know it."""
-    layer = Layer(kind=KINDS.get(type(transform), -1), n_parts=len(list(transform.parameters())))
-    if isinstance(transform, Standardize):
-        known = transform.loc.shape == transform.scale.shape == (n_features,)
-    elif isinstance(transform, Permute):
-        known = (transform.n_members, transform.n_features) == (n_members, n_features)
-    elif isinstance(transform, LULinear):
-        known = transform.weight.shape == (n_members, n_features, n_features)
-        layer.bound = transform.MAX_LOG_SCALE
-    elif isinstance(transform, AffineCoupling | SplineCoupling):
-        known = _describe_coupling(layer, transform, n_members, n_features, n_context)
-    if layer.kind < 0 or not known:
-        raise ValueError(f"the native library does not know {transform}")
-    return layer
-
-
-def _describe_coupling(layer: Layer, coupling: Coupling, n_members: int, n_features: int, n_context: int) -> bool:
-    """Describe a coupling; return whether the library knows it."""
-    conditioner = coupling.conditioner
-    if type(conditioner) is not Conditioner or getattr(coupling, "N_BINS", N_BINS) != N_BINS:
-        return False
-    weights = list(conditioner.parameters())[: layer.n_parts // 2]
-    if len(weights) > MAX_DENSE:
-        return False
-    sizes = [weights[0].shape[2], *(weight.shape[1] for weight in weights)]
-    n_b = coupling.n_first if coupling.flip else n_features - coupling.n_first
-    layer.n_first, layer.flip, layer.n_dense = coupling.n_first, coupling.flip, len(weights)
-    layer.activation = ACTIVATIONS[conditioner.activation]
-    layer.bound = coupling.BOX if isinstance(coupling, SplineCoupling) else coupling.max_log_scale
-    layer.sizes[: len(sizes)] = sizes
-    fits = (sizes[0], sizes[-1]) == (n_features - n_b + n_context, coupling.N_PARAMETERS * n_b)
-    return fits and len(weights[0]) == n_members

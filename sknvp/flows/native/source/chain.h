@@ -206,8 +206,9 @@ void run_vjp(const std::vector<Bound<T>>& layers, const std::vector<Tape<T>>& ta
       continue;
     }
     if (bound.layer->kind == STANDARDIZE) {
+      const T* scales = (const T*)bound.layer->scale;
       for (int j = 0; j < bound.d; j++)
-        for (int row = 0; row < n_rows; row++) grad.spare[j * n_rows + row] = grad.x[j * n_rows + row] / ((const T*)bound.layer->scale)[j];
+        for (int row = 0; row < n_rows; row++) grad.spare[j * n_rows + row] = grad.x[j * n_rows + row] / scales[j];
     } else if (bound.layer->kind == PERMUTE) {
       permute(grad.spare, grad.x, bound, n_rows, true);
     } else {
