@@ -15,7 +15,7 @@ from ._estimators.fitter import NO_EXPERTS, Experts
 from ._estimators.rows import Rows
 from ._estimators.scaling import restore_constants, scaling_in_columns
 from ._estimators.specify import specify_real_nvp
-from ._estimators.training import FittedFlow, Start
+from ._estimators.training import FittedFlow, Start, with_normal_scores
 from ._experts.stacking import Candidate, reweigh, stack, weights_by_name
 from ._experts.table import Table
 from ._experts.unconditional import ExpertFitter
@@ -316,6 +316,9 @@ class RealNVPDensity(FlowDensity):
 
     def _specify(self, rows: Rows, generator: torch.Generator) -> RealNVPSpecification:
         return specify_real_nvp(self, rows, generator, n_estimators=self.n_estimators)
+
+    def _with_margins(self, start: Start, rows: Rows, validation: NDArray[np.bool_]) -> Start:
+        return with_normal_scores(start, rows, validation) if self.standardize else start
 
     def _fit_experts(self, start: Start, fitted: FittedFlow, rows: Rows, rng: np.random.RandomState) -> Experts:
         if not self.stacking or not fitted.validation.any():

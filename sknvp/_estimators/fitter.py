@@ -83,6 +83,10 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
         """Return what training minimises, with a copy of the part of the flow that is trained."""
         return maximum_likelihood(start, rows, validation, batch_size, standardize=bool(self.standardize))
 
+    def _with_margins(self, start: Start, rows: Rows, validation: NDArray[np.bool_]) -> Start:
+        """Return a start whose flow has the margins of the rows that are not held out; by default it has none."""
+        return start
+
     def _fit_experts(self, start: Start, fitted: FittedFlow, rows: Rows, rng: np.random.RandomState) -> Experts:
         """Fit the densities beside the flow and weigh all of them; by default there are none."""
         return NO_EXPERTS
@@ -97,6 +101,8 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
         with default_torch_modes(), ExitStack() as stack:
             start = self._start(rows, rng, device, continues)
             validation = held_out_rows(rows, settings, start)
+            if not continues:
+                start = self._with_margins(start, rows, validation)
             objective = self._objective(start, rows, validation, settings.batch_size)
             stack.enter_context(one_thread(start.needs_one_thread(settings, objective)))
             training = task.part("train", settings.max_evaluations(objective.n_batches)).begin()

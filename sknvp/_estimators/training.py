@@ -2,14 +2,16 @@
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from .._columns.scores import ScoreTables
 from ..flows import Flow
-from ..flows.builders.specification import Specification, TabularSpecification
+from ..flows.builders.specification import RealNVPSpecification, Specification, TabularSpecification
 from ..flows.train import History, advance, train
 from ..flows.train.course import Progress
 from ..flows.train.data_parallel import DataParallel
@@ -117,6 +119,26 @@ def held_out_rows(rows: Rows, settings: TrainingSettings, start: Start) -> NDArr
         return np.zeros((n_members, len(rows.x)), dtype=bool)
     rng = np.random.RandomState(start.split_seed)
     return validation_rows(rows.groups, rows.weights, n_members, settings.validation_fraction, rng)
+
+
+def with_normal_scores(start: Start, rows: Rows, validation: NDArray[np.bool_]) -> Start:
+    """Let the last half of the members see normal scores, from the margins of the rows that each does not hold out.
+
+    The columns that have cells have margins already.
+    """
+    specification = start.specification
+    assert isinstance(specification, RealNVPSpecification)
+    n_mapped, scaling = start.flow.n_members // 2, specification.scaling
+    columns = scaling.columns
+    mapped = [] if rows.cells is None else rows.cells.mapped
+    continuous = ~np.isin(columns, mapped)
+    if not n_mapped or not continuous.any():
+        return start
+    weights = rows.weights * ~validation[-n_mapped:]
+    z = (rows.x[:, columns] - scaling.loc[columns]) / scaling.scale[columns]
+    specification = replace(specification, scores=tuple(ScoreTables.of(z, weights, continuous)))
+    flow = specification.build(start.flow.reference.device, start.generator)
+    return start._replace(specification=specification, flow=flow)
 
 
 def with_learned(flow: Flow, trained: Flow) -> Flow:

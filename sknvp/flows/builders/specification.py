@@ -78,6 +78,7 @@ class RealNVPSpecification(TabularSpecification):
     batch_norm: bool = False  # whether batch normalisation stands between every two couplings
     context: Scaling | None = None  # of the columns that the density is conditioned on, or None for no condition
     bounds: tuple[Array, Array] | None = None  # low and high, shape (n_features,); for variational fits alone
+    scores: tuple[Array, Array, Array] | None = None  # knots, scores and slopes of `NormalScores`; None without them
     max_log_scale: float = AffineCoupling.MAX_LOG_SCALE  # the bound of the logarithm of scales in affine couplings
 
     def _assemble(self, generator: torch.Generator | None) -> Flow:
@@ -90,6 +91,7 @@ class RealNVPSpecification(TabularSpecification):
             "base": self.base,
             "batch_norm": self.batch_norm,
             "n_context": 0 if self.context is None else len(self.context.columns),
+            "scores": None if self.scores is None else tuple(map(torch.tensor, self.scores)),
             "max_log_scale": self.max_log_scale,
             "generator": generator,
         }

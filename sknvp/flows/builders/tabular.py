@@ -16,6 +16,7 @@ from ..layers import (
     Coupling,
     LogisticToNormal,
     LULinear,
+    NormalScores,
     Permute,
     Planar,
     SplineCoupling,
@@ -44,6 +45,7 @@ def real_nvp(
     batch_norm: bool = False,
     n_context: int = 0,
     max_log_scale: float = AffineCoupling.MAX_LOG_SCALE,
+    scores: tuple[Tensor, Tensor, Tensor] | None = None,
     generator: torch.Generator | None = None,
 ) -> Flow:
     """Build a Real NVP flow per member: it standardises, then applies couplings to the columns that vary.
@@ -76,6 +78,8 @@ def real_nvp(
     max_log_scale : float, default=2.0
         The bound of the logarithm by which an affine coupling scales a column. The less deep stacks may stretch in all,
         the less far they throw rows beside the data.
+    scores : tuple (knots, scores, slopes) of Tensor, optional
+        The splines that map the columns that vary to normal scores, for the last members; see `NormalScores`.
     generator : torch.Generator, optional
         The source of the initial weights.
 
@@ -111,7 +115,8 @@ def real_nvp(
         shape = len(masks), len(columns)
         return [*([BatchNorm(*shape)] if batch_norm else []), *([LULinear(*shape)] if kind.LINEAR_BETWEEN else [])]
 
-    body = Chain(*_couplings(masks, make_coupling, between))
+    margins = [] if scores is None else [NormalScores(len(masks), *scores)]
+    body = Chain(*margins, *_couplings(masks, make_coupling, between))
     return standardized(loc, scale, columns, body, make_base(base, len(columns)), n_members=len(masks))
 
 

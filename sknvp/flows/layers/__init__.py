@@ -4,6 +4,7 @@ from .coupling import AffineCoupling, Coupling, SplineCoupling
 from .elementwise import LogisticToNormal, Standardize, Unconstrain
 from .image import ImageCoupling
 from .linear import AdditiveConditioning, LULinear, Permute
+from .normal_scores import NormalScores
 from .normalization import BatchNorm
 from .planar import Planar
 from .whitening import LowRankWhiten, Whiten
@@ -17,6 +18,7 @@ __all__ = [
     "LULinear",
     "LogisticToNormal",
     "LowRankWhiten",
+    "NormalScores",
     "Permute",
     "Planar",
     "SplineCoupling",

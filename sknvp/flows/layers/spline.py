@@ -92,7 +92,7 @@ def rational_quadratic_spline(
     w, h = x1 - x0, y1 - y0
     m = h / w
 
-    u = _solve(at - y0, h, m, d0, d1) if inverse else (at - x0) / w
+    u = solve(at - y0, h, m, d0, d1) if inverse else (at - x0) / w
     v = 1 - u
     p, q = torch.addcmul(m * u, d0, v), torch.addcmul(m * v, d1, u)
     up = u * p
@@ -166,7 +166,7 @@ def _slopes(theta: Tensor) -> tuple[Tensor, Tensor]:
     return slope, slope * r.pow(3)
 
 
-def _solve(rise: Tensor, h: Tensor, m: Tensor, d0: Tensor, d1: Tensor) -> Tensor:
+def solve(rise: Tensor, h: Tensor, m: Tensor, d0: Tensor, d1: Tensor) -> Tensor:
     """Find the u in [0, 1] at which the spline has risen by ``rise`` since the left knot, a root of a quadratic."""
     bent = rise * (d0 + d1 - 2 * m)
     a = h * (m - d0) + bent

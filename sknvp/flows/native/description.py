@@ -1,15 +1,23 @@
-"""Descriptions of the layers that the native library knows: couplings, LU layers, permutations and standardisations."""
+"""Descriptions of the layers that the native library knows."""
 
 from torch import nn
 
 from ..layers.coupling import AffineCoupling, Coupling, SplineCoupling
 from ..layers.elementwise import Standardize
 from ..layers.linear import LULinear, Permute
+from ..layers.normal_scores import NormalScores
 from ..networks.perceptron import Conditioner
 from .structures import MAX_DENSE, Layer
 
-KINDS: dict[type, int] = {Standardize: 0, Permute: 1, LULinear: 2, AffineCoupling: 3, SplineCoupling: 4}
-BUFFERS: dict[type, tuple[str, ...]] = {Standardize: ("loc", "scale"), Permute: ("rows",)}
+KINDS: dict[type, int] = {
+    kind: number
+    for number, kind in enumerate((Standardize, NormalScores, Permute, LULinear, AffineCoupling, SplineCoupling))
+}
+BUFFERS: dict[type, tuple[str, ...]] = {
+    Standardize: ("loc", "scale"),
+    NormalScores: ("knots", "scores", "slopes"),
+    Permute: ("rows",),
+}
 ACTIVATIONS = {"relu": 0, "silu": 1, "tanh": 2, "elu": 3, "leaky_relu": 4}
 N_BINS = 8  # of a spline
 
@@ -19,6 +27,10 @@ def describe(transform: nn.Module, n_members: int, n_features: int, n_context: i
     layer = Layer(kind=KINDS.get(type(transform), -1), n_parts=len(list(transform.parameters())))
     if isinstance(transform, Standardize):
         known = transform.loc.shape == transform.scale.shape == (n_features,)
+    elif isinstance(transform, NormalScores):
+        layer.n_plain, layer.n_knots = transform.n_plain, transform.knots.shape[2]
+        shape = n_members - layer.n_plain, n_features, layer.n_knots
+        known = all(table.shape == shape for table in transform.buffers()) and layer.n_plain >= 0 and layer.n_knots > 1
     elif isinstance(transform, Permute):
         known = (transform.n_members, transform.n_features) == (n_members, n_features)
     elif isinstance(transform, LULinear):

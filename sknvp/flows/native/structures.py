@@ -18,8 +18,9 @@ class Layer(ctypes.Structure):
 
     _fields_ = (
         *((name, c_int32) for name in ("kind", "n_parts", "n_first", "flip", "activation", "n_dense")),
+        *((name, c_int32) for name in ("n_plain", "n_knots")),
         *(("sizes", c_int32 * (MAX_DENSE + 1)), ("bound", c_double)),
-        *((name, c_void_p) for name in ("rows", "loc", "scale")),
+        *((name, c_void_p) for name in ("rows", "loc", "scale", "knots", "scores", "slopes")),
     )
 
 

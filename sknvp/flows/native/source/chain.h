@@ -113,6 +113,28 @@ void standardize(T* z, const T* x, const Bound<T>& bound, int64_t n_rows, bool i
   }
 }
 
+// Map each column to normal scores, or undo it, where the member has them.
+template <class T, bool INVERSE>
+void normal_scores(T* z, const T* x, const Bound<T>& bound, T* log_det, int n_rows) {
+  if (bound.is_plain()) return copy(z, x, (int64_t)bound.d * n_rows);
+  for (int j = 0; j < bound.d; j++, x += n_rows, z += n_rows) {
+    const Curve<T> curve = bound.curve(j);
+    for (int row = 0; row < n_rows; row += LANES<T>) curve.template evaluate<INVERSE>(z + row, x + row, log_det + row);
+  }
+}
+
+// Compute the gradients of the columns from those of their normal scores.
+template <class T>
+void normal_scores_vjp(T* grad_x, const T* grad_z, const T* x, const Bound<T>& bound, const T* grad_log_det, int n_rows) {
+  if (bound.is_plain()) return copy(grad_x, grad_z, (int64_t)bound.d * n_rows);
+  for (int j = 0; j < bound.d; j++) {
+    const Curve<T> curve = bound.curve(j);
+    const int64_t column = (int64_t)j * n_rows;
+    for (int row = 0; row < n_rows; row += LANES<T>)
+      curve.vjp(grad_x + column + row, grad_z + column + row, x + column + row, grad_log_det + row);
+  }
+}
+
 template <class T>
 void add_constant(T* log_det, T term, int n_rows) {
   for (int row = 0; row < n_rows; row++) log_det[row] += term;
@@ -124,6 +146,8 @@ void run_layer(const Bound<T>& bound, const Tape<T>& tape, const T* context, T* 
   if (bound.layer->kind == STANDARDIZE) {
     standardize(tape.z, tape.x, bound, n_rows, INVERSE);
     add_constant(log_det, INVERSE ? -bound.log_det : bound.log_det, n_rows);
+  } else if (bound.layer->kind == NORMAL_SCORES) {
+    normal_scores<T, INVERSE>(tape.z, tape.x, bound, log_det, n_rows);
   } else if (bound.layer->kind == PERMUTE) {
     permute(tape.z, tape.x, bound, n_rows, INVERSE);
   } else if (bound.layer->kind == LU_LINEAR) {
@@ -194,11 +218,11 @@ void coupling_vjp(const Bound<T>& bound, const Tape<T>& tape, Gradients<T>& grad
 }
 
 // Carry the gradients of a block back through the chain. Those of the parameters of each layer overwrite what is in
-// `out`, or are added to it; those of an LU layer are those of its matrix.
+// `out`, or are added to it; those of an LU layer are those of its matrix. It ends behind the first layers, so many.
 template <class T>
 void run_vjp(const std::vector<Bound<T>>& layers, const std::vector<Tape<T>>& tapes, Gradients<T>& grad, T* const* out, bool add,
-             int n_rows) {
-  for (size_t i = layers.size(); i-- > 0;) {
+             int n_rows, size_t n_left_out = 0) {
+  for (size_t i = layers.size(); i-- > n_left_out;) {
     const Bound<T>& bound = layers[i];
     T* const* own = out + bound.first_part;
     if (bound.is_coupling()) {
@@ -209,6 +233,8 @@ void run_vjp(const std::vector<Bound<T>>& layers, const std::vector<Tape<T>>& ta
       const T* scales = (const T*)bound.layer->scale;
       for (int j = 0; j < bound.d; j++)
         for (int row = 0; row < n_rows; row++) grad.spare[j * n_rows + row] = grad.x[j * n_rows + row] / scales[j];
+    } else if (bound.layer->kind == NORMAL_SCORES) {
+      normal_scores_vjp(grad.spare, grad.x, tapes[i].x, bound, grad.log_det, n_rows);
     } else if (bound.layer->kind == PERMUTE) {
       permute(grad.spare, grad.x, bound, n_rows, true);
     } else {

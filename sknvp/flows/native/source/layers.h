@@ -1,11 +1,12 @@
-// The layers of a chain, evaluated on a block of rows: standardisation, permutations, LU layers and couplings.
+// The layers of a chain, evaluated on a block of rows: standardisation, normal scores, permutations, LU layers and
+// couplings.
 #pragma once
 #include "dense.h"
-#include "spline.h"
+#include "scores.h"
 
 namespace {
 
-enum Kind : int32_t { STANDARDIZE, PERMUTE, LU_LINEAR, AFFINE, SPLINE };
+enum Kind : int32_t { STANDARDIZE, NORMAL_SCORES, PERMUTE, LU_LINEAR, AFFINE, SPLINE };
 enum Activation : int32_t { RELU, SILU, TANH, ELU, LEAKY_RELU };
 constexpr int MAX_DENSE = 9;  // layers of a network
 constexpr double INPUT_BOUND = 8;
@@ -17,10 +18,12 @@ constexpr int64_t round_up(int64_t n, int64_t step) { return (n + step - 1) / st
 struct Layer {
   int32_t kind, n_parts;  // of the parameters
   int32_t n_first, flip, activation, n_dense;
+  int32_t n_plain, n_knots;  // of normal scores: the members without them, and the knots of the others' splines
   int32_t sizes[MAX_DENSE + 1];  // of the network: its inputs, hidden layers and outputs
   double bound;  // the box of splines, otherwise the bound of logarithms of scales
   const int64_t* rows;  // of a permutation: the order of the columns of all members, numbered one after the other
   const void *loc, *scale;  // of a standardisation, one number for each column
+  const void *knots, *scores, *slopes;  // of normal scores, n_knots numbers for each column of each member with scores
 };
 
 // A layer with the parameters of one member, and what follows from them.
@@ -43,6 +46,12 @@ struct Bound {
   int start_b() const { return layer->flip ? 0 : layer->n_first; }
   int n_outputs() const { return layer->sizes[layer->n_dense]; }
   int64_t source(int column) const { return layer->rows[(int64_t)member * d + column] - (int64_t)member * d; }
+
+  bool is_plain() const { return member < layer->n_plain; }
+  Curve<T> curve(int column) const {
+    const int64_t start = ((int64_t)(member - layer->n_plain) * d + column) * layer->n_knots;
+    return {(const T*)layer->knots + start, (const T*)layer->scores + start, (const T*)layer->slopes + start, layer->n_knots};
+  }
 };
 
 // Where the numbers of a layer lie for a block of rows; what its gradients need stays there.

@@ -104,6 +104,8 @@ void log_prob_and_gradients(const Chain& chain, const Call& call, int member, Ar
   const double *weights = call.weights + member * call.n_rows, *tail = call.tail + (call.tail ? member * call.n_rows : 0);
   double value = 0;
   T total = 0;
+  size_t n_fixed = 0;  // the first layers, which have no parameters
+  while (!chain.layers[n_fixed].n_parts) n_fixed++;
   for_each_block({0, call.n_rows}, [&](int64_t first, int n) {
     Arena<T> shared = arena;
     auto& grad = space.grad;
@@ -113,7 +115,7 @@ void log_prob_and_gradients(const Chain& chain, const Call& call, int member, Ar
     value += log_prob_of_block(tapes.back().z, space.log_det, chain.n_features, weights + first,
                                call.tail ? tail + first : nullptr, n, padded(n), grad.x, grad.log_det);
     for (int row = 0; row < n; row++) total += grad.log_det[row];
-    run_vjp(space.layers, tapes, grad, out.data(), first > 0, padded(n));
+    run_vjp(space.layers, tapes, grad, out.data(), first > 0, padded(n), n_fixed);
   });
   space.finish(out.data(), total);
   call.value[member] = value;
