@@ -323,9 +323,12 @@ class RealNVPDensity(FlowDensity):
     def _fit_experts(self, start: Start, fitted: FittedFlow, rows: Rows, rng: np.random.RandomState) -> Experts:
         if not self.stacking or not fitted.validation.any():
             return NO_EXPERTS
-        assert isinstance(start.specification, TabularSpecification)
-        scaling = scaling_in_columns(rows, start.specification.scaling)
+        specification = start.specification
+        assert isinstance(specification, RealNVPSpecification)
+        scaling = scaling_in_columns(rows, specification.scaling)
         table = Table.of(scaling, rows, fitted.validation, rng)
+        if scaling.equals(specification.scaling):  # otherwise the scores are those of other units
+            table = table._replace(scores=specification.scores)
         return stack(fitted.flow, table, lambda: self._candidates(table, rng))
 
     def _candidates(self, table: Table, rng: np.random.RandomState) -> list[Candidate]:

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import ndtri
 
+from ..flows.builders.specification import Scores
+
 Array = NDArray[Any]
 
 BANDWIDTHS = 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0  # of the kernels, in standard deviations
@@ -29,33 +31,24 @@ LEAST_SHARE = 1e-4  # the least weight of each estimate
 N_ITERATIONS = 100  # of expectation-maximization for the weights
 
 
-class ScoreTables(NamedTuple):
-    """Points of the functions that map columns to normal scores, and their slopes there, in increasing order."""
+def normal_scores(z: Array, weights: Array, columns: Array) -> Scores:
+    """Estimate the functions that map columns to normal scores.
 
-    knots: Array  # shape (n_mapped, n_features, N_KNOTS): standardised values of columns
-    scores: Array  # shape (n_mapped, n_features, N_KNOTS): their normal scores
-    slopes: Array  # shape (n_mapped, n_features, N_KNOTS), positive
-
-    @classmethod
-    def of(cls, z: Array, weights: Array, columns: Array) -> Self:
-        """Estimate the functions of some columns; the others have the identity.
-
-        Parameters
-        ----------
-        z : ndarray of shape (n_rows, n_features)
-            Standardised rows.
-        weights : ndarray of shape (n_mapped, n_rows)
-            The weight of each row for each member with normal scores.
-        columns : ndarray of shape (n_features,), dtype bool
-            The columns that are to be mapped.
-        """
-        identity = np.linspace(-1, 1, N_KNOTS)
-        tables = np.stack([identity, identity, np.ones(N_KNOTS)])[:, None, None]
-        tables = np.tile(tables, (1, len(weights), z.shape[1], 1))
-        for i, own in enumerate(weights):
-            for j in np.flatnonzero(columns):
-                tables[:, i, j] = _points(np.clip(z[own > 0, j], -FARTHEST, FARTHEST), own[own > 0])
-        return cls(*tables)
+    Parameters
+    ----------
+    z : ndarray of shape (n_rows, n_features)
+        Standardised rows.
+    weights : ndarray of shape (n_members, n_rows)
+        The weight of each row for each member.
+    columns : ndarray of shape (n_features,), dtype bool
+        The columns that are to be mapped; the others have the identity.
+    """
+    identity = np.linspace(-1, 1, N_KNOTS)
+    points = np.tile(np.stack([identity, identity, np.ones(N_KNOTS)])[:, None, None], (1, len(weights), z.shape[1], 1))
+    for member, own in enumerate(weights):
+        for j in np.flatnonzero(columns):
+            points[:, member, j] = _points(np.clip(z[own > 0, j], -FARTHEST, FARTHEST), own[own > 0])
+    return Scores(*points.astype(np.float32))
 
 
 class _Grid(NamedTuple):

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .._columns.scores import ScoreTables
+from .._columns.scores import normal_scores
 from ..flows import Flow
 from ..flows.builders.specification import RealNVPSpecification, Specification, TabularSpecification
 from ..flows.train import History, advance, train
@@ -122,21 +122,18 @@ def held_out_rows(rows: Rows, settings: TrainingSettings, start: Start) -> NDArr
 
 
 def with_normal_scores(start: Start, rows: Rows, validation: NDArray[np.bool_]) -> Start:
-    """Let the last half of the members see normal scores, from the margins of the rows that each does not hold out.
+    """Let the flow see normal scores, from the margins of the rows that each member does not hold out.
 
-    The columns that have cells have margins already.
+    Columns that have cells have margins already.
     """
-    specification = start.specification
+    specification, mapped = start.specification, () if rows.cells is None else rows.cells.mapped
     assert isinstance(specification, RealNVPSpecification)
-    n_mapped, scaling = start.flow.n_members // 2, specification.scaling
-    columns = scaling.columns
-    mapped = [] if rows.cells is None else rows.cells.mapped
+    scaling, columns = specification.scaling, specification.scaling.columns
     continuous = ~np.isin(columns, mapped)
-    if not n_mapped or not continuous.any():
+    if not continuous.any():
         return start
-    weights = rows.weights * ~validation[-n_mapped:]
     z = (rows.x[:, columns] - scaling.loc[columns]) / scaling.scale[columns]
-    specification = replace(specification, scores=tuple(ScoreTables.of(z, weights, continuous)))
+    specification = replace(specification, scores=normal_scores(z, rows.weights * ~validation, continuous))
     flow = specification.build(start.flow.reference.device, start.generator)
     return start._replace(specification=specification, flow=flow)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .._estimators.rows import Rows
 from ..flows import Flow
-from ..flows.builders.specification import Scaling
+from ..flows.builders.specification import Scaling, Scores
 from ..flows.ensemble import zero_if_not_finite
 
 N_DRAWS = 4  # of unknown cells, over which densities are averaged
@@ -27,6 +27,7 @@ class Table(NamedTuple):
     weights: Tensor  # shape (n_rows,)
     validation: Tensor  # shape (n_members, n_rows), True for the rows that a member does not train on
     context: Tensor | None = None  # shape (n_rows, n_context), standardised
+    scores: Scores | None = None  # the functions that map columns to normal scores, of each member
     draws: tuple[Tensor, Tensor] | None = None  # of unknown cells: rows and log-weights, with an axis of draws in front
 
     @classmethod
@@ -49,7 +50,7 @@ class Table(NamedTuple):
         given = None if context is None else torch.tensor(context.astype(np.float64))
         columns = torch.tensor(x.astype(np.float64)), torch.tensor(weights), torch.tensor(validation)
         tensors = None if draws is None else (torch.tensor(draws[0]), torch.tensor(draws[1]))
-        return cls(scaling, *columns, given, tensors)
+        return cls(scaling, *columns, given, draws=tensors)
 
     @property
     def z(self) -> Tensor:
@@ -73,7 +74,7 @@ class Table(NamedTuple):
         context = None if self.context is None else self.context[rows]
         draws = None if self.draws is None else (self.draws[0][:, rows], self.draws[1][:, rows])
         parts = self.x[rows], self.weights[rows], self.validation[:, rows]
-        return type(self)(self.scaling, *parts, context, draws), rows
+        return type(self)(self.scaling, *parts, context, self.scores, draws), rows
 
     def cross_fitted_log_density(self, flow: Flow) -> Tensor:
         """Compute the log of the mean density of each row under the members that held it out, shape (n_rows,).

@@ -1,7 +1,7 @@
 """The experts of a density without condition: a Gaussian mixture, kernels and a t-distribution."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import product
 from typing import TypeVar
 
@@ -14,12 +14,15 @@ from ..flows import Flow
 from ..flows.bases import GaussianMixture, Kernels
 from ..flows.bases.expectation_maximization import expectation_maximization, narrow_components
 from ..flows.builders.specification import (
+    CopulaSpecification,
     GaussianMixtureSpecification,
     KernelsSpecification,
     NormalSpecification,
+    Scores,
     StudentTSpecification,
     Whitening,
 )
+from ..flows.layers import NormalScores
 from .covariance import covariance, without_whitening
 from .stacking import Candidate
 from .table import RIDGE, Table, systematic_resampling
@@ -37,7 +40,7 @@ DEGREES_OF_FREEDOM = 4  # of the t-distribution
 MAX_SMOOTH_POINTS = 2_000  # of the smooth kernels, whose density needs no more
 TAIL_SHARE = 0.01  # the share of the t-distribution when mixtures or kernels are compared
 
-M = TypeVar("M", GaussianMixtureSpecification, NormalSpecification)
+M = TypeVar("M", GaussianMixtureSpecification, CopulaSpecification, NormalSpecification)
 
 
 class ExpertFitter:
@@ -63,26 +66,32 @@ class ExpertFitter:
         mixture, (whitened, bandwidth) = self.best_mixture(), self.best_kernels()
         whiten_all = covariance(table.z, table.all_weights).whitening(RIDGE)
         both = (self.whiten, table.training_weights), (whiten_all, table.all_weights)
+        copula = None if table.scores is None else self.best_copula(table.scores)
         return [
             Candidate(mixture, mixture),
+            *([] if copula is None else [Candidate(copula, copula)]),
             Candidate(*(kernels(table, weights, whiten, whitened, bandwidth) for whiten, weights in both)),
             Candidate(*(student_t(table, whiten) for whiten, _ in both)),
         ]
 
     def best_mixture(self) -> GaussianMixtureSpecification | NormalSpecification:
         """Find the number of components and the ridge under which the rows held out are likeliest."""
-        table = self.table
-        n_features, n_rows = table.z.shape[1], int((table.training_weights > 0).sum(1).min())
-        n_parameters = (n_features + 1) * (n_features + 2) // 2  # of one component
-        most = MAX_PARAMETERS_PER_ROW * n_rows
-        sizes = [n for n in N_COMPONENTS if n * n_parameters <= most and 2 * n <= n_rows]
-        if max(sizes, default=1) == 1:
+        if max(self._sizes, default=1) == 1:
             return self._best_normal()
-        best = -np.inf, gaussian_mixture(table, 1, MIXTURE_RIDGES[0], self.rng)
-        for ridge in MIXTURE_RIDGES:
-            fewest = best[1].means.shape[1]
-            best = self._climb((gaussian_mixture(table, n, ridge, self.rng) for n in sizes if n >= fewest), best)
-        return self._narrowed(*best)
+        return self._narrowed(*self._best_of_sizes(lambda *size: gaussian_mixture(self.table, *size, self.rng)))
+
+    def best_copula(self, scores: Scores) -> CopulaSpecification | None:
+        """Find the best mixture of normal scores; None where rows are too few for two components.
+
+        References
+        ----------
+        Tewari, Giering and Raghunathan, "Parametric characterization of multimodal distributions with non-Gaussian
+        modes", ICDM Workshops 2011.
+        """
+        if max(self._sizes, default=1) == 1:
+            return None
+        z = scores_of_members(self.table, scores)
+        return self._best_of_sizes(lambda *size: mixture_copula(self.table, scores, z, *size, self.rng))[1]
 
     def best_kernels(self) -> tuple[bool, float]:
         """Find the shape, whitened or not, and the bandwidth under which the rows held out are likeliest."""
@@ -101,6 +110,22 @@ class ExpertFitter:
             rough /= step
         finer = rough * np.geomspace(1 / step, step, 5)[1:-1]
         return whitened, float(max(finer, key=lambda bandwidth: score(whitened, bandwidth)))
+
+    @property
+    def _sizes(self) -> list[int]:
+        """The numbers of components for which there are enough rows."""
+        n_features, n_rows = self.table.z.shape[1], int((self.table.training_weights > 0).sum(1).min())
+        n_parameters = (n_features + 1) * (n_features + 2) // 2  # of one component
+        most = MAX_PARAMETERS_PER_ROW * n_rows
+        return [n for n in N_COMPONENTS if n * n_parameters <= most and 2 * n <= n_rows]
+
+    def _best_of_sizes(self, fit: Callable[[int, float], M]) -> tuple[float, M]:
+        """Find the number of components and the ridge of the best mixture, and its score; ``fit`` takes both."""
+        best = -np.inf, fit(1, MIXTURE_RIDGES[0])
+        for ridge in MIXTURE_RIDGES:
+            fewest = best[1].means.shape[1]  # type: ignore[union-attr]
+            best = self._climb((fit(n, ridge) for n in self._sizes if n >= fewest), best)
+        return best
 
     def _best_normal(self) -> NormalSpecification:
         """Find the ridge of a single component under which the rows held out are likeliest."""
@@ -151,12 +176,41 @@ def gaussian_mixture(
 ) -> GaussianMixtureSpecification:
     """Fit a mixture for each member to the rows that this member was trained on."""
     z, training = table.z, table.training_weights
-    centres = [
-        kmeans_plusplus(z[w > 0].numpy(), n_components, sample_weight=w[w > 0].numpy(), random_state=rng)[0]
-        for w in training
-    ]
-    start = narrow_components(torch.tensor(np.stack(centres)))
+    start = first_components([z] * len(training), training, n_components, rng)
     return mixture_specification(table, expectation_maximization(start, z, training, ridge))
+
+
+def first_components(
+    z: Sequence[Tensor], weights: Tensor, n_components: int, rng: np.random.RandomState
+) -> GaussianMixture:
+    """Return narrow components around rows that are far from each other, for each member among its own rows."""
+    centres = [
+        kmeans_plusplus(own[w > 0].numpy(), n_components, sample_weight=w[w > 0].numpy(), random_state=rng)[0]
+        for own, w in zip(z, weights, strict=True)
+    ]
+    return narrow_components(torch.tensor(np.stack(centres)))
+
+
+def scores_of_members(table: Table, scores: Scores) -> Tensor:
+    """Return the normal scores of the rows for each member, shape (n_members, n_rows, n_varying)."""
+    layer = NormalScores(len(scores.knots), *(torch.tensor(part).double() for part in scores))
+    return layer(table.z.expand(layer.n_members, -1, -1))[0]
+
+
+def mixture_copula(
+    table: Table, scores: Scores, z: Tensor, n_components: int, ridge: float, rng: np.random.RandomState
+) -> CopulaSpecification:
+    """Fit a mixture for each member to the scores ``z`` of the rows that this member was trained on."""
+    training = table.training_weights
+    start = first_components(list(z), training, n_components, rng)
+    fitted = [
+        expectation_maximization(GaussianMixture(*of_member), own, w, ridge)
+        for *of_member, own, w in zip(*(part.split(1) for part in start.buffers()), z, training.split(1), strict=True)
+    ]
+    weights, means, precisions = (torch.cat(parts).numpy() for parts in zip(*(f.buffers() for f in fitted), strict=True))
+    return CopulaSpecification(
+        scaling=table.scaling, log_weights=weights, means=means, precisions_cholesky=precisions, scores=scores
+    )
 
 
 def mixture_specification(table: Table, mixture: GaussianMixture) -> GaussianMixtureSpecification:

@@ -18,6 +18,7 @@ from ..flows.bases import Base, GaussianMixture, Kernels, StandardNormal, Studen
 from ..flows.bases.expectation_maximization import precision_cholesky
 from ..flows.bases.product import other_columns
 from ..flows.builders.specification import (
+    CopulaSpecification,
     ExpertSpecification,
     GaussianMixtureSpecification,
     KernelsSpecification,
@@ -28,6 +29,7 @@ from ..flows.builders.specification import (
 from ..flows.builders.tabular import point_masses
 from ..flows.ensemble import zero_if_not_finite
 from ..flows.flow import MAX_CHUNK_NUMBERS
+from ..flows.layers import NormalScores
 from .patterns import blocks, patterns_of
 
 Array = NDArray[Any]
@@ -129,10 +131,15 @@ class _Mixture(_Expert):
         self.means = torch.tensor(specification.means).double()
         inverse = torch.linalg.inv(torch.tensor(specification.precisions_cholesky).double())
         self.covariances = inverse.mT @ inverse
+        self.scores = specification.scores if isinstance(specification, CopulaSpecification) else None
 
     def log_prob(self, z: Tensor, columns: Array, precisions_cholesky: Tensor) -> Tensor:
         base = GaussianMixture(self.log_weights, self.means[..., columns], precisions_cholesky)
-        return _in_chunks(base, z.expand(len(self.means), -1, -1))
+        z, log_det = z.expand(len(self.means), -1, -1), torch.zeros(())
+        if self.scores is not None:
+            of_columns = (torch.tensor(part[:, columns]).double() for part in self.scores)
+            z, log_det = NormalScores(len(z), *of_columns)(z)
+        return _in_chunks(base, z) + log_det
 
 
 class _Whitened(_Expert):

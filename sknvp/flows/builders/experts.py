@@ -5,14 +5,20 @@ from torch import Tensor
 from ..bases import GaussianMixture, Kernels, StandardNormal, StudentT
 from ..combine import Chain
 from ..flow import Flow
-from ..layers import AdditiveConditioning, LowRankWhiten, Whiten
+from ..layers import AdditiveConditioning, LowRankWhiten, NormalScores, Whiten
 from .tabular import standardized
 
 Whitening = Whiten | LowRankWhiten
 
 
 def gaussian_mixture(
-    loc: Tensor, scale: Tensor, columns: Tensor, log_weights: Tensor, means: Tensor, precisions_cholesky: Tensor
+    loc: Tensor,
+    scale: Tensor,
+    columns: Tensor,
+    log_weights: Tensor,
+    means: Tensor,
+    precisions_cholesky: Tensor,
+    scores: tuple[Tensor, Tensor, Tensor] | None = None,
 ) -> Flow:
     """Build a Gaussian mixture per member.
 
@@ -22,9 +28,12 @@ def gaussian_mixture(
         Location, scale and varying columns; see `tabular.real_nvp`.
     log_weights, means, precisions_cholesky : Tensor
         The mixtures in standardised units; see `bases.GaussianMixture`.
+    scores : tuple (knots, scores, slopes) of Tensor, optional
+        The splines to normal scores, if the mixtures are those of scores; see `layers.NormalScores`.
     """
     base = GaussianMixture(log_weights, means, precisions_cholesky)
-    return standardized(loc, scale, columns, Chain(), base, n_members=len(means))
+    body = Chain() if scores is None else NormalScores(len(means), *scores)
+    return standardized(loc, scale, columns, body, base, n_members=len(means))
 
 
 def normal(loc: Tensor, scale: Tensor, columns: Tensor, whiten: Whitening) -> Flow:

@@ -7,7 +7,7 @@ can carry it, and a machine without a GPU can open that pickle. ``specification.
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -31,9 +31,21 @@ class Scaling:
     scale: Array  # shape (n_features,), positive, in the units of the table
     columns: Array  # shape (n_varying,), the indices of the columns that vary; the others take no part in a flow
 
+    def equals(self, other: Self) -> bool:
+        """Return whether all numbers are equal."""
+        return all(np.array_equal(getattr(self, field.name), getattr(other, field.name)) for field in fields(self))
+
     def tensors(self) -> dict[str, torch.Tensor]:
         """Copy the arrays into tensors, by name."""
         return {field.name: torch.tensor(getattr(self, field.name)) for field in fields(self)}
+
+
+class Scores(NamedTuple):
+    """The points of the splines of `NormalScores`, and the slopes there, of the columns that vary."""
+
+    knots: Array  # shape (n_members, n_varying, n_knots), in standardised units
+    scores: Array  # shape (n_members, n_varying, n_knots)
+    slopes: Array  # shape (n_members, n_varying, n_knots)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -78,8 +90,14 @@ class RealNVPSpecification(TabularSpecification):
     batch_norm: bool = False  # whether batch normalisation stands between every two couplings
     context: Scaling | None = None  # of the columns that the density is conditioned on, or None for no condition
     bounds: tuple[Array, Array] | None = None  # low and high, shape (n_features,); for variational fits alone
-    scores: tuple[Array, Array, Array] | None = None  # knots, scores and slopes of `NormalScores`; None without them
+    scores: Scores | None = None  # of all members, of which the last half use theirs; None without them
     max_log_scale: float = AffineCoupling.MAX_LOG_SCALE  # the bound of the logarithm of scales in affine couplings
+
+    @property
+    def scores_of_flow(self) -> Scores | None:
+        """The normal scores that the flow sees: those of the last half of its members, rounded down."""
+        n_mapped = len(self.masks) // 2
+        return None if self.scores is None or not n_mapped else Scores(*(part[-n_mapped:] for part in self.scores))
 
     def _assemble(self, generator: torch.Generator | None) -> Flow:
         settings: dict[str, Any] = {
@@ -91,7 +109,7 @@ class RealNVPSpecification(TabularSpecification):
             "base": self.base,
             "batch_norm": self.batch_norm,
             "n_context": 0 if self.context is None else len(self.context.columns),
-            "scores": None if self.scores is None else tuple(map(torch.tensor, self.scores)),
+            "scores": _built(self.scores_of_flow),
             "max_log_scale": self.max_log_scale,
             "generator": generator,
         }
@@ -177,9 +195,11 @@ class ExpertSpecification(TabularSpecification):
 
 
 def _built(value: Any) -> Any:
-    """Turn an array into a tensor and a whitening into a transform; other values stay as they are."""
+    """Turn arrays into tensors and a whitening into a transform; other values stay as they are."""
     if isinstance(value, Whitening):
         return value.build()
+    if isinstance(value, Scores):
+        return tuple(map(torch.tensor, value))
     return torch.tensor(value) if isinstance(value, np.ndarray) else value
 
 
@@ -193,6 +213,15 @@ class GaussianMixtureSpecification(ExpertSpecification):
 
     name = "gaussian_mixture"
     make = staticmethod(experts.gaussian_mixture)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class CopulaSpecification(GaussianMixtureSpecification):
+    """A Gaussian mixture of the normal scores of columns for each member."""
+
+    scores: Scores
+
+    name = "gaussian_mixture_copula"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
