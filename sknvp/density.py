@@ -12,10 +12,11 @@ from ._estimators import parameters as rule
 from ._estimators.density import FlowDensity
 from ._estimators.docs import document
 from ._estimators.fitter import NO_EXPERTS, Experts
+from ._estimators.normal_scores import with_normal_scores
 from ._estimators.rows import Rows
 from ._estimators.scaling import restore_constants, scaling_in_columns
 from ._estimators.specify import specify_real_nvp
-from ._estimators.training import FittedFlow, Start, with_normal_scores
+from ._estimators.training import FittedFlow, Start
 from ._experts.stacking import Candidate, reweigh, stack, weights_by_name
 from ._experts.table import Table
 from ._experts.unconditional import ExpertFitter

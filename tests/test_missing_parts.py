@@ -200,7 +200,7 @@ def test_experts_are_compared_by_densities_of_known_cells():
     points = torch.stack([x - 1, x + 2])
     log_weights = torch.tensor([[0.0, 1.0, 2.0], [3.0, 0.0, 0.0]], dtype=torch.float64)
     scaling = Scaling(np.zeros(2), np.ones(2), np.arange(2))
-    table = Table(scaling, x, weights, torch.ones(1, 3, dtype=torch.bool), None, (points, log_weights))
+    table = Table(scaling, x, weights, torch.ones(1, 3, dtype=torch.bool), draws=(points, log_weights))
     flow = shifted(0.0)
     each = torch.stack([flow.log_prob(part)[0] for part in points]) + log_weights
     np.testing.assert_allclose(table.cross_fitted_log_density(flow), torch.logsumexp(each, 0) - np.log(2), rtol=1e-12)

@@ -59,6 +59,7 @@ class DataParallelFit(NamedTuple):
             check_continuous(self.density._describe(np.unique(self._sample(self.shard.rows.x)[0], axis=0)))
         start = self._start()
         validation = self._held_out(start)
+        start = self._with_margins(start, validation)
         with one_thread(self.shard.device.type == "cpu"):
             fitted = self._trained(start, validation)
             experts = self._experts(start, fitted)
@@ -73,6 +74,11 @@ class DataParallelFit(NamedTuple):
         flow = specification.build(self.shard.device, generator)
         (own,) = np.random.SeedSequence([self.seeds.flow, self.ranks.number]).generate_state(1)
         return Start(specification, flow, torch.Generator().manual_seed(int(own)), self.seeds.split, 0)
+
+    def _with_margins(self, start: Start, validation: NDArray[np.bool_]) -> Start:
+        """Return a start whose flow has the margins of the sample."""
+        x, held_out, weights = self._sample(self.shard.rows.x, validation.T)
+        return self.density._with_margins(start, _rows(x, weights), held_out.T)
 
     def _held_out(self, start: Start) -> NDArray[np.bool_]:
         """Choose the rows of this process that each member holds out, shape (n_members, n_rows)."""
@@ -106,12 +112,16 @@ class DataParallelFit(NamedTuple):
         """Fit the experts to the sample in the first process, and return them in all."""
         x, held_out, weights = self._sample(self.shard.rows.x, fitted.validation.T)
         of_sample, rng = fitted._replace(validation=held_out.T), np.random.RandomState(self.seeds.experts)
-        sample = Rows(x, weights, x[:, :0], np.arange(len(x)))
-        return self.ranks.of_first(lambda: self.density._fit_experts(start, of_sample, sample, rng))
+        return self.ranks.of_first(lambda: self.density._fit_experts(start, of_sample, _rows(x, weights), rng))
 
     def _sample(self, *parts: NDArray[Any]) -> list[NDArray[Any]]:
         """Gather a sample of the rows of all processes, and its weights."""
         return self.table.sample(self.shard.rows.weights, *parts)
+
+
+def _rows(x: NDArray[Any], weights: NDArray[np.float64]) -> Rows:
+    """Return rows of which each is a group of its own."""
+    return Rows(x, weights, x[:, :0], np.arange(len(x)))
 
 
 def _seeds_and_state(density: RealNVPDensity, shard: Shard, path: Path | None) -> tuple[Seeds, dict[str, torch.Tensor]]:

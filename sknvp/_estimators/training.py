@@ -2,16 +2,14 @@
 
 import copy
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .._columns.scores import normal_scores
 from ..flows import Flow
-from ..flows.builders.specification import RealNVPSpecification, Specification, TabularSpecification
+from ..flows.builders.specification import Specification, TabularSpecification
 from ..flows.train import History, advance, train
 from ..flows.train.course import Progress
 from ..flows.train.data_parallel import DataParallel
@@ -119,23 +117,6 @@ def held_out_rows(rows: Rows, settings: TrainingSettings, start: Start) -> NDArr
         return np.zeros((n_members, len(rows.x)), dtype=bool)
     rng = np.random.RandomState(start.split_seed)
     return validation_rows(rows.groups, rows.weights, n_members, settings.validation_fraction, rng)
-
-
-def with_normal_scores(start: Start, rows: Rows, validation: NDArray[np.bool_]) -> Start:
-    """Let the flow see normal scores, from the margins of the rows that each member does not hold out.
-
-    Columns that have cells have margins already.
-    """
-    specification, mapped = start.specification, () if rows.cells is None else rows.cells.mapped
-    assert isinstance(specification, RealNVPSpecification)
-    scaling, columns = specification.scaling, specification.scaling.columns
-    continuous = ~np.isin(columns, mapped)
-    if not continuous.any():
-        return start
-    z = (rows.x[:, columns] - scaling.loc[columns]) / scaling.scale[columns]
-    specification = replace(specification, scores=normal_scores(z, rows.weights * ~validation, continuous))
-    flow = specification.build(start.flow.reference.device, start.generator)
-    return start._replace(specification=specification, flow=flow)
 
 
 def with_learned(flow: Flow, trained: Flow) -> Flow:

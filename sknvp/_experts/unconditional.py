@@ -1,33 +1,32 @@
 """The experts of a density without condition: a Gaussian mixture, kernels and a t-distribution."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from itertools import product
 from typing import TypeVar
 
 import numpy as np
 import torch
-from sklearn.cluster import kmeans_plusplus
 from torch import Tensor
 
 from ..flows import Flow
 from ..flows.bases import GaussianMixture, Kernels
-from ..flows.bases.expectation_maximization import expectation_maximization, narrow_components
+from ..flows.bases.expectation_maximization import expectation_maximization
 from ..flows.builders.specification import (
     CopulaSpecification,
     GaussianMixtureSpecification,
     KernelsSpecification,
     NormalSpecification,
-    Scores,
     StudentTSpecification,
     Whitening,
 )
-from ..flows.layers import NormalScores
+from .copula import CopulaFitter, first_components
 from .covariance import covariance, without_whitening
 from .stacking import Candidate
 from .table import RIDGE, Table, systematic_resampling
 
 N_COMPONENTS = (1, 2, 4, 8, 16, 32, 64)  # the numbers of components that are tried
+MAX_COPULA_COMPONENTS = 8  # of the mixture of normal scores; where it needs more, the flows have most of the weight
 MAX_PARAMETERS_PER_ROW = 4  # of the mixture, all components together
 MIXTURE_RIDGES = (1e-4, 1e-3, 1e-2, 1e-1)  # tried in turn, added to the variances of the mixture's components
 FINER_RIDGES = tuple(10.0**-k for k in range(5, 14))  # tried in turn thereafter, each from the mixture before it
@@ -40,7 +39,8 @@ DEGREES_OF_FREEDOM = 4  # of the t-distribution
 MAX_SMOOTH_POINTS = 2_000  # of the smooth kernels, whose density needs no more
 TAIL_SHARE = 0.01  # the share of the t-distribution when mixtures or kernels are compared
 
-M = TypeVar("M", GaussianMixtureSpecification, CopulaSpecification, NormalSpecification)
+G = TypeVar("G", bound=GaussianMixtureSpecification)
+M = TypeVar("M", bound=GaussianMixtureSpecification | NormalSpecification)
 
 
 class ExpertFitter:
@@ -66,32 +66,27 @@ class ExpertFitter:
         mixture, (whitened, bandwidth) = self.best_mixture(), self.best_kernels()
         whiten_all = covariance(table.z, table.all_weights).whitening(RIDGE)
         both = (self.whiten, table.training_weights), (whiten_all, table.all_weights)
-        copula = None if table.scores is None else self.best_copula(table.scores)
         return [
             Candidate(mixture, mixture),
-            *([] if copula is None else [Candidate(copula, copula)]),
+            *(Candidate(copula, copula) for copula in self.best_copula()),
             Candidate(*(kernels(table, weights, whiten, whitened, bandwidth) for whiten, weights in both)),
             Candidate(*(student_t(table, whiten) for whiten, _ in both)),
         ]
 
     def best_mixture(self) -> GaussianMixtureSpecification | NormalSpecification:
         """Find the number of components and the ridge under which the rows held out are likeliest."""
-        if max(self._sizes, default=1) == 1:
+        if max(self.sizes, default=1) == 1:
             return self._best_normal()
-        return self._narrowed(*self._best_of_sizes(lambda *size: gaussian_mixture(self.table, *size, self.rng)))
+        return self._narrowed(
+            *self.best_of_sizes(lambda n, ridge: gaussian_mixture(self.table, n, ridge, self.rng), self.sizes)
+        )
 
-    def best_copula(self, scores: Scores) -> CopulaSpecification | None:
-        """Find the best mixture of normal scores; None where rows are too few for two components.
-
-        References
-        ----------
-        Tewari, Giering and Raghunathan, "Parametric characterization of multimodal distributions with non-Gaussian
-        modes", ICDM Workshops 2011.
-        """
-        if max(self._sizes, default=1) == 1:
-            return None
-        z = scores_of_members(self.table, scores)
-        return self._best_of_sizes(lambda *size: mixture_copula(self.table, scores, z, *size, self.rng))[1]
+    def best_copula(self) -> list[CopulaSpecification]:
+        """Find the best mixture of normal scores, if there are any, and rows enough for two components."""
+        if self.table.scores is None or max(self.sizes, default=1) == 1:
+            return []
+        sizes = [n for n in self.sizes if n <= MAX_COPULA_COMPONENTS]
+        return [self.best_of_sizes(CopulaFitter(self.table, self.rng).fit, sizes)[1]]
 
     def best_kernels(self) -> tuple[bool, float]:
         """Find the shape, whitened or not, and the bandwidth under which the rows held out are likeliest."""
@@ -112,19 +107,19 @@ class ExpertFitter:
         return whitened, float(max(finer, key=lambda bandwidth: score(whitened, bandwidth)))
 
     @property
-    def _sizes(self) -> list[int]:
+    def sizes(self) -> list[int]:
         """The numbers of components for which there are enough rows."""
         n_features, n_rows = self.table.z.shape[1], int((self.table.training_weights > 0).sum(1).min())
         n_parameters = (n_features + 1) * (n_features + 2) // 2  # of one component
         most = MAX_PARAMETERS_PER_ROW * n_rows
         return [n for n in N_COMPONENTS if n * n_parameters <= most and 2 * n <= n_rows]
 
-    def _best_of_sizes(self, fit: Callable[[int, float], M]) -> tuple[float, M]:
+    def best_of_sizes(self, fit: Callable[[int, float], G], sizes: list[int]) -> tuple[float, G]:
         """Find the number of components and the ridge of the best mixture, and its score; ``fit`` takes both."""
         best = -np.inf, fit(1, MIXTURE_RIDGES[0])
         for ridge in MIXTURE_RIDGES:
-            fewest = best[1].means.shape[1]  # type: ignore[union-attr]
-            best = self._climb((fit(n, ridge) for n in self._sizes if n >= fewest), best)
+            fewest = best[1].means.shape[1]
+            best = self._climb((fit(n, ridge) for n in sizes if n >= fewest), best)
         return best
 
     def _best_normal(self) -> NormalSpecification:
@@ -178,39 +173,6 @@ def gaussian_mixture(
     z, training = table.z, table.training_weights
     start = first_components([z] * len(training), training, n_components, rng)
     return mixture_specification(table, expectation_maximization(start, z, training, ridge))
-
-
-def first_components(
-    z: Sequence[Tensor], weights: Tensor, n_components: int, rng: np.random.RandomState
-) -> GaussianMixture:
-    """Return narrow components around rows that are far from each other, for each member among its own rows."""
-    centres = [
-        kmeans_plusplus(own[w > 0].numpy(), n_components, sample_weight=w[w > 0].numpy(), random_state=rng)[0]
-        for own, w in zip(z, weights, strict=True)
-    ]
-    return narrow_components(torch.tensor(np.stack(centres)))
-
-
-def scores_of_members(table: Table, scores: Scores) -> Tensor:
-    """Return the normal scores of the rows for each member, shape (n_members, n_rows, n_varying)."""
-    layer = NormalScores(len(scores.knots), *(torch.tensor(part).double() for part in scores))
-    return layer(table.z.expand(layer.n_members, -1, -1))[0]
-
-
-def mixture_copula(
-    table: Table, scores: Scores, z: Tensor, n_components: int, ridge: float, rng: np.random.RandomState
-) -> CopulaSpecification:
-    """Fit a mixture for each member to the scores ``z`` of the rows that this member was trained on."""
-    training = table.training_weights
-    start = first_components(list(z), training, n_components, rng)
-    fitted = [
-        expectation_maximization(GaussianMixture(*of_member), own, w, ridge)
-        for *of_member, own, w in zip(*(part.split(1) for part in start.buffers()), z, training.split(1), strict=True)
-    ]
-    weights, means, precisions = (torch.cat(parts).numpy() for parts in zip(*(f.buffers() for f in fitted), strict=True))
-    return CopulaSpecification(
-        scaling=table.scaling, log_weights=weights, means=means, precisions_cholesky=precisions, scores=scores
-    )
 
 
 def mixture_specification(table: Table, mixture: GaussianMixture) -> GaussianMixtureSpecification:

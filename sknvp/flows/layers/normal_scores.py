@@ -55,7 +55,7 @@ class NormalScores(ColumnwiseTransform):
         return image, -log_det if inverse else log_det, ColumnwiseResiduals(inverse, slope, bend)
 
     def _splines(self, x: Tensor, inverse: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Evaluate the splines or their inverses; return the slopes of the splines and of the slopes' logarithms too."""
+        """Evaluate the splines or their inverses; return the slopes, and the derivatives of their logarithms, too."""
         ends = self.scores if inverse else self.knots
         at = x.clamp(ends[..., :1], ends[..., -1:])
         left = torch.searchsorted(ends[..., 1:-1].contiguous(), at.contiguous(), right=True)

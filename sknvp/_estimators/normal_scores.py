@@ -1,0 +1,39 @@
+"""Flows that see the normal scores of continuous columns."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._columns.scores import normal_scores
+from .._experts.table import MAX_ROWS, systematic_resampling
+from ..flows.builders.specification import RealNVPSpecification
+from .distinct import Distinct
+from .rows import Rows
+from .state import loaded_flow, saved_flow
+from .training import Start
+
+
+def with_normal_scores(start: Start, rows: Rows, validation: NDArray[np.bool_]) -> Start:
+    """Give a new flow the margins of the rows that each member does not hold out, by `MAX_ROWS` rows at most.
+
+    Columns that have cells have margins already.
+    """
+    specification = start.specification
+    assert isinstance(specification, RealNVPSpecification)
+    scaling, columns = specification.scaling, specification.scaling.columns
+    continuous = np.ones(len(columns), bool) if rows.cells is None else ~np.isin(columns, rows.cells.mapped)
+    if not continuous.any():
+        return start
+    weights: NDArray[Any] = rows.weights * ~validation
+    if len(rows.x) > MAX_ROWS:
+        drawn = systematic_resampling(rows.weights, MAX_ROWS, np.random.RandomState(0))
+        rows, weights = rows._replace(x=rows.x[drawn]), ~validation[:, drawn] * 1.0
+    z = (rows.x[:, columns] - scaling.loc[columns]) / scaling.scale[columns]
+    if rows.cells is not None:  # a row may be there several times, with different points of its cells
+        distinct = Distinct.of(np.ascontiguousarray(z[:, continuous]))
+        z, weights = z[distinct.first], np.stack([distinct.sums(own) for own in weights])
+    specification = replace(specification, scores=normal_scores(z, weights, continuous))
+    flow = loaded_flow(specification, saved_flow(start.flow))
+    return start._replace(specification=specification, flow=flow)

@@ -1,0 +1,77 @@
+"""Gaussian mixtures of the normal scores of columns: mixture copulas with the margins of the columns.
+
+References
+----------
+A. Tewari, M. Giering and A. Raghunathan, "Parametric characterization of multimodal distributions with non-Gaussian
+modes", ICDM Workshops 2011.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from sklearn.cluster import kmeans_plusplus
+from torch import Tensor
+
+from ..flows.bases import GaussianMixture
+from ..flows.bases.expectation_maximization import expectation_maximization, narrow_components
+from ..flows.builders.specification import CopulaSpecification, Scores
+from ..flows.layers import NormalScores
+from .table import Table
+
+MAX_ROWS = 3_000  # the largest number of rows that it is fitted to; with more, the flows have most of the weight
+
+
+class CopulaFitter:
+    """Fits mixtures of normal scores.
+
+    Parameters
+    ----------
+    table : Table
+        It must have scores.
+    rng : RandomState
+        The source of the first centres.
+    """
+
+    def __init__(self, table: Table, rng: np.random.RandomState) -> None:
+        assert table.scores is not None
+        self.table, self.scores, self.rng = table, table.scores, rng
+        step = -(-len(table.x) // MAX_ROWS)
+        self.z = _scores_of_members(table.z[::step], self.scores)
+        self.weights = table.training_weights[:, ::step]
+
+    def fit(self, n_components: int, ridge: float) -> CopulaSpecification:
+        """Fit a mixture for each member to the scores of the rows that this member was trained on."""
+        start = first_components(list(self.z), self.weights, n_components, self.rng)
+        fitted = []
+        for member, (z, weights) in enumerate(zip(self.z, self.weights, strict=True)):
+            first = GaussianMixture(*(part[member : member + 1] for part in start.buffers()))
+            fitted.append(expectation_maximization(first, z, weights.unsqueeze(0), ridge))
+        log_weights, means, precisions = (
+            torch.cat(parts).numpy() for parts in zip(*(mixture.buffers() for mixture in fitted), strict=True)
+        )
+        return CopulaSpecification(
+            scaling=self.table.scaling,
+            log_weights=log_weights,
+            means=means,
+            precisions_cholesky=precisions,
+            scores=self.scores,
+        )
+
+
+def first_components(
+    z: Sequence[Tensor], weights: Tensor, n_components: int, rng: np.random.RandomState
+) -> GaussianMixture:
+    """Return narrow components around rows that are far from each other, for each member among its own rows."""
+    centres = [
+        kmeans_plusplus(own[w > 0].numpy(), n_components, sample_weight=w[w > 0].numpy(), random_state=rng)[0]
+        for own, w in zip(z, weights, strict=True)
+    ]
+    return narrow_components(torch.tensor(np.stack(centres)))
+
+
+def _scores_of_members(z: Tensor, scores: Scores) -> Tensor:
+    """Return the normal scores of standardised rows for each member, shape (n_members, n_rows, n_varying)."""
+    layer = NormalScores(len(scores.knots), *(torch.tensor(part).double() for part in scores))
+    of_members: Tensor = layer(z.expand(layer.n_members, -1, -1))[0]
+    return of_members
