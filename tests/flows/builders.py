@@ -30,7 +30,7 @@ from sknvp.flows import (
 )
 from sknvp.flows.bases.expectation_maximization import precision_cholesky
 from sknvp.flows.builders import masks
-from sknvp.flows.layers import LowRankWhiten
+from sknvp.flows.layers import LowRankWhiten, NormalScores
 
 DTYPE = torch.float64
 
@@ -127,6 +127,7 @@ def whole_flow(
     batch_norm=False,
     columns=None,
     max_log_scale=2.0,
+    n_scored=0,
 ) -> Flow:
     loc = torch.linspace(-1, 2, n_features, dtype=DTYPE)
     scale = torch.linspace(0.5, 3, n_features, dtype=DTYPE)
@@ -143,8 +144,15 @@ def whole_flow(
         batch_norm=batch_norm,
         n_context=n_context,
         max_log_scale=max_log_scale,
+        scores=splines_to_scores(n_scored, len(columns)) if n_scored else None,
         generator=generator(),
     )
+
+
+def splines_to_scores(n_mapped, n_features, n_knots=7):
+    """Return the knots, scores and slopes of monotone splines that bend much."""
+    knots, scores = (randn(n_mapped, n_features, n_knots, seed=seed).exp().cumsum(2) - 4 for seed in (1, 2))
+    return knots, scores, randn(n_mapped, n_features, n_knots, seed=3).exp()
 
 
 def whitening(n_members, n_features):
@@ -215,6 +223,8 @@ TRANSFORMS = {
     "standardize": lambda m, d: Standardize(randn(d), randn(d).exp()),
     "unconstrain": lambda m, d: Unconstrain(*some_bounds(d)),
     "logistic to normal": lambda m, d: LogisticToNormal(),
+    "normal scores": lambda m, d: NormalScores(m, *splines_to_scores(m, d)),
+    "normal scores of half of the members": lambda m, d: NormalScores(m, *splines_to_scores(m // 2, d)),
     "permute": permutation,
     "LU linear": LULinear,
     "whiten, one a member": whitening,
@@ -237,6 +247,7 @@ TRANSFORMS = {
     "real nvp, affine": lambda m, d: whole_flow(m, d).transform,
     "real nvp, spline": lambda m, d: whole_flow(m, d, kind="spline").transform,
     "real nvp, batch norm": lambda m, d: whole_flow(m, d, batch_norm=True).transform.eval(),
+    "real nvp, normal scores": lambda m, d: whole_flow(m, d, n_scored=(m + 1) // 2).transform,
     "real nvp, alternating": lambda m, d: whole_flow(m, d, mask="alternating").transform,
     "real nvp, first column only": lambda m, d: whole_flow(m, d, columns=[0]).transform,
     "real nvp, half": lambda m, d: whole_flow(m, d, mask="half").transform,

@@ -57,6 +57,7 @@ def random_case(seed: int) -> tuple[Flow, Inputs, dict[str, Any]]:
     settings = {
         **{"kind": str(rng.choice(["affine", "spline"])), "activation": str(rng.choice(sorted(ACTIVATIONS)))},
         **{"mask": str(rng.choice(["random", "half", "alternating"])), "n_layers": int(rng.integers(1, 5))},
+        **{"n_scored": int(rng.integers(0, m + 1)) if rng.random() < 0.5 else 0},
         **{"hidden": tuple(map(int, rng.integers(1, 40, rng.integers(0, 4)))), "n_context": n_context},
     }
     flow = unit_flow(m, d, float(rng.choice([0.1, 0.7, 2.0])), **settings)
