@@ -39,11 +39,13 @@ class RealNVPDensity(FlowDensity):
     the noise's density there times the Jacobian determinant of the map. The stack starts as the identity, that is
     from the normal distribution with the columns' means and variances, and is trained by maximum likelihood with
     AdamW [3]_. ``n_estimators`` flows are trained at once, each validated on rows of its own, and their densities are
-    averaged.
+    averaged. The last half of them sees continuous columns as normal scores: each column is mapped first by an estimate
+    of its distribution function, then by the quantile function of the normal distribution, whose slopes are part of the
+    density. Such flows start from the margins of the columns, narrow parts and long tails included.
 
     No family of densities is best for every table: clusters suit Gaussian mixtures, near-duplicates suit kernels. So
-    with ``stacking`` the estimate is a weighted mean of the flows' density and those of a Gaussian mixture, of
-    kernels and of a t-distribution, with the weights under which the rows that were held out are likeliest [4]_;
+    with ``stacking`` the estimate is a weighted mean of the flows' density and those of a Gaussian mixture, of a Gaussian
+    mixture of normal scores [5]_, of kernels and of a t-distribution, with the weights under which the rows that were held out are likeliest [4]_;
     ``stacking_weights_`` tells them. With ``stacking=False`` it is the flows' alone.
 
     Methods and their meaning follow :class:`sklearn.neighbors.KernelDensity`. Log-densities are in nats, in the
@@ -123,6 +125,8 @@ class RealNVPDensity(FlowDensity):
     .. [3] I. Loshchilov and F. Hutter, "Decoupled Weight Decay Regularization", ICLR 2019.
        https://arxiv.org/abs/1711.05101
     .. [4] P. Smyth and D. Wolpert, "Linearly Combining Density Estimators via Stacking", Machine Learning 36, 1999.
+    .. [5] A. Tewari, M. Giering and A. Raghunathan, "Parametric Characterization of Multimodal Distributions with
+       Non-Gaussian Modes", ICDM Workshops 2011.
 
     Examples
     --------

@@ -73,8 +73,9 @@ PARAMETERS: dict[str, tuple[str, str]] = {  # the type and the description of ea
     "n_estimators": ("int", "Number of flows whose densities are averaged."),
     "stacking": (
         "bool",
-        """Whether a Gaussian mixture, kernels and a t-distribution stand beside the flows. Each is fitted once for each
-        flow, to the rows that this flow is trained on, and compared on the rows held out; numbers of components,
+        """Whether Gaussian mixtures, kernels and a t-distribution stand beside the flows. One mixture is of the columns
+        as they are, and one of their normal scores. Each is fitted once for each flow, to the rows that this flow is
+        trained on, and compared on the rows held out; numbers of components,
         bandwidths and the like are chosen there too. A mixture or kernels that get less than a hundredth of the weight
         are left out, while the t-distribution keeps a thousandth at least. At most 10,000 rows, drawn by their weights,
         are used for all this. Stacking needs ``early_stopping``, without which nothing is held out and the flows stay
@@ -185,8 +186,8 @@ ATTRIBUTES: dict[str, tuple[str, str]] = {
     ),
     "stacking_weights_": (
         "dict of str to float",
-        """The weights of "flows", "gaussian_mixture", "kernels" and "student_t" in the density, as far as they take
-        part; they add up to one.""",
+        """The weights of "flows", "gaussian_mixture", "gaussian_mixture_copula", "kernels" and "student_t" in the
+        density, as far as they take part; they add up to one.""",
     ),
 }
 
