@@ -60,8 +60,8 @@ class Program:
     ) -> None:
         self.native, self.n_members, transforms = native, n_members, list(transforms)
         described = [describe(transform, n_members, n_features, n_context) for transform in transforms]
-        if not any(layer.n_parts for layer in described):
-            raise ValueError("nothing to compute")
+        if not any(layer.n_parts or layer.n_knots for layer in described):
+            raise ValueError("PyTorch does so little as fast")
         self.layers = (Layer * len(described))(*described)
         links = zip(self.layers, transforms, strict=True)
         self.fixed = [(layer, transform) for layer, transform in links if type(transform) in BUFFERS]
@@ -78,9 +78,13 @@ class Program:
             return False
         try:
             self.addresses = self.addresses.renewed(parts)
-            return self.addresses.dtype == x.dtype and self._finds_buffers(x.dtype)
+            return self._knows(x.dtype)
         except RuntimeError:  # The parameters are those of a function of `torch.func`.
             return False
+
+    def _knows(self, dtype: torch.dtype) -> bool:
+        """Return whether the library can read all parameters and buffers, with that dtype."""
+        return (self.addresses.dtype == dtype or not self.holders) and self._finds_buffers(dtype)
 
     def _finds_buffers(self, dtype: torch.dtype) -> bool:
         """Note where the buffers of layers lie; return whether the library can read them."""
@@ -120,8 +124,7 @@ class Program:
     ) -> tuple[Tensor, Tensor | None]:
         """Compute the gradients of all inputs, as `Transform.vjp` does."""
         self.addresses = self.addresses.renewed(self.parts)
-        known = self.addresses.dtype == grad_image.dtype and self._finds_buffers(grad_image.dtype)
-        assert known, "parameters changed their precision after they were used"
+        assert self._knows(grad_image.dtype), "parameters changed their precision after they were used"
         n_members, _, n_rows = grad_image.shape
         grad_log_det = grad_log_det.contiguous()
         grad_x = grad_image.new_empty(grad_image.shape)

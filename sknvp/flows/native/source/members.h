@@ -105,7 +105,7 @@ void log_prob_and_gradients(const Chain& chain, const Call& call, int member, Ar
   double value = 0;
   T total = 0;
   size_t n_fixed = 0;  // the first layers, which have no parameters
-  while (!chain.layers[n_fixed].n_parts) n_fixed++;
+  while (n_fixed < space.layers.size() && !chain.layers[n_fixed].n_parts) n_fixed++;
   for_each_block({0, call.n_rows}, [&](int64_t first, int n) {
     Arena<T> shared = arena;
     auto& grad = space.grad;
