@@ -44,9 +44,10 @@ class RealNVPDensity(FlowDensity):
     density. Such flows start from the margins of the columns, narrow parts and long tails included.
 
     No family of densities is best for every table: clusters suit Gaussian mixtures, near-duplicates suit kernels. So
-    with ``stacking`` the estimate is a weighted mean of the flows' density and those of a Gaussian mixture, of a Gaussian
-    mixture of normal scores [5]_, of kernels and of a t-distribution, with the weights under which the rows that were held out are likeliest [4]_;
-    ``stacking_weights_`` tells them. With ``stacking=False`` it is the flows' alone.
+    with ``stacking`` the estimate is a weighted mean of the flows' density and those of a Gaussian mixture, of a
+    Gaussian mixture of normal scores [5]_, of kernels and of a t-distribution, with the weights under which the rows
+    that were held out are likeliest [4]_; ``stacking_weights_`` tells them. With ``stacking=False`` it is the flows'
+    alone.
 
     Methods and their meaning follow :class:`sklearn.neighbors.KernelDensity`. Log-densities are in nats, in the
     units of ``X``: the Jacobian of the standardisation is part of them. Whole numbers and categories have probabilities

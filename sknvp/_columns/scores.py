@@ -23,10 +23,12 @@ Array = NDArray[Any]
 
 BANDWIDTHS = 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0  # of the kernels, in standard deviations
 N_CELLS = 2**14  # of the grid
+N_CIRCLE = N_CELLS * 3 // 2  # the cells for the Fourier transform
 N_KNOTS = 512  # of the spline of a column
 FARTHEST = 30.0  # standard deviations; what is farther away is moved there
 ROOM = 3.0  # standard deviations; the grid goes so far beyond the data
 DEGREES_OF_FREEDOM = 4  # of the t-distribution
+T_SCALE = np.sqrt((DEGREES_OF_FREEDOM - 2) / DEGREES_OF_FREEDOM)  # so that its variance is one
 LEAST_SHARE = 1e-4  # the least weight of each estimate
 TINY = np.finfo(np.float64).tiny
 N_COMPARED = 2_000  # the number of rows that choose the weights, about
@@ -47,67 +49,73 @@ def normal_scores(z: Array, weights: Array, columns: Array) -> Scores:
     """
     identity = np.linspace(-1, 1, N_KNOTS)
     points = np.tile(np.stack([identity, identity, np.ones(N_KNOTS)])[:, None, None], (1, len(weights), z.shape[1], 1))
-    for member, own in enumerate(weights):
-        for j in np.flatnonzero(columns):
-            points[:, member, j] = _points(np.clip(z[own > 0, j], -FARTHEST, FARTHEST), own[own > 0])
+    for j in np.flatnonzero(columns):
+        column = _Column.of(np.clip(z[:, j], -FARTHEST, FARTHEST))
+        for member, own in enumerate(weights):
+            points[:, member, j] = column.points(own / own.sum())
     return Scores(*points.astype(np.float32))
 
 
-class _Grid(NamedTuple):
-    """Cells of equal size, and the weights of rows, shared out between the middles of the two nearest cells."""
+class _Column(NamedTuple):
+    """The values of a column on a grid of equal cells, and what all members have in common there.
+
+    A value is shared out between the two cells whose middles are nearest. The Fourier transform takes cells for a
+    circle, which has room enough beside the grid that kernels do not come round to the other end.
+    """
 
     edges: Array  # shape (N_CELLS + 1,)
-    left: Array  # shape (n_rows,): the cell whose middle is the last one before a row
-    share: Array  # shape (n_rows,): the share of the next cell in the row
-    weights: Array  # shape (n_rows,), which add up to one
-    spectrum: Array  # of the weights of the cells
+    left: Array  # shape (n_rows,): the cell whose middle is the last one before a value
+    share: Array  # shape (n_rows,): the share of the next cell in the value
+    filters: Array  # shape (n_kernels, N_CIRCLE // 2 + 1): the Fourier transforms of the kernels
+    own: Array  # shape (n_kernels, n_rows): what a kernel on a value adds to the cells' probabilities at the value
+    others: Array  # shape (2, n_rows): the densities of the normal and of the t-distribution at the values
+    at_edges: Array  # shape (3, 2, N_CELLS + 1): their distribution functions, survival functions and densities
 
     @classmethod
-    def of(cls, values: Array, weights: Array) -> Self:
+    def of(cls, values: Array) -> Self:
         edges = np.linspace(values.min() - ROOM, values.max() + ROOM, N_CELLS + 1)
-        place = (values - edges[0]) / (edges[1] - edges[0]) - 0.5
+        step = edges[1] - edges[0]
+        place = (values - edges[0]) / step - 0.5
         left = place.astype(np.intp)
-        share, weights = place - left, weights / weights.sum()
+        share = place - left
+        widths = np.array([h for h in BANDWIDTHS if h >= step]) / step
+        filters = np.exp(-2 * (np.pi * widths[:, None] * np.fft.rfftfreq(N_CIRCLE)) ** 2)
+        at_zero, at_one = np.fft.irfft(filters)[:, :2].T
+        own = np.outer(at_zero, (1 - share) ** 2 + share**2) + np.outer(at_one, 2 * share * (1 - share))
+        both = stats.norm(), stats.t(DEGREES_OF_FREEDOM, scale=T_SCALE)
+        at_edges = [[f(edges) for f in (other.cdf, other.sf, other.pdf)] for other in both]
+        others = np.stack([other.pdf(values) for other in both])
+        return cls(edges, left, share, filters, own, others, np.stack(at_edges, 1))
+
+    def points(self, weights: Array) -> Array:
+        """Return the knots, scores and slopes of the function that maps the column to normal scores.
+
+        ``weights`` are those of the rows of a member, shape (n_rows,), which add up to one.
+        """
+        left, share, step = self.left, self.share, self.edges[1] - self.edges[0]
         cells = np.bincount(left, weights * (1 - share), N_CELLS) + np.bincount(left + 1, weights * share, N_CELLS)
-        return cls(edges, left, share, weights, np.fft.rfft(cells, 2 * N_CELLS))
-
-    def smoothed(self, bandwidth: float) -> tuple[Array, Array]:
-        """Return the probability of each cell by normal kernels, and the density of each row by those of the others."""
-        step = self.edges[1] - self.edges[0]
-        filtered = np.exp(-2 * (np.pi * bandwidth / step * np.fft.rfftfreq(2 * N_CELLS)) ** 2)
-        cells = np.maximum(np.fft.irfft(self.spectrum * filtered)[:N_CELLS], 0)
-        own, next_to_own = np.fft.irfft(filtered)[:2]
-        at, share = cells[self.left] * (1 - self.share) + cells[self.left + 1] * self.share, self.share
-        of_itself = self.weights * (own * ((1 - share) ** 2 + share**2) + 2 * next_to_own * share * (1 - share))
-        return cells / cells.sum(), np.maximum(at - of_itself, 0) / np.maximum(1 - self.weights, TINY) / step
-
-
-def _points(values: Array, weights: Array) -> Array:
-    """Return the knots, scores and slopes of the function that maps a column to normal scores."""
-    grid = _Grid.of(values, weights)
-    edges, step = grid.edges, grid.edges[1] - grid.edges[0]
-    kernels = [grid.smoothed(h) for h in BANDWIDTHS if h >= step]
-    t_scale = np.sqrt((DEGREES_OF_FREEDOM - 2) / DEGREES_OF_FREEDOM)  # the variance is one
-    others = stats.norm(), stats.t(DEGREES_OF_FREEDOM, scale=t_scale)
-    shares = _shares([*(without for _, without in kernels), *(other.pdf(values) for other in others)], grid.weights)
-    cells = shares[: len(kernels)] @ np.stack([cells for cells, _ in kernels])
-    cdf, sf = np.concatenate([[0.0], np.cumsum(cells)]), np.concatenate([np.cumsum(cells[::-1])[::-1], [0.0]])
-    density = np.convolve(cells / step, [0.5, 0.5])
-    for share, other in zip(shares[len(kernels) :], others, strict=True):
-        cdf, sf, density = (a + share * f(edges) for a, f in ((cdf, other.cdf), (sf, other.sf), (density, other.pdf)))
-    score = np.where(cdf < sf, ndtri(cdf), -ndtri(sf))
-    # Half of the knots are spread evenly over the probability, and half over the scores.
-    place = cdf + (score - score[0]) / (score[-1] - score[0])
-    knots = np.interp(np.linspace(place[0], place[-1], N_KNOTS), place, edges)
-    scores = np.interp(knots, edges, score)
-    return np.stack([knots, scores, np.interp(knots, edges, density) / stats.norm.pdf(scores)])
+        kernels = np.maximum(np.fft.irfft(np.fft.rfft(cells, N_CIRCLE) * self.filters)[:, :N_CELLS], 0)
+        at_values = kernels[:, left] * (1 - share) + kernels[:, left + 1] * share
+        by_others = np.maximum(at_values - self.own * weights, 0) / (np.maximum(1 - weights, TINY) * step)
+        shares = _shares(np.concatenate([by_others, self.others])[:, weights > 0], weights[weights > 0])
+        smooth = shares[:-2] @ (kernels / kernels.sum(1, keepdims=True))
+        cdf, sf, density = np.tensordot(shares[-2:], self.at_edges, (0, 1))
+        cdf[1:] += np.cumsum(smooth)
+        sf[:-1] += np.cumsum(smooth[::-1])[::-1]
+        density += np.convolve(smooth / step, [0.5, 0.5])
+        score = np.where(cdf < sf, ndtri(np.minimum(cdf, 0.6)), -ndtri(np.minimum(sf, 0.6)))
+        # Half of the knots are spread evenly over the probability, and half over the scores.
+        place = cdf + (score - score[0]) / (score[-1] - score[0])
+        knots = np.interp(np.linspace(place[0], place[-1], N_KNOTS), place, self.edges)
+        scores = np.interp(knots, self.edges, score)
+        return np.stack([knots, scores, np.interp(knots, self.edges, density) / stats.norm.pdf(scores)])
 
 
-def _shares(densities: list[Array], weights: Array) -> Array:
+def _shares(densities: Array, weights: Array) -> Array:
     """Find the weights of estimates under whose mixture the rows are likeliest, by expectation-maximization."""
     step = -(-len(weights) // N_COMPARED)
-    found, weights = np.stack(densities)[:, ::step], weights[::step] / weights[::step].sum()
-    found /= found.max(0)
+    found, weights = densities[:, ::step], weights[::step] / weights[::step].sum()
+    found = found / found.max(0)
     shares = np.full(len(found), 1 / len(found))
     for _ in range(N_ITERATIONS):
         joint = shares[:, None] * found
