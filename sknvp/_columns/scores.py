@@ -14,8 +14,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
-from scipy.special import ndtri
+from scipy.special import ndtr, ndtri
 
 from ..flows.builders.specification import Scores
 
@@ -27,8 +26,7 @@ N_CIRCLE = N_CELLS * 3 // 2  # the cells for the Fourier transform
 N_KNOTS = 512  # of the spline of a column
 FARTHEST = 30.0  # standard deviations; what is farther away is moved there
 ROOM = 3.0  # standard deviations; the grid goes so far beyond the data
-DEGREES_OF_FREEDOM = 4  # of the t-distribution
-T_SCALE = np.sqrt((DEGREES_OF_FREEDOM - 2) / DEGREES_OF_FREEDOM)  # so that its variance is one
+SQRT_2_PI = np.sqrt(2 * np.pi)
 LEAST_SHARE = 1e-4  # the least weight of each estimate
 TINY = np.finfo(np.float64).tiny
 N_COMPARED = 2_000  # the number of rows that choose the weights, about
@@ -82,10 +80,8 @@ class _Column(NamedTuple):
         filters = np.exp(-2 * (np.pi * widths[:, None] * np.fft.rfftfreq(N_CIRCLE)) ** 2)
         at_zero, at_one = np.fft.irfft(filters)[:, :2].T
         own = np.outer(at_zero, (1 - share) ** 2 + share**2) + np.outer(at_one, 2 * share * (1 - share))
-        both = stats.norm(), stats.t(DEGREES_OF_FREEDOM, scale=T_SCALE)
-        at_edges = [[f(edges) for f in (other.cdf, other.sf, other.pdf)] for other in both]
-        others = np.stack([other.pdf(values) for other in both])
-        return cls(edges, left, share, filters, own, others, np.stack(at_edges, 1))
+        at_edges = np.stack([_distributions(edges), _distributions(-edges), _densities(edges)])
+        return cls(edges, left, share, filters, own, _densities(values), at_edges)
 
     def points(self, weights: Array) -> Array:
         """Return the knots, scores and slopes of the function that maps the column to normal scores.
@@ -108,7 +104,18 @@ class _Column(NamedTuple):
         place = cdf + (score - score[0]) / (score[-1] - score[0])
         knots = np.interp(np.linspace(place[0], place[-1], N_KNOTS), place, self.edges)
         scores = np.interp(knots, self.edges, score)
-        return np.stack([knots, scores, np.interp(knots, self.edges, density) / stats.norm.pdf(scores)])
+        return np.stack([knots, scores, np.interp(knots, self.edges, density) / _densities(scores)[0]])
+
+
+def _distributions(z: Array) -> Array:
+    """Return the distribution functions of the normal and of the t-distribution, shape (2, n_values)."""
+    s = z / np.sqrt(2 + z**2)  # the t-distribution of four degrees of freedom, scaled to a variance of one
+    return np.stack([ndtr(z), (1 + s) ** 2 * (2 - s) / 4])
+
+
+def _densities(z: Array) -> Array:
+    """Return the densities of the normal and of the t-distribution, shape (2, n_values)."""
+    return np.stack([np.exp(-0.5 * z**2) / SQRT_2_PI, 3 * (2 + z**2) ** -2.5])
 
 
 def _shares(densities: Array, weights: Array) -> Array:

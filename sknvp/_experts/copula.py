@@ -43,18 +43,12 @@ class CopulaFitter:
     def fit(self, n_components: int, ridge: float) -> CopulaSpecification:
         """Fit a mixture for each member to the scores of the rows that this member was trained on."""
         start = first_components(list(self.z), self.weights, n_components, self.rng)
-        fitted = []
-        for member, (z, weights) in enumerate(zip(self.z, self.weights, strict=True)):
-            first = GaussianMixture(*(part[member : member + 1] for part in start.buffers()))
-            fitted.append(expectation_maximization(first, z, weights.unsqueeze(0), ridge))
-        log_weights, means, precisions = (
-            torch.cat(parts).numpy() for parts in zip(*(mixture.buffers() for mixture in fitted), strict=True)
-        )
+        mixture = expectation_maximization(start, self.z, self.weights, ridge)
         return CopulaSpecification(
             scaling=self.table.scaling,
-            log_weights=log_weights,
-            means=means,
-            precisions_cholesky=precisions,
+            log_weights=mixture.log_weights.numpy(),
+            means=mixture.means.numpy(),
+            precisions_cholesky=mixture.precisions_cholesky.numpy(),
             scores=self.scores,
         )
 

@@ -41,8 +41,8 @@ def expectation_maximization(
     ----------
     mixture : GaussianMixture
         The start, which stays as it is.
-    x : Tensor of shape (n_rows, n_features), dtype float64
-        The rows, standardised.
+    x : Tensor of shape (n_rows, n_features) or (n_members, n_rows, n_features), dtype float64
+        The rows, standardised: the same for all members, or those of each.
     weights : Tensor of shape (n_members, n_rows)
         The weight of each row for each member; zero if the member must not use the row.
     ridge : float
@@ -60,9 +60,9 @@ def expectation_maximization(
     Dempster, Laird and Rubin, "Maximum likelihood from incomplete data via the EM algorithm", J. R. Stat. Soc. B 39,
     1977.
     """
-    least = (x.shape[1] + 1) / (weights > 0).sum(1, keepdim=True)
+    least = (mixture.n_features + 1) / (weights > 0).sum(1, keepdim=True)
     weights = weights / weights.sum(1, keepdim=True)
-    noise = x[:, :0] if noise is None else noise
+    noise = x.new_empty(x.shape[-2], 0) if noise is None else noise
     before = -math.inf
     for left in reversed(range(MAX_ITER)):
         moments, after = _expected(mixture, x, weights, noise)
@@ -71,7 +71,7 @@ def expectation_maximization(
                 break
             moments[too_small] = 0
             after = -math.inf
-        mixture, before = _maximized(moments, x.shape[1], ridge), after
+        mixture, before = _maximized(moments, mixture.n_features, ridge), after
     return mixture
 
 
@@ -91,6 +91,15 @@ def _expected(mixture: GaussianMixture, x: Tensor, weights: Tensor, noise: Tenso
         The mean log-likelihood of a row, in nats, averaged over the members.
     """
     coefficients = _coefficients(mixture)
+    if x.ndim == 2:
+        return _moments(coefficients, x, weights, noise)
+    parts = zip(torch.split(coefficients, 1), x, torch.split(weights, 1), strict=True)
+    moments, log_likelihoods = zip(*(_moments(one, own, w, noise) for one, own, w in parts), strict=True)
+    return torch.cat(moments), sum(log_likelihoods) / len(x)
+
+
+def _moments(coefficients: Tensor, x: Tensor, weights: Tensor, noise: Tensor) -> tuple[Tensor, float]:
+    """Take the expectation step for members with the same rows, given the coefficients of their mixtures."""
     found = expected_moments(coefficients, x, weights, noise)
     if found is not None:
         return found
