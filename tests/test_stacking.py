@@ -141,7 +141,8 @@ def test_weights_add_up_and_the_tail_is_always_there():
     density = stacked().fit(moons())
     weights = density.stacking_weights_
     assert sum(weights.values()) == pytest.approx(1)
-    assert {"flows", "student_t"} <= set(weights) <= {"flows", "gaussian_mixture", "kernels", "student_t"}
+    mixtures = {"gaussian_mixture", "gaussian_mixture_copula"}
+    assert {"flows", "student_t"} <= set(weights) <= {"flows", *mixtures, "kernels", "student_t"}
     assert weights["student_t"] > 5e-4
     assert all(weight >= 0.01 for kind, weight in weights.items() if kind not in ("flows", "student_t"))
 
