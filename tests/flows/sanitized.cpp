@@ -38,11 +38,13 @@ void expect_true(bool condition, const char* what, int d, int n_members, int n_r
   n_faults++;
 }
 
-// A chain: a permutation, then couplings in turn with LU layers between them, and the parameters of all members.
+// A chain: normal scores of all members but the first, a permutation, then couplings in turn with LU layers between them,
+// and the parameters of all members.
 template <class T>
 struct Flow {
   std::vector<Layer> layers;
   std::vector<int64_t> order;
+  std::vector<Tensor<T>> tables;  // knots, scores and slopes
   std::vector<Tensor<T>> parts, gradients;
   std::vector<void*> starts, grad_starts;
   std::vector<int64_t> steps;
@@ -53,10 +55,15 @@ struct Flow {
       : d(d), n_members(n_members), n_context(n_context) {
     for (int m = 0; m < n_members; m++)
       for (int j = 0; j < d; j++) order.push_back(m * d + (j + m) % d);
-    layers.push_back({PERMUTE, 0, 0, 0, 0, 0, {}, 0, order.data()});
+    add_scores();
+    Layer permute{PERMUTE};
+    permute.rows = order.data();
+    layers.push_back(permute);
     for (int i = 0; i < n_couplings; i++) {
       add_coupling(kind, activation, hidden, i % 2);
-      layers.push_back({LU_LINEAR, 1, 0, 0, 0, 0, {}, 3, nullptr});
+      Layer linear{LU_LINEAR, 1};
+      linear.bound = 3;
+      layers.push_back(linear);
       add_part(d * d, 0.3 / std::sqrt(d));
     }
     for (size_t i = 0; i < parts.size(); i++) {
@@ -67,13 +74,27 @@ struct Flow {
     chain = {(int)layers.size(), (int)parts.size(), d, n_context, layers.data()};
   }
 
+  // Add splines that increase from knot to knot.
+  void add_scores() {
+    const int64_t n_knots = 6, n = (int64_t)(n_members - 1) * d * n_knots;
+    for (int i = 0; i < 3; i++) {
+      Tensor<T>& table = tables.emplace_back(n);
+      for (int64_t k = 0; k < n; k++) table.start[k] = i < 2 ? T(k % n_knots) - 2 + std::abs(std::sin(T(k))) / 2 : T(0.8);
+    }
+    Layer scores{NORMAL_SCORES};
+    scores.n_plain = 1, scores.n_knots = n_knots;
+    scores.knots = tables[0].start, scores.scores = tables[1].start, scores.slopes = tables[2].start;
+    layers.push_back(scores);
+  }
+
   void add_part(int64_t size, double scale) {
     parts.emplace_back(n_members * size, scale);
     gradients.emplace_back(n_members * size);
   }
 
   void add_coupling(Kind kind, Activation activation, const std::vector<int>& hidden, int flip) {
-    Layer layer{kind, 0, d / 2, flip, activation, (int)hidden.size() + 1, {}, kind == SPLINE ? 5. : 2., nullptr};
+    Layer layer{kind, 0, d / 2, flip, activation, (int)hidden.size() + 1};
+    layer.bound = kind == SPLINE ? 5 : 2;
     const int n_b = flip ? d / 2 : d - d / 2;
     layer.sizes[0] = d - n_b + n_context;
     for (size_t i = 0; i < hidden.size(); i++) layer.sizes[i + 1] = hidden[i];
