@@ -87,13 +87,14 @@ class KnownCells:
 
         Patterns of few rows get so many that the number is a power of two.
         """
-        counts = np.array([len(rows) for rows in patterns.rows])
+        rows_of = patterns.by_pattern()
+        counts = np.array([len(rows) for rows in rows_of])
         counts = np.where(counts <= FEW, 2 ** np.ceil(np.log2(counts)).astype(int), counts)
         each = max(expert.n_numbers for expert in self._experts)
         for count in np.unique(counts):
             alike = np.flatnonzero(counts == count)
             for some in np.array_split(alike, min(len(alike), -(-len(alike) * each // MAX_CHUNK_NUMBERS))):
-                yield some, np.stack([np.resize(patterns.rows[i], count) for i in some])
+                yield some, np.stack([np.resize(rows_of[i], count) for i in some])
 
     def _log_mean(self, z: Tensor, columns: Array, precisions: list[Tensor]) -> Tensor:
         """Return the log-density of rows of some columns, in standard units; it is the mean of members and experts."""

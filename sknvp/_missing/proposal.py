@@ -19,7 +19,7 @@ from sklearn.cluster import kmeans_plusplus
 from torch import Tensor
 
 from ..flows.bases.expectation_maximization import expectation_maximization, narrow_components
-from .patterns import Patterns, blocks, patterns_of
+from .patterns import blocks, patterns_of
 
 Array = NDArray[Any]
 
@@ -108,12 +108,11 @@ class Proposal:
         for patterns in patterns_of(known):
             if not patterns.unknown.shape[1]:
                 continue
-            rows = np.concatenate(patterns.rows)
-            pattern = np.repeat(np.arange(len(patterns.rows)), [len(part) for part in patterns.rows]).repeat(n_times)
+            rows, pattern = patterns.rows, patterns.pattern.repeat(n_times)
             with np.errstate(over="ignore", invalid="ignore"):  # another number than that of a constant column
                 z = ((y[rows].reshape(len(pattern), -1) - self.loc) / self.scale).clip(-FARTHEST, FARTHEST)
             places = (rows[:, None] * n_times + np.arange(n_times)).ravel()
-            for some, given in _condition(mixture, torch.tensor(z), patterns, torch.tensor(pattern)).parts():
+            for some, given in condition(mixture, torch.tensor(z), patterns.unknown, torch.tensor(pattern)).parts():
                 own, columns = places[some], patterns.unknown[pattern[some]]
                 if near is not None:
                     close = np.take_along_axis(near[own // n_times], columns, 1)
@@ -180,7 +179,7 @@ class Given(NamedTuple):
 class Conditioned(NamedTuple):
     """All components given the known cells of rows with equally many of them."""
 
-    evidence: Tensor  # shape (n_rows, n_components): the logarithms of the weights
+    log_joint: Tensor  # shape (n_rows, n_components): the log-densities of the known cells, plus the log-weights
     squares: Tensor  # of the same shape: the squared distances of the known cells from the mean
     centres: Tensor  # shape (n_rows, n_components, n_unknown)
     factors: Tensor  # shape (n_patterns, n_components, n_unknown, n_unknown), as in `Given`
@@ -190,8 +189,8 @@ class Conditioned(NamedTuple):
 
     def parts(self) -> Iterator[tuple[Array, Given]]:
         """Yield rows for which some of the components are enough, with the likeliest ones, and the others with all."""
-        n_components = self.evidence.shape[1]
-        top = self.evidence.topk(min(N_LIKELIEST, n_components), -1)
+        n_components, log_shares = self.log_joint.shape[1], self.log_joint.log_softmax(1)
+        top = log_shares.topk(min(N_LIKELIEST, n_components), -1)
         enough = top.values.exp().sum(-1) >= ENOUGH
         rows, others = enough.nonzero()[:, 0], (~enough).nonzero()[:, 0]
         for some, chosen in ((rows, top.indices[rows]), (others, torch.arange(n_components).expand(len(others), -1))):
@@ -203,7 +202,7 @@ class Conditioned(NamedTuple):
         own = self.pattern[rows]
         far = (DEGREES_OF_FREEDOM + self.squares[rows, chosen]) / (DEGREES_OF_FREEDOM + self.n_known)
         return Given(
-            torch.softmax(self.evidence[rows, chosen], -1),
+            torch.softmax(self.log_joint[rows, chosen], -1),
             self.centres[rows, chosen],
             self.factors[own, chosen],
             self.precision[own, chosen],
@@ -211,14 +210,14 @@ class Conditioned(NamedTuple):
         )
 
 
-def _condition(mixture: Mixture, z: Tensor, patterns: Patterns, pattern: Tensor) -> Conditioned:
-    """Condition a mixture on the known cells of rows, shape (n_rows, n_features), with these patterns.
+def condition(mixture: Mixture, z: Tensor, unknown: Array, pattern: Tensor) -> Conditioned:
+    """Condition a mixture on the known cells of rows, shape (n_rows, n_features), whose patterns have these unknown.
 
     The inverse of the block of the unknown cells U in the inverse P of a covariance is their covariance given the known
     ones. Their mean is -P_UU^-1 (P (x - m))_U, where x is zero in U.
     """
     log_weights, means, covariances = mixture
-    unknown, n_unknown = patterns.unknown, patterns.unknown.shape[1]
+    n_unknown = unknown.shape[1]
     inverse = torch.linalg.inv(covariances)
     precision = torch.linalg.cholesky(blocks(inverse, unknown, unknown).transpose(0, 1)).mT.contiguous()
     identity = torch.eye(n_unknown).to(precision).expand_as(precision)
@@ -232,17 +231,17 @@ def _condition(mixture: Mixture, z: Tensor, patterns: Patterns, pattern: Tensor)
     whole = (products @ z.unsqueeze(-1)).squeeze(-1) - (z @ shift.mT) + (shift * means).sum(-1)
     squares = (whole - _squares(half)).clamp(min=0)
     log_det = precision.diagonal(dim1=-2, dim2=-1).log().sum(-1) + torch.linalg.slogdet(covariances)[1] / 2
-    evidence = (log_weights - log_det[pattern] - 0.5 * squares).log_softmax(1)
-    centres = -_product(own, half)
-    return Conditioned(evidence, squares, centres, factors, precision, pattern, z.shape[1] - n_unknown)
+    n_known = z.shape[1] - n_unknown
+    log_joint = log_weights - log_det[pattern] - 0.5 * (squares + n_known * LOG_2_PI)
+    return Conditioned(log_joint, squares, -_product(own, half), factors, precision, pattern, n_known)
 
 
 def _product(matrices: Tensor, vectors: Tensor) -> Tensor:
     """Multiply matrices by vectors; for very small ones sums of columns are faster than a product of matrices."""
     if vectors.shape[-1] > FEW:
         return (matrices @ vectors.unsqueeze(-1)).squeeze(-1)
-    total = matrices[..., 0] * vectors[..., :1]
-    for i in range(1, vectors.shape[-1]):
+    total = matrices.new_zeros(matrices.shape[:-1])
+    for i in range(vectors.shape[-1]):
         total = total.addcmul(matrices[..., i], vectors[..., i : i + 1])
     return total
 
