@@ -19,9 +19,11 @@ Array = NDArray[Any]
 N_POINTS = 16  # at first, ...
 MAX_POINTS = 256  # ... and when no more are added
 PRECISE = 0.02  # a smaller error of the logarithm, in nats, needs no more points
-REACH = 3.0  # standard deviations, to which the first points go on either side
+STEPS = torch.linspace(-3.5, 3.5, 11, dtype=torch.float64)  # standard deviations, at which components are looked at
+LEVELS = torch.special.ndtr(torch.linspace(-3.0, 3.0, N_POINTS, dtype=torch.float64))  # of the first points
 LEAST_GAP = 0.01  # standard deviations of the narrowest component between two of the first points
 MAX_BEND = 3.0  # nats by which a parabola leaves its chord
+STEEP = 10.0  # nats by which the density falls in a gap that parabolas do not fit
 LEAST = -1e300  # nats, in the place of the logarithm of zero
 NEGLIGIBLE = -200.0  # nats below the largest density
 SLOPES = 1e-3  # nats in a gap, the least that the density falls in beyond the outermost points
@@ -30,17 +32,15 @@ PLACES, SHARES = (part / 2 for part in np.polynomial.legendre.leggauss(6))  # be
 
 def first_points(given: Given) -> Array:
     """Return increasing points at even quantiles of mixtures of one cell, shape (n_rows, n_points)."""
-    steps = torch.linspace(-REACH, REACH, 7, dtype=torch.float64)
-    weights = torch.softmax(-0.5 * steps.square(), 0)
+    weights = torch.softmax(-0.5 * STEPS.square(), 0)
     deviations = given.factors[..., 0, 0].abs()
     widths = torch.stack([deviations, deviations * given.width], -1).unsqueeze(-1)
     shares = torch.tensor([1 - WIDE_SHARE, WIDE_SHARE], dtype=torch.float64).unsqueeze(-1) * weights
-    x, order = (given.means.unsqueeze(-1) + widths * steps).flatten(1).sort(1)
+    x, order = (given.means.unsqueeze(-1) + widths * STEPS).flatten(1).sort(1)
     mass = (given.shares[..., None, None] * shares).flatten(1).gather(1, order)
     below = mass.cumsum(1) - mass / 2
     ends = below[:, :1], below[:, -1:]
-    levels = torch.special.ndtr(torch.linspace(-REACH, REACH, N_POINTS, dtype=torch.float64))
-    levels = (levels - levels[0]) / (levels[-1] - levels[0]) * (ends[1] - ends[0]) + ends[0]
+    levels = (LEVELS - LEVELS[0]) / (LEVELS[-1] - LEVELS[0]) * (ends[1] - ends[0]) + ends[0]
     right = torch.searchsorted(below, levels).clamp(1, below.shape[1] - 1)
     (a, b), (c, d) = ((part.gather(1, right - 1), part.gather(1, right)) for part in (below, x))
     points = c + (d - c) * ((levels - a) / (b - a).clamp(min=1e-300)).clamp(0, 1)
@@ -92,10 +92,19 @@ def _between(x: Array, values: Array) -> tuple[Array, Array]:
     chords = (values[:, 1:] + values[:, :-1]) / 2
     both = (np.concatenate(part, 1) for part in ([bends[:, :1], bends], [bends, bends[:, -1:]]))
     left, right = (_of_parabolas(gaps, slopes * gaps, chords, bend * gaps**2) for bend in both)
+    differences = np.maximum(np.abs(left - right), _of_steep_ends(gaps, slopes, values))
     falls = np.maximum(np.stack([slopes[:, 0], -slopes[:, -1]], 1), SLOPES / gaps[:, [0, -1]])
     tails = np.exp(values[:, [0, -1]]) / falls
     parts = np.concatenate([tails[:, :1], (left + right) / 2, tails[:, 1:]], 1)
-    return parts, np.concatenate([tails[:, :1], np.abs(left - right), tails[:, 1:]], 1) / 2
+    return parts, np.concatenate([tails[:, :1], differences, tails[:, 1:]], 1) / 2
+
+
+def _of_steep_ends(gaps: Array, slopes: Array, values: Array) -> Array:
+    """Return what gaps in which the density falls far may hold, if it falls as slowly as beside their higher end."""
+    outside = np.pad(slopes, ((0, 0), (1, 1)))
+    falls = np.where(slopes < 0, -outside[:, :-2], outside[:, 2:])
+    most = np.exp(np.maximum(values[:, 1:], values[:, :-1])) / np.maximum(falls, 1 / gaps)
+    return np.where(np.abs(slopes * gaps) > STEEP, most, 0.0)
 
 
 def _of_parabolas(gaps: Array, rises: Array, chords: Array, bends: Array) -> Array:
