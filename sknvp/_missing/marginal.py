@@ -1,4 +1,4 @@
-"""Densities of the known cells of rows: integrals over the unknown ones by importance sampling."""
+"""Densities of the known cells of rows: integrals over the unknown ones, by quadrature or importance sampling."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple

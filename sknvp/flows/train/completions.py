@@ -9,7 +9,7 @@ from ..flow import Flow
 
 N_VALIDATED = 4  # draws of each row that validation averages over
 EVALUATIONS_BETWEEN = 4  # evaluations of the loss between two rounds of weighing
-MAX_WEIGHED = 4_096  # draws that are weighed in a round
+MAX_WEIGHED = 8_192  # draws that are weighed in a round
 
 
 class Completions:
