@@ -214,8 +214,9 @@ class RealNVPDensity(FlowDensity):
     def score_samples(self, X: ArrayLike, *, return_std: bool = False) -> NDArray[np.float64] | ScoresAndErrors:
         """Compute the log-density of each row; of its known cells, if some are missing.
 
-        The density of known cells is an integral over the missing ones, which is estimated by importance sampling from
-        at most 256 points. A row gets the same value at every call, whatever the other rows are.
+        The density of known cells is an integral over the missing ones. In a table of continuous columns it is
+        computed by quadrature where one cell is missing, and otherwise by importance sampling from at most 512 points.
+        A row gets the same value at every call, whatever the other rows are.
 
         Parameters
         ----------

@@ -16,6 +16,7 @@ from .._missing.marginal import Incomplete, log_marginal, resampled
 from .._missing.proposal import Proposal
 from ..flows import Ensemble
 from ..flows.builders.specification import TabularSpecification
+from ..flows.builders.tabular import SinglePrecision
 from .base import FlowEstimator
 from .evaluation import (
     LEAST_LOG_DENSITY,
@@ -128,7 +129,9 @@ class DensityOfKnownCells(FlowEstimator):
         """Return the log-density of the flows, by their weight in the whole, as a function of points."""
         if self._log_weights[0] == -math.inf:
             return lambda y: np.full(len(y), -np.inf)
-        flows = in_single_precision(self._weighed_flows())
+        flows = self._weighed_flows()
+        if flows.reference.dtype != torch.float32:
+            flows = Ensemble([SinglePrecision(self._flow)], flows.log_weights)
         return lambda y: finite_log_density(flows, y)
 
     def _weighed_flows(self) -> Ensemble:

@@ -34,7 +34,7 @@ LEAST_GAIN = 0.01  # nats a row that a finer ridge must gain
 BANDWIDTHS = np.geomspace(0.03, 2.0, 12)  # tried for the kernels, in standard deviations
 ROUNDING = 1e-6  # of a number, as a share of it: squares lose half of the digits
 LEAST_BANDWIDTH = 1e-6  # below it rounding errors of distances matter
-N_QUERIES = 1_000  # the largest number of held-out rows that choose the bandwidth
+N_QUERIES = 1_000  # the largest number of held-out rows that choose the bandwidth, times their draws
 DEGREES_OF_FREEDOM = 4  # of the t-distribution
 MAX_SMOOTH_POINTS = 2_000  # of the smooth kernels, whose density needs no more
 TAIL_SHARE = 0.01  # the share of the t-distribution when mixtures or kernels are compared
@@ -90,7 +90,8 @@ class ExpertFitter:
 
     def best_kernels(self) -> tuple[bool, float]:
         """Find the shape, whitened or not, and the bandwidth under which the rows held out are likeliest."""
-        few, rows = self.table.held_out_sample(N_QUERIES, self.rng)
+        n_draws = 1 if self.table.draws is None else len(self.table.draws[0])
+        few, rows = self.table.held_out_sample(N_QUERIES // n_draws, self.rng)
         tail, weights = self.tail[rows], self.table.training_weights
         flows = {shape: kernels(self.table, weights, self.whiten, shape, 1.0).build() for shape in (False, True)}
 

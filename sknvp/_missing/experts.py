@@ -6,7 +6,7 @@ mixtures and kernels are normal, and the known columns of a t-distribution have 
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,9 +30,11 @@ from ..flows.builders.tabular import point_masses
 from ..flows.ensemble import zero_if_not_finite
 from ..flows.flow import MAX_CHUNK_NUMBERS
 from ..flows.layers import NormalScores
-from .patterns import blocks, patterns_of
+from .patterns import Patterns, blocks, patterns_of
 
 Array = NDArray[Any]
+
+FEW = 16  # rows of a pattern, which is computed together with other patterns
 
 
 class KnownCells:
@@ -49,7 +51,7 @@ class KnownCells:
     def __init__(self, experts: Sequence[ExpertSpecification], log_weights: Array) -> None:
         self._scaling: Scaling = experts[0].scaling
         self._experts = [_expert(specification) for specification in experts]
-        self._log_weights = torch.tensor(log_weights).view(-1, 1)
+        self._log_weights = torch.tensor(log_weights).view(-1, 1, 1)
 
     def log_density(self, y: Array, known: Array) -> Array:
         """Compute the log-density of the known cells.
@@ -66,23 +68,40 @@ class KnownCells:
         """
         varying, scale = self._scaling.columns, self._scaling.scale
         with np.errstate(over="ignore"):  # numbers so far out that their density is zero
-            z = torch.tensor((y - self._scaling.loc) / scale)
+            z = torch.tensor(((y - self._scaling.loc) / scale)[..., varying])
         log_scale = known[:, varying] @ np.log(scale[varying])
         constants = log_probability_of_constants(self._scaling, y)
         log_density = torch.tensor(constants - log_scale[:, None])
-        for rows, columns, _ in patterns_of(known[:, varying]):
+        for patterns in patterns_of(known[:, varying]):
+            columns = patterns.known
             covariances = [blocks(expert.covariances, columns, columns) for expert in self._experts]
             precisions = [precision_cholesky(part, 0.0) for part in covariances]
-            for i, (own, some) in enumerate(zip(rows, columns, strict=True)):
-                cells = z[own][..., varying[some]]
-                factors = [precision[:, :, i] for precision in precisions]
-                log_density[own] += self._log_mean(cells.flatten(0, 1), some, factors).view(len(own), -1)
+            for some, rows in self._together(patterns):
+                places = rows[:, :, None, None], np.arange(z.shape[1])[:, None], columns[some, None, None]
+                cells = z[places]
+                factors = [precision[:, :, some] for precision in precisions]
+                log_mean = self._log_mean(cells.flatten(1, 2), columns[some], factors)
+                log_density[rows] += log_mean.view(*rows.shape, -1)
         return log_density.numpy()
+
+    def _together(self, patterns: Patterns) -> Iterator[tuple[Array, Array]]:
+        """Yield patterns that are computed at once, and the rows of each; some rows may come twice.
+
+        Patterns of few rows get so many that the number is a power of two.
+        """
+        rows_of = patterns.by_pattern()
+        counts = np.array([len(rows) for rows in rows_of])
+        counts = np.where(counts <= FEW, 2 ** np.ceil(np.log2(counts)).astype(int), counts)
+        each = max(expert.n_numbers for expert in self._experts)
+        for count in np.unique(counts):
+            alike = np.flatnonzero(counts == count)
+            for some in np.array_split(alike, min(len(alike), -(-len(alike) * each // MAX_CHUNK_NUMBERS))):
+                yield some, np.stack([np.resize(rows_of[i], count) for i in some])
 
     def _log_mean(self, z: Tensor, columns: Array, precisions: list[Tensor]) -> Tensor:
         """Return the log-density of rows of some columns, in standard units; it is the mean of members and experts."""
-        if not len(columns):
-            return torch.logsumexp(self._log_weights, 0).expand(len(z))
+        if not columns.shape[1]:
+            return torch.logsumexp(self._log_weights, 0).expand(z.shape[:2])
         parts = [
             expert.log_prob(z, columns, factors) for expert, factors in zip(self._experts, precisions, strict=True)
         ]
@@ -106,20 +125,25 @@ class _Expert(ABC):
     means: Tensor  # shape (n_members, n_components, n_varying)
     covariances: Tensor  # shape (n_members, n_components, n_varying, n_varying)
 
+    @property
+    def n_numbers(self) -> int:
+        """The number of numbers that are made for a pattern."""
+        return self.covariances.numel()
+
     @abstractmethod
     def log_prob(self, z: Tensor, columns: Array, precisions_cholesky: Tensor) -> Tensor:
         """Return the log-density of rows of some columns under each member.
 
         Parameters
         ----------
-        z : Tensor of shape (n_rows, n_columns)
-        columns : ndarray of shape (n_columns,)
-        precisions_cholesky : Tensor of shape (n_members, n_components, n_columns, n_columns)
+        z : Tensor of shape (n_patterns, n_rows, n_columns)
+        columns : ndarray of shape (n_patterns, n_columns)
+        precisions_cholesky : Tensor of shape (n_members, n_components, n_patterns, n_columns, n_columns)
             Of the covariances of these columns.
 
         Returns
         -------
-        log_prob : Tensor of shape (n_members, n_rows)
+        log_prob : Tensor of shape (n_members, n_patterns, n_rows)
         """
 
 
@@ -133,12 +157,19 @@ class _Mixture(_Expert):
         self.covariances = inverse.mT @ inverse
         self.scores = specification.scores if isinstance(specification, CopulaSpecification) else None
 
+    @property
+    def n_numbers(self) -> int:
+        return self.covariances.numel() + (0 if self.scores is None else sum(part.size for part in self.scores))
+
     def log_prob(self, z: Tensor, columns: Array, precisions_cholesky: Tensor) -> Tensor:
-        base = GaussianMixture(self.log_weights, self.means[..., columns], precisions_cholesky)
-        z, log_det = z.expand(len(self.means), -1, -1), torch.zeros(())
-        if self.scores is not None:
-            of_columns = (torch.tensor(part[:, columns]).double() for part in self.scores)
-            z, log_det = NormalScores(len(z), *of_columns)(z)
+        means = self.means[..., columns].transpose(1, 2).flatten(0, 1)
+        log_weights = self.log_weights.repeat_interleave(len(z), 0)
+        base = GaussianMixture(log_weights, means, precisions_cholesky.transpose(1, 2).flatten(0, 1))
+        z, log_det = z.expand(len(self.means), *z.shape), torch.zeros(())
+        if self.scores is not None:  # each pattern of each member has splines of its own
+            of_columns = (torch.tensor(part[:, columns]).double().flatten(0, 1) for part in self.scores)
+            scored, log_det = NormalScores(len(means), *of_columns)(z.flatten(0, 1))
+            z, log_det = scored.view(z.shape), log_det.view(z.shape[:-1])
         return _in_chunks(base, z) + log_det
 
 
@@ -152,8 +183,14 @@ class _Whitened(_Expert):
         inverse = whiten.inverse(identity.expand(len(self.means), -1, -1))[0] - self.means
         self.covariances = (inverse.mT @ inverse).unsqueeze(1)
 
+    @property
+    def n_numbers(self) -> int:
+        kernels = self.specification
+        n_points = len(kernels.points) if isinstance(kernels, KernelsSpecification) else 0
+        return self.covariances.numel() + self.means.numel() * n_points
+
     def log_prob(self, z: Tensor, columns: Array, precisions_cholesky: Tensor) -> Tensor:
-        factors, mean = precisions_cholesky[:, 0], self.means[..., columns]
+        factors, mean = precisions_cholesky[:, 0], self.means[:, 0, columns].unsqueeze(2)
         log_det = factors.diagonal(0, -2, -1).log().sum(-1, keepdim=True)
         return _in_chunks(self._base(mean, factors, columns), (z - mean) @ factors) + log_det
 
@@ -161,11 +198,12 @@ class _Whitened(_Expert):
         """Return the distribution of the whitened columns."""
         expert = self.specification
         if isinstance(expert, StudentTSpecification):
-            return StudentT(len(columns), expert.degrees_of_freedom)
+            return StudentT(columns.shape[1], expert.degrees_of_freedom)
         if isinstance(expert, KernelsSpecification):
-            points = torch.tensor(expert.points[:, columns]).double()
-            return Kernels((points - mean) @ factors, torch.tensor(expert.log_weights).double(), expert.bandwidth)
-        return StandardNormal(len(columns))
+            points = torch.tensor(expert.points[:, columns]).double().transpose(0, 1)
+            log_weights = torch.tensor(expert.log_weights).double().repeat_interleave(len(columns), 0)
+            return Kernels(((points - mean) @ factors).flatten(0, 1), log_weights, expert.bandwidth)
+        return StandardNormal(columns.shape[1])
 
 
 def _expert(specification: ExpertSpecification) -> _Expert:
@@ -176,6 +214,10 @@ def _expert(specification: ExpertSpecification) -> _Expert:
 
 
 def _in_chunks(base: Base, z: Tensor) -> Tensor:
-    """Return the log-density of rows, shape (n_members, n_rows), with bounded memory."""
-    n_rows = max(1, MAX_CHUNK_NUMBERS // (len(z) * max(1, base.width)))
-    return torch.cat([base.log_prob(chunk) for chunk in torch.split(z, n_rows, 1)], 1)
+    """Return the log-density of rows, shape (n_members, n_patterns, n_rows), with bounded memory.
+
+    Each member has a part of the base for each pattern.
+    """
+    each = z.flatten(0, 1)
+    n_rows = max(1, MAX_CHUNK_NUMBERS // (len(each) * max(1, base.width)))
+    return torch.cat([base.log_prob(chunk) for chunk in torch.split(each, n_rows, 1)], 1).view(z.shape[:3])

@@ -1,8 +1,6 @@
 """Gaussian mixtures that are fitted to rows of which some cells are unknown, by expectation-maximization.
 
-All rows are computed at once. For that the rows and columns of a covariance that belong to unknown cells are replaced
-by those of the identity, whose factor leaves the known block alone, and the other way round for the covariance of the
-unknown cells given the known ones.
+All rows with equally many unknown cells are computed at once.
 
 References
 ----------
@@ -10,14 +8,15 @@ Z. Ghahramani and M. Jordan, "Supervised learning from incomplete data via an EM
 """
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .proposal import Proposal, location_and_scale
+from .patterns import Patterns, patterns_of
+from .proposal import Conditioned, Proposal, condition, location_and_scale
 
 Array = NDArray[Any]
 
@@ -28,7 +27,6 @@ MAX_ITERATIONS = 20  # of expectation-maximization
 LEAST_GAIN = 3e-3  # nats a row; a smaller gain ends expectation-maximization
 RIDGE = 1e-3  # added to the variances of the components, whose columns have variance one
 LEAST_ROWS = 3  # that a component needs for each of its columns
-LOG_2_PI = math.log(2 * math.pi)
 Mixture = tuple[Tensor, Tensor, Tensor]  # log-weights, means, covariances
 
 
@@ -48,12 +46,15 @@ def fit_mixture(y: Array, weights: Array, rng: np.random.RandomState) -> Proposa
     z, known = torch.tensor((y - loc) / scale), torch.tensor(~np.isnan(y))
     z, weight = z.nan_to_num(0.0), torch.tensor(w)
     n_held_out = len(z) // 4
-    parts = (z[n_held_out:], known[n_held_out:], weight[n_held_out:])
-    best, fitted = -math.inf, _expectation_maximization(*parts, 1, rng)
+    parts = z[n_held_out:], list(patterns_of(known[n_held_out:].numpy())), weight[n_held_out:]
+    best = -math.inf
+    fitted = normal = _expectation_maximization(*parts, _standard_normal(z.shape[1]))
     for n_components in N_COMPONENTS:
         if n_components > 1 and len(z) < LEAST_ROWS * n_components * z.shape[1]:
             break
-        mixture = fitted if n_components == 1 else _expectation_maximization(*parts, n_components, rng)
+        mixture = normal
+        if n_components > 1:
+            mixture = _expectation_maximization(*parts, _several(normal, n_components, *parts, rng))
         held_out = slice(0, max(1, n_held_out))
         score = float((_log_marginal(mixture, z[held_out], known[held_out]) * weight[held_out]).mean())
         if score <= best:
@@ -72,84 +73,88 @@ def _choose_rows(known: Array, rng: np.random.RandomState) -> Array:
     return order[np.isin(order, chosen)]
 
 
-def _known_factors(mixture: Mixture, known: Tensor) -> Tensor:
-    """Return the Cholesky factors of the covariances of the known cells, shape (n_rows, n_components, d, d)."""
-    both = (known.unsqueeze(-1) & known.unsqueeze(-2)).unsqueeze(1)
-    identity = torch.eye(known.shape[1], dtype=torch.float64)
-    factors: Tensor = torch.linalg.cholesky(torch.where(both, mixture[2], identity))
-    return factors
-
-
-def _given_known(mixture: Mixture, factors: Tensor, z: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the log of weight and density of the known cells, and the means of all cells given these.
-
-    The shapes are (n_rows, n_components) and (n_rows, n_components, n_features).
-    """
-    log_weights, means, covariances = mixture
-    known = known.unsqueeze(1)
-    difference = torch.where(known, z.unsqueeze(1) - means, 0.0).unsqueeze(-1)
-    half = torch.linalg.solve_triangular(factors, difference, upper=False)
-    log_det = factors.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-    log_evidence = log_weights - 0.5 * half.square().sum((-2, -1)) - log_det - 0.5 * LOG_2_PI * known.sum(-1)
-    solved = torch.linalg.solve_triangular(factors.mT, half, upper=True)
-    predicted = means + (covariances @ solved).squeeze(-1)
-    return log_evidence, torch.where(known, z.unsqueeze(1), predicted)
-
-
-def _unknown_covariance(mixture: Mixture, factors: Tensor, known: Tensor) -> Tensor:
-    """Return the covariances of the unknown cells given the known ones, the identity where a cell is known."""
-    covariances = mixture[2]
-    cross = covariances * (known.unsqueeze(-1) & ~known.unsqueeze(-2)).unsqueeze(1)  # rows known, columns unknown
-    half = torch.linalg.solve_triangular(factors, cross, upper=False)
-    unknown = ~known
-    both = (unknown.unsqueeze(-1) & unknown.unsqueeze(-2)).unsqueeze(1)
-    identity = torch.eye(known.shape[1], dtype=torch.float64)
-    return torch.where(both, covariances - half.mT @ half, identity)
-
-
 def _log_marginal(mixture: Mixture, z: Tensor, known: Tensor) -> Tensor:
     """Return the log-density of the known cells of each row, in standard units, shape (n_rows,)."""
-    evidence, _ = _given_known(mixture, _known_factors(mixture, known), z, known)
-    return torch.logsumexp(evidence, -1)
+    return torch.logsumexp(_expected(mixture, z, list(patterns_of(known.numpy()))).log_joint, 1)
 
 
-def _expectation_maximization(
-    z: Tensor, known: Tensor, weights: Tensor, n_components: int, rng: np.random.RandomState
+class _Expected(NamedTuple):
+    """What rows are expected to be under each component, given their known cells."""
+
+    log_joint: Tensor  # shape (n_rows, n_components): the log-densities of the known cells, plus the log-weights
+    means: Tensor  # shape (n_rows, n_components, n_features)
+    spreads: list[tuple[Tensor, Conditioned]]  # rows, sorted by their patterns, and the covariances of unknown cells
+    unknown: list[Tensor]  # the unknown columns of each of these patterns, shape (n_patterns, n_unknown)
+
+
+def _expected(mixture: Mixture, z: Tensor, groups: list[Patterns]) -> _Expected:
+    """Condition a mixture on the known cells of rows; those of ``z`` that are unknown do not matter."""
+    n_components = len(mixture[0])
+    log_joint, means = z.new_empty(len(z), n_components), z.unsqueeze(1).repeat(1, n_components, 1)
+    spreads, unknown = [], []
+    for patterns in groups:
+        rows, columns = torch.tensor(patterns.rows), torch.tensor(patterns.unknown)
+        given = condition(mixture, z[rows], patterns.unknown, torch.tensor(patterns.pattern))
+        log_joint[rows] = given.log_joint
+        means[rows] = means[rows].scatter(
+            2, columns[given.pattern].unsqueeze(1).expand(-1, n_components, -1), given.centres
+        )
+        spreads.append((rows, given))
+        unknown.append(columns)
+    return _Expected(log_joint, means, spreads, unknown)
+
+
+def _total_spread(expected: _Expected, shares: Tensor) -> Tensor:
+    """Return the sum over the rows of their shares times the covariances given the known cells, shape (K, d, d)."""
+    n_components, d = expected.means.shape[1:]
+    total = shares.new_zeros(n_components, d * d)
+    for (rows, given), columns in zip(expected.spreads, expected.unknown, strict=True):
+        of_pattern = shares.new_zeros(len(columns), n_components).index_add(0, given.pattern, shares[rows])
+        spread = (given.factors @ given.factors.mT) * of_pattern[..., None, None]
+        places = (columns.unsqueeze(2) * d + columns.unsqueeze(1)).flatten()
+        total.index_add_(1, places, spread.transpose(0, 1).flatten(1))
+    return total.view(n_components, d, d)
+
+
+def _standard_normal(n_features: int) -> Mixture:
+    """Return the standard normal distribution."""
+    covariance = torch.eye(n_features, dtype=torch.float64)
+    return torch.zeros(1, dtype=torch.float64), torch.zeros(1, n_features, dtype=torch.float64), covariance[None]
+
+
+def _several(
+    normal: Mixture, n_components: int, z: Tensor, groups: list[Patterns], weights: Tensor, rng: np.random.RandomState
 ) -> Mixture:
-    """Fit a mixture to rows of which some cells are unknown; those of ``z`` are zero."""
-    d = z.shape[1]
-    identity = torch.eye(d, dtype=torch.float64)
+    """Return equal components around some of the rows, whose unknown cells have their means under one component."""
+    means, shares = _expected(normal, z, groups).means[:, 0], (weights / weights.sum()).numpy()
+    centres = means[torch.tensor(rng.choice(len(z), n_components, replace=False, p=shares))]
+    equal = torch.full((n_components,), -math.log(n_components), dtype=torch.float64)
+    covariances = (normal[2] / n_components ** (2 / z.shape[1])).expand(n_components, -1, -1)
+    return equal, centres, covariances
+
+
+def _expectation_maximization(z: Tensor, groups: list[Patterns], weights: Tensor, mixture: Mixture) -> Mixture:
+    """Fit a mixture, beginning with a given one, to rows of which some cells are unknown; those of ``z`` are zero."""
     weights = weights / weights.sum()
-    mixture: Mixture = (torch.zeros(1, dtype=torch.float64), torch.zeros(1, d, dtype=torch.float64), identity[None])
-    if n_components > 1:
-        mixture = _expectation_maximization(z, known, weights, 1, rng)
-        means = _given_known(mixture, _known_factors(mixture, known), z, known)[1][:, 0]
-        centres = means[torch.tensor(rng.choice(len(z), n_components, replace=False, p=weights.numpy()))]
-        equal = torch.full((n_components,), -math.log(n_components), dtype=torch.float64)
-        mixture = equal, centres, (mixture[2] / n_components ** (2 / d)).expand(n_components, d, d)
     before = -math.inf
     for _ in range(MAX_ITERATIONS):
-        factors = _known_factors(mixture, known)
-        evidence, mean = _given_known(mixture, factors, z, known)
-        value = float(torch.logsumexp(evidence, -1) @ weights)
+        expected = _expected(mixture, z, groups)
+        value = float(torch.logsumexp(expected.log_joint, 1) @ weights)
         if value - before < LEAST_GAIN:
             break
         before = value
-        unknown = (~known).unsqueeze(-1) & (~known).unsqueeze(-2)
-        spread = _unknown_covariance(mixture, factors, known) * unknown.unsqueeze(1)
-        mixture = _maximization(torch.softmax(evidence, -1) * weights[:, None], mean, spread, len(z))
+        shares = torch.softmax(expected.log_joint, 1) * weights[:, None]
+        mixture = _maximization(shares, expected.means, _total_spread(expected, shares), len(z))
     return mixture
 
 
 def _maximization(shares: Tensor, mean: Tensor, spread: Tensor, n_rows: int) -> Mixture:
-    """Return the mixture that is likeliest given the rows' shares in the components, their means and their spreads."""
+    """Return the mixture that is likeliest given the rows' shares in the components, their means and their spread."""
     d = mean.shape[-1]
     total = shares.sum(0) + 1e-12
     means = torch.einsum("nk,nkd->kd", shares, mean) / total[:, None]
-    centred = mean - means
-    covariances = torch.einsum("nk,nki,nkj->kij", shares, centred, centred) + torch.einsum(
-        "nk,nkij->kij", shares, spread
-    )
+    centred = (mean - means).transpose(0, 1)
+    covariances = (centred * shares.T.unsqueeze(-1)).mT @ centred + spread
     ridge = RIDGE + 1 / n_rows
     covariances = covariances / total[:, None, None] + ridge * torch.eye(d, dtype=torch.float64)
     return (total / total.sum()).log(), means, covariances

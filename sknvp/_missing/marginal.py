@@ -1,4 +1,4 @@
-"""Densities of the known cells of rows: integrals over the unknown ones by importance sampling."""
+"""Densities of the known cells of rows: integrals over the unknown ones, by quadrature or importance sampling."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,6 +10,7 @@ from sklearn.utils import gen_batches
 from .._columns.cells import Cells, shifts, uniform_points
 from .experts import KnownCells
 from .proposal import FARTHEST, Proposal
+from .quadrature import first_points, log_integrals
 
 Array = NDArray[Any]
 
@@ -133,6 +134,55 @@ def _log_marginal(
     log_density: Callable[[Array], Array], incomplete: Incomplete, known_cells: KnownCells | None
 ) -> tuple[Array, Array]:
     """Estimate the log-density of the known cells of so many rows that all weights can be kept."""
+    one_unknown = (np.isnan(incomplete.rows).sum(1) == 1) & (incomplete.cells is None)
+    result, error = np.empty((2, len(incomplete.rows)))
+    for some, estimate in ((one_unknown, _by_quadrature), (~one_unknown, _by_sampling)):
+        if some.any():
+            result[some], error[some] = estimate(log_density, incomplete.of(some), known_cells)
+    return result, error
+
+
+def _by_quadrature(
+    log_density: Callable[[Array], Array], incomplete: Incomplete, known_cells: KnownCells | None
+) -> tuple[Array, Array]:
+    """Integrate over the one unknown cell of each row."""
+    proposal, rest = incomplete.proposal, np.full(len(incomplete.rows), -np.inf)
+    assert proposal is not None
+    result, error = np.empty((2, len(rest)))
+    for batch in incomplete.batches(N_DRAWS):
+        some = incomplete.of(batch)
+        known = ~np.isnan(some.rows)
+        if known_cells is not None:
+            rest[batch] = known_cells.log_density(some.rows[:, None], known)[:, 0]
+        for own, columns, given in proposal.conditional(some.rows[:, None], known, some.near):
+            line = _Line(log_density, some.rows[own], columns, proposal.loc[columns], proposal.scale[columns])
+            rows = batch[own]
+            result[rows], error[rows] = log_integrals(line.log_density, first_points(given), rest[rows])
+    return result, error
+
+
+class _Line(NamedTuple):
+    """The densities of rows along their unknown columns, in standard units."""
+
+    log_density_of: Callable[[Array], Array]
+    rows: Array  # shape (n_rows, n_features)
+    columns: Array  # shape (n_rows, 1)
+    loc: Array  # of the same shape
+    scale: Array  # of the same shape
+
+    def log_density(self, some: Array, x: Array) -> Array:
+        """Return the log-density of some of the rows at points of shape (n_some, n_points)."""
+        y = np.repeat(self.rows[some, None].astype(np.float64), x.shape[1], axis=1)
+        places = np.arange(len(some))[:, None], np.arange(x.shape[1]), self.columns[some]
+        y[places] = x * self.scale[some] + self.loc[some]
+        log_density: Array = self.log_density_of(y.reshape(-1, y.shape[-1])).reshape(x.shape) + np.log(self.scale[some])
+        return log_density
+
+
+def _by_sampling(
+    log_density: Callable[[Array], Array], incomplete: Incomplete, known_cells: KnownCells | None
+) -> tuple[Array, Array]:
+    """Estimate the means of the weights of draws."""
     n_rows = len(incomplete.rows)
     log_weights, exact = np.full((2, n_rows, MAX_DRAWS), -np.inf)
     rows, start, end = np.arange(n_rows), 0, N_DRAWS

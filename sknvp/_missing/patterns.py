@@ -12,20 +12,25 @@ Array = NDArray[Any]
 class Patterns(NamedTuple):
     """The patterns of some rows, all with the same number of known cells."""
 
-    rows: list[Array]  # the numbers of the rows with each pattern
+    rows: Array  # shape (n_rows,): the numbers of the rows, pattern by pattern
+    pattern: Array  # shape (n_rows,): the number of the pattern of each
     known: Array  # shape (n_patterns, n_known): the numbers of the known columns
     unknown: Array  # shape (n_patterns, n_unknown): the numbers of the unknown columns
+
+    def by_pattern(self) -> list[Array]:
+        """Return the numbers of the rows with each pattern."""
+        return np.split(self.rows, np.bincount(self.pattern).cumsum()[:-1])
 
 
 def patterns_of(known: Array) -> Iterator[Patterns]:
     """Go through the patterns of rows whose known cells are True, from few known cells to many."""
     patterns, pattern = np.unique(known, axis=0, return_inverse=True)
-    rows = np.split(np.argsort(pattern, kind="stable"), np.bincount(pattern).cumsum()[:-1])
-    n_known = patterns.sum(1)
+    order, n_known = np.argsort(pattern, kind="stable"), patterns.sum(1)
     for n in np.unique(n_known):
         some = np.flatnonzero(n_known == n)
         columns = (np.nonzero(cells)[1].reshape(len(some), -1) for cells in (patterns[some], ~patterns[some]))
-        yield Patterns([rows[i] for i in some], *columns)
+        rows = order[n_known[pattern[order]] == n]
+        yield Patterns(rows, np.searchsorted(some, pattern[rows]), *columns)
 
 
 def blocks(matrices: Any, rows: Array, columns: Array) -> Any:

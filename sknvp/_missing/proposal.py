@@ -8,6 +8,7 @@ with a weight in proportion to its own weight and its density at x_K.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
@@ -18,7 +19,7 @@ from sklearn.cluster import kmeans_plusplus
 from torch import Tensor
 
 from ..flows.bases.expectation_maximization import expectation_maximization, narrow_components
-from .patterns import Patterns, blocks, patterns_of
+from .patterns import blocks, patterns_of
 
 Array = NDArray[Any]
 
@@ -33,6 +34,7 @@ DEGREES_OF_FREEDOM = 4  # of a t-distribution, which given known cells far out i
 NEAR_SHARE = 0.25  # of draws near given values, ...
 NEAR_WIDTHS = (1 / 2, 1 / 8, 1 / 32, 1 / 128)  # ... in widths of the likeliest component
 FARTHEST = 1e100  # scales; the squares of distances are finite
+FEW = 4  # unknown cells
 LOG_2_PI = math.log(2 * math.pi)
 
 
@@ -84,40 +86,40 @@ class Proposal:
         log_density : ndarray of shape (n_rows, n_draws)
             The logarithm of the density that these cells were drawn with.
         """
-        drawn = np.repeat(y, uniform.shape[1], axis=1) if y.shape[1] < uniform.shape[1] else y.copy()
-        log_density = np.zeros(drawn.shape[:2])
-        for patterns in patterns_of(known):
-            if patterns.unknown.shape[1]:
-                self._draw_unknown(patterns, y, uniform, near, drawn, log_density)
-        return drawn, log_density
+        n_each = uniform.shape[1] // y.shape[1]  # draws for each time that the known cells of a row are given
+        drawn = np.repeat(y.reshape(-1, 1, y.shape[2]), n_each, axis=1)
+        numbers, log_density = uniform.reshape(drawn.shape), np.zeros(drawn.shape[:2])
+        for rows, columns, given in self.conditional(y, known, near):
+            some = torch.tensor(numbers[rows][..., : columns.shape[1]])
+            cells, log_prob = (part.numpy() for part in given.draw(some))
+            places = rows[:, None, None], np.arange(n_each)[:, None], columns[:, None]
+            drawn[places] = cells * self.scale[columns][:, None] + self.loc[columns][:, None]
+            log_density[rows] = log_prob - np.log(self.scale[columns]).sum(1, keepdims=True)
+        return drawn.reshape(uniform.shape), log_density.reshape(uniform.shape[:2])
 
-    def _draw_unknown(
-        self, patterns: Patterns, y: Array, uniform: Array, near: Array | None, drawn: Array, log_density: Array
-    ) -> None:
-        """Draw the unknown cells of rows with equally many of them, and write them and their log-density."""
-        rows = np.concatenate(patterns.rows)
-        pattern = np.repeat(np.arange(len(patterns.rows)), [len(part) for part in patterns.rows])
-        k, u = patterns.known[pattern][:, None], patterns.unknown[pattern][:, None]
-        with np.errstate(over="ignore"):  # another number than that of a constant column
-            z = (np.take_along_axis(y[rows], k, 2) - self.loc[k]) / self.scale[k]
+    def conditional(self, y: Array, known: Array, near: Array | None = None) -> Iterator[tuple[Array, Array, "Given"]]:
+        """Go through the mixtures of the unknown cells given the known ones, with the arguments of `draw`.
+
+        The first two axes of ``y`` count as one. Yields numbers of rows, the numbers of their unknown columns, shape
+        (n_some, n_unknown), and the mixtures, in standard units.
+        """
         mixture = tuple(torch.tensor(part) for part in (self.log_weights, self.means, self.covariances))
-        conditioned = _condition(mixture, torch.tensor(z.clip(-FARTHEST, FARTHEST)), patterns, torch.tensor(pattern))
-        n_rows, n_draws, n_unknown = len(rows), uniform.shape[1], u.shape[-1]
-        shape = n_rows * y.shape[1], -1, n_unknown  # of known cells that differ from draw to draw, one draw each
-        numbers = torch.tensor(uniform[rows][..., :n_unknown]).reshape(shape)
-        cells, log_prob = torch.empty_like(numbers), torch.empty(numbers.shape[:2], dtype=torch.float64)
-        for some, n_components in conditioned.by_components():
-            given = conditioned.likeliest(some, n_components)
-            if near is not None:
-                own, columns = rows[some.numpy() // y.shape[1]], patterns.unknown[conditioned.pattern[some].numpy()]
-                close = np.take_along_axis(near[own], columns, 1)
-                with np.errstate(over="ignore"):
-                    close = np.nan_to_num((close - self.loc[columns]) / self.scale[columns])
-                given = given.also_near(torch.tensor(close))
-            cells[some], log_prob[some] = given.draw(numbers[some])
-        places = rows[:, None, None], np.arange(n_draws)[:, None], u
-        drawn[places] = cells.numpy().reshape(n_rows, n_draws, n_unknown) * self.scale[u] + self.loc[u]
-        log_density[rows] = log_prob.numpy().reshape(n_rows, n_draws) - np.log(self.scale[u]).sum(2)
+        n_times = y.shape[1]
+        for patterns in patterns_of(known):
+            if not patterns.unknown.shape[1]:
+                continue
+            rows, pattern = patterns.rows, patterns.pattern.repeat(n_times)
+            with np.errstate(over="ignore", invalid="ignore"):  # another number than that of a constant column
+                z = ((y[rows].reshape(len(pattern), -1) - self.loc) / self.scale).clip(-FARTHEST, FARTHEST)
+            places = (rows[:, None] * n_times + np.arange(n_times)).ravel()
+            for some, given in condition(mixture, torch.tensor(z), patterns.unknown, torch.tensor(pattern)).parts():
+                own, columns = places[some], patterns.unknown[pattern[some]]
+                if near is not None:
+                    close = np.take_along_axis(near[own // n_times], columns, 1)
+                    with np.errstate(over="ignore"):
+                        close = np.nan_to_num((close - self.loc[columns]) / self.scale[columns])
+                    given = given.also_near(torch.tensor(close))
+                yield own, columns, given
 
 
 Mixture = tuple[Tensor, ...]  # log-weights, means, covariances
@@ -128,7 +130,7 @@ class Given(NamedTuple):
 
     shares: Tensor  # shape (n_rows, n_components): the weights
     means: Tensor  # shape (n_rows, n_components, n_unknown)
-    lower: Tensor  # shape (n_rows, n_components, n_unknown, n_unknown): Cholesky factors of the covariances
+    factors: Tensor  # shape (n_rows, n_components, n_unknown, n_unknown): F, where F F^T is the covariance
     precision: Tensor  # of the same shape: the inverses of these factors
     width: Tensor  # shape (n_rows, n_components): how much wider the wider components are
 
@@ -144,7 +146,7 @@ class Given(NamedTuple):
         wide, rest = _choose(shares, rest)
         numbers = torch.cat([rest.unsqueeze(-1), uniform[..., 1:]], -1).clamp(1e-12, 1 - 1e-12)
         noise = torch.special.ndtri(numbers) * torch.where(wide == 1, self.width[rows, chosen], 1.0).unsqueeze(-1)
-        drawn = self.means[rows, chosen] + (self.lower[rows, chosen] @ noise.unsqueeze(-1)).squeeze(-1)
+        drawn = self.means[rows, chosen] + _product(self.factors[rows, chosen], noise)
         return drawn, self._log_prob(drawn)
 
     def also_near(self, cells: Tensor) -> "Given":
@@ -152,11 +154,12 @@ class Given(NamedTuple):
         n_near = len(NEAR_WIDTHS)
         factor = torch.tensor(NEAR_WIDTHS, dtype=torch.float64).view(1, n_near, 1, 1)
         equal = torch.full((len(cells), n_near), NEAR_SHARE / n_near, dtype=torch.float64)
+        likeliest = torch.arange(len(cells)).unsqueeze(1), self.shares.argmax(1, keepdim=True)
         return Given(
             torch.cat([self.shares * (1 - NEAR_SHARE), equal], 1),
             torch.cat([self.means, cells.unsqueeze(1).expand(-1, n_near, -1)], 1),
-            torch.cat([self.lower, self.lower[:, :1] * factor], 1),
-            torch.cat([self.precision, self.precision[:, :1] / factor], 1),
+            torch.cat([self.factors, self.factors[likeliest] * factor], 1),
+            torch.cat([self.precision, self.precision[likeliest] / factor], 1),
             torch.cat([self.width, torch.full_like(equal, LEAST_WIDTH)], 1),
         )
 
@@ -164,62 +167,88 @@ class Given(NamedTuple):
         """Return the log-density of cells, shape (n_rows, n_draws)."""
         n_unknown = cells.shape[-1]
         difference = cells.unsqueeze(1) - self.means.unsqueeze(2)  # (n_rows, n_components, n_draws, n_unknown)
-        squares = (difference @ self.precision.mT).square().sum(-1)
+        squares = _squares(difference @ self.precision.mT)
         log_det = self.precision.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         constant = (self.shares.log() + log_det - 0.5 * n_unknown * LOG_2_PI).unsqueeze(-1)
         width = self.width.unsqueeze(-1)
         narrow = math.log1p(-WIDE_SHARE) - 0.5 * squares
         wide = math.log(WIDE_SHARE) - n_unknown * width.log() - 0.5 * squares / width.square()
-        return torch.logsumexp(constant + torch.logaddexp(narrow, wide), 1)
+        return torch.logsumexp(torch.cat([constant + narrow, constant + wide], 1), 1)
 
 
 class Conditioned(NamedTuple):
-    """All components given the known cells of rows, shape (n_rows, n_draws, n_known), which are counted as one axis."""
+    """All components given the known cells of rows with equally many of them."""
 
-    evidence: Tensor  # shape (n_rows * n_draws, n_components): the logarithms of the weights
+    log_joint: Tensor  # shape (n_rows, n_components): the log-densities of the known cells, plus the log-weights
     squares: Tensor  # of the same shape: the squared distances of the known cells from the mean
-    centres: Tensor  # shape (n_components, n_rows * n_draws, n_unknown)
-    factors: Tensor  # shape (n_components, n_patterns, n_unknown, n_unknown): Cholesky factors of the covariances
-    pattern: Tensor  # shape (n_rows * n_draws,)
+    centres: Tensor  # shape (n_rows, n_components, n_unknown)
+    factors: Tensor  # shape (n_patterns, n_components, n_unknown, n_unknown), as in `Given`
+    precision: Tensor  # of the same shape, as in `Given`
+    pattern: Tensor  # shape (n_rows,)
     n_known: int
 
-    def by_components(self) -> list[tuple[Tensor, int]]:
-        """Tell the rows for which some of the components are enough from the others, and give the numbers of these."""
-        n_components = self.evidence.shape[1]
-        few = min(N_LIKELIEST, n_components)
-        enough = self.evidence.topk(few, -1).values.exp().sum(-1) >= ENOUGH
-        parts = (enough.nonzero()[:, 0], few), ((~enough).nonzero()[:, 0], n_components)
-        return [(rows, n) for rows, n in parts if len(rows)]
+    def parts(self) -> Iterator[tuple[Array, Given]]:
+        """Yield rows for which some of the components are enough, with the likeliest ones, and the others with all."""
+        n_components, log_shares = self.log_joint.shape[1], self.log_joint.log_softmax(1)
+        top = log_shares.topk(min(N_LIKELIEST, n_components), -1)
+        enough = top.values.exp().sum(-1) >= ENOUGH
+        rows, others = enough.nonzero()[:, 0], (~enough).nonzero()[:, 0]
+        for some, chosen in ((rows, top.indices[rows]), (others, torch.arange(n_components).expand(len(others), -1))):
+            if len(some):
+                yield some.numpy(), self._given(some.unsqueeze(1), chosen)
 
-    def likeliest(self, rows: Tensor, n_components: int) -> "Given":
-        """Return the likeliest components of some rows."""
-        chosen = self.evidence[rows].topk(n_components, -1).indices
-        rows, own = rows.unsqueeze(1), self.pattern[rows].unsqueeze(1)
+    def _given(self, rows: Tensor, chosen: Tensor) -> Given:
+        """Return chosen components, shape (n_rows, n_chosen), of some rows, shape (n_rows, 1)."""
+        own = self.pattern[rows]
         far = (DEGREES_OF_FREEDOM + self.squares[rows, chosen]) / (DEGREES_OF_FREEDOM + self.n_known)
         return Given(
-            torch.softmax(self.evidence[rows, chosen], -1),
-            self.centres[chosen, rows],
-            self.factors[chosen, own],
-            torch.linalg.inv(self.factors)[chosen, own],
+            torch.softmax(self.log_joint[rows, chosen], -1),
+            self.centres[rows, chosen],
+            self.factors[own, chosen],
+            self.precision[own, chosen],
             far.sqrt().clamp(min=LEAST_WIDTH),
         )
 
 
-def _condition(mixture: Mixture, z: Tensor, patterns: Patterns, pattern: Tensor) -> Conditioned:
-    """Condition a mixture on the known cells of rows, shape (n_rows, n_draws, n_known), with these patterns."""
+def condition(mixture: Mixture, z: Tensor, unknown: Array, pattern: Tensor) -> Conditioned:
+    """Condition a mixture on the known cells of rows, shape (n_rows, n_features), whose patterns have these unknown.
+
+    The inverse of the block of the unknown cells U in the inverse P of a covariance is their covariance given the known
+    ones. Their mean is -P_UU^-1 (P (x - m))_U, where x is zero in U.
+    """
     log_weights, means, covariances = mixture
-    known, unknown = patterns.known, patterns.unknown
-    lower = torch.linalg.cholesky(blocks(covariances, known, known))
-    inverse = torch.linalg.solve_triangular(lower, torch.eye(known.shape[1]).to(z).expand_as(lower), upper=False)
-    cross = inverse @ blocks(covariances, known, unknown)
-    factors = torch.linalg.cholesky(blocks(covariances, unknown, unknown) - cross.mT @ cross)
-    half = (z - means[:, known][:, pattern].unsqueeze(2)) @ inverse[:, pattern].mT
-    squares, log_det = half.square().sum(-1), lower.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-    evidence = log_weights[:, None, None] - log_det[:, pattern].unsqueeze(2) - 0.5 * squares
-    centres = means[:, unknown][:, pattern].unsqueeze(2) + half @ cross[:, pattern]
-    every = pattern.repeat_interleave(z.shape[1])
-    evidence = evidence.flatten(1).log_softmax(0).T
-    return Conditioned(evidence, squares.flatten(1).T, centres.flatten(1, 2), factors, every, known.shape[1])
+    n_unknown = unknown.shape[1]
+    inverse = torch.linalg.inv(covariances)
+    precision = torch.linalg.cholesky(blocks(inverse, unknown, unknown).transpose(0, 1)).mT.contiguous()
+    identity = torch.eye(n_unknown).to(precision).expand_as(precision)
+    factors = torch.linalg.solve_triangular(precision, identity, upper=True)
+    columns = torch.tensor(unknown)[pattern].unsqueeze(1)
+    z = z.scatter(1, columns[:, 0], 0.0)
+    shift = (inverse @ means.unsqueeze(-1)).squeeze(-1)
+    products = (z @ inverse.transpose(0, 1).flatten(1)).view(len(z), *means.shape) - shift
+    own = factors[pattern]
+    half = _product(own.mT, products.gather(2, columns.expand(-1, len(means), -1)))
+    whole = (products @ z.unsqueeze(-1)).squeeze(-1) - (z @ shift.mT) + (shift * means).sum(-1)
+    squares = (whole - _squares(half)).clamp(min=0)
+    log_det = precision.diagonal(dim1=-2, dim2=-1).log().sum(-1) + torch.linalg.slogdet(covariances)[1] / 2
+    n_known = z.shape[1] - n_unknown
+    log_joint = log_weights - log_det[pattern] - 0.5 * (squares + n_known * LOG_2_PI)
+    return Conditioned(log_joint, squares, -_product(own, half), factors, precision, pattern, n_known)
+
+
+def _product(matrices: Tensor, vectors: Tensor) -> Tensor:
+    """Multiply matrices by vectors; for very small ones sums of columns are faster than a product of matrices."""
+    if vectors.shape[-1] > FEW:
+        return (matrices @ vectors.unsqueeze(-1)).squeeze(-1)
+    total = matrices.new_zeros(matrices.shape[:-1])
+    for i in range(vectors.shape[-1]):
+        total = total.addcmul(matrices[..., i], vectors[..., i : i + 1])
+    return total
+
+
+def _squares(vectors: Tensor) -> Tensor:
+    """Return the squared lengths of vectors."""
+    return _product(vectors.unsqueeze(-2), vectors).squeeze(-1)
 
 
 def _choose(shares: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:

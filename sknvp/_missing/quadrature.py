@@ -1,0 +1,126 @@
+"""Integrals over the one unknown cell of a row, by quadrature that adds points where they are needed.
+
+Between two points the logarithm of the density is taken for a parabola, through these and the next point on the left,
+or through these and the next point on the right. The integral is the mean of both, and half of their difference is its
+error. A normal density has none. Beyond the outermost points the density falls exponentially.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .proposal import WIDE_SHARE, Given
+
+Array = NDArray[Any]
+
+N_POINTS = 16  # at first, ...
+MAX_POINTS = 256  # ... and when no more are added
+PRECISE = 0.02  # a smaller error of the logarithm, in nats, needs no more points
+STEPS = torch.linspace(-3.5, 3.5, 11, dtype=torch.float64)  # standard deviations, at which components are looked at
+LEVELS = torch.special.ndtr(torch.linspace(-3.0, 3.0, N_POINTS, dtype=torch.float64))  # of the first points
+LEAST_GAP = 0.01  # standard deviations of the narrowest component between two of the first points
+MAX_BEND = 3.0  # nats by which a parabola leaves its chord
+STEEP = 10.0  # nats by which the density falls in a gap that parabolas do not fit
+LEAST = -1e300  # nats, in the place of the logarithm of zero
+NEGLIGIBLE = -200.0  # nats below the largest density
+SLOPES = 1e-3  # nats in a gap, the least that the density falls in beyond the outermost points
+PLACES, SHARES = (part / 2 for part in np.polynomial.legendre.leggauss(6))  # between -1/2 and 1/2
+
+
+def first_points(given: Given) -> Array:
+    """Return increasing points at even quantiles of mixtures of one cell, shape (n_rows, n_points)."""
+    weights = torch.softmax(-0.5 * STEPS.square(), 0)
+    deviations = given.factors[..., 0, 0].abs()
+    widths = torch.stack([deviations, deviations * given.width], -1).unsqueeze(-1)
+    shares = torch.tensor([1 - WIDE_SHARE, WIDE_SHARE], dtype=torch.float64).unsqueeze(-1) * weights
+    x, order = (given.means.unsqueeze(-1) + widths * STEPS).flatten(1).sort(1)
+    mass = (given.shares[..., None, None] * shares).flatten(1).gather(1, order)
+    below = mass.cumsum(1) - mass / 2
+    ends = below[:, :1], below[:, -1:]
+    levels = (LEVELS - LEVELS[0]) / (LEVELS[-1] - LEVELS[0]) * (ends[1] - ends[0]) + ends[0]
+    right = torch.searchsorted(below, levels).clamp(1, below.shape[1] - 1)
+    (a, b), (c, d) = ((part.gather(1, right - 1), part.gather(1, right)) for part in (below, x))
+    points = c + (d - c) * ((levels - a) / (b - a).clamp(min=1e-300)).clamp(0, 1)
+    gap = torch.maximum(LEAST_GAP * deviations.amin(1, keepdim=True), 1e-9 * points.abs().amax(1, keepdim=True))
+    increasing: Array = (points + gap * torch.arange(N_POINTS)).numpy()
+    return increasing
+
+
+def log_integrals(log_density: Callable[[Array, Array], Array], x: Array, log_rest: Array) -> tuple[Array, Array]:
+    """Compute the logarithms of the integrals of densities over the line.
+
+    Parameters
+    ----------
+    log_density : callable
+        It takes the numbers of some rows, and points of shape (n_some, n_points), and returns the log-density of each.
+    x : ndarray of shape (n_rows, n_points)
+        The first points of each row, which increase.
+    log_rest : ndarray of shape (n_rows,)
+        The logarithm of what is added to the integral, and known.
+
+    Returns
+    -------
+    log_integral, error : ndarray of shape (n_rows,)
+        The logarithms of the sums, and their estimated errors, in nats.
+    """
+    rows, log_integral, error = np.arange(len(x)), np.empty(len(x)), np.empty(len(x))
+    values = np.maximum(log_density(rows, x), LEAST)
+    while True:
+        largest = values.max(1)
+        parts, errors = _between(x, np.maximum(values - largest[:, None], NEGLIGIBLE))
+        total = np.logaddexp(np.log(parts.sum(1)) + largest, log_rest[rows])
+        log_integral[rows] = total
+        error[rows] = np.exp(np.log(errors.sum(1)) + largest - total)
+        more = error[rows] > PRECISE
+        if not more.any() or x.shape[1] >= MAX_POINTS:
+            return log_integral, error
+        rows, x, values = rows[more], x[more], values[more]
+        new = _more_points(x, errors[more])
+        x, values = np.concatenate([x, new], 1), np.concatenate([values, np.maximum(log_density(rows, new), LEAST)], 1)
+        order = x.argsort(1, kind="stable")
+        x, values = np.take_along_axis(x, order, 1), np.take_along_axis(values, order, 1)
+
+
+def _between(x: Array, values: Array) -> tuple[Array, Array]:
+    """Return the integral left of all points, between any two and right of all, and their errors."""
+    gaps = np.diff(x)
+    slopes = np.diff(values) / gaps
+    bends = np.diff(slopes) / (x[:, 2:] - x[:, :-2]) if x.shape[1] > 2 else np.zeros((len(x), 1))
+    chords = (values[:, 1:] + values[:, :-1]) / 2
+    both = (np.concatenate(part, 1) for part in ([bends[:, :1], bends], [bends, bends[:, -1:]]))
+    left, right = (_of_parabolas(gaps, slopes * gaps, chords, bend * gaps**2) for bend in both)
+    differences = np.maximum(np.abs(left - right), _of_steep_ends(gaps, slopes, values))
+    falls = np.maximum(np.stack([slopes[:, 0], -slopes[:, -1]], 1), SLOPES / gaps[:, [0, -1]])
+    tails = np.exp(values[:, [0, -1]]) / falls
+    parts = np.concatenate([tails[:, :1], (left + right) / 2, tails[:, 1:]], 1)
+    return parts, np.concatenate([tails[:, :1], differences, tails[:, 1:]], 1) / 2
+
+
+def _of_steep_ends(gaps: Array, slopes: Array, values: Array) -> Array:
+    """Return what gaps in which the density falls far may hold, if it falls as slowly as beside their higher end."""
+    outside = np.pad(slopes, ((0, 0), (1, 1)))
+    falls = np.where(slopes < 0, -outside[:, :-2], outside[:, 2:])
+    most = np.exp(np.maximum(values[:, 1:], values[:, :-1])) / np.maximum(falls, 1 / gaps)
+    return np.where(np.abs(slopes * gaps) > STEEP, most, 0.0)
+
+
+def _of_parabolas(gaps: Array, rises: Array, chords: Array, bends: Array) -> Array:
+    """Return the integrals of exponentials of parabolas over gaps."""
+    total = np.zeros_like(gaps)
+    for place, share in zip(PLACES, SHARES, strict=True):
+        total += share * np.exp(chords + rises * place + np.clip(bends * (place**2 - 0.25), -MAX_BEND, MAX_BEND))
+    return total * gaps
+
+
+def _more_points(x: Array, errors: Array) -> Array:
+    """Return the middles of the half of all gaps with the largest errors; where a tail has one, a point beyond."""
+    n = x.shape[1]
+    chosen = np.argpartition(-errors, n // 2, 1)[:, : n // 2]
+    inside = chosen.clip(1, n - 1)
+    left, right = (np.take_along_axis(x, place, 1) for place in (inside - 1, inside))
+    beyond = np.where(chosen == 0, 3 * left - 2 * right, 3 * right - 2 * left)
+    new: Array = np.where(inside == chosen, (left + right) / 2, beyond)
+    return new
