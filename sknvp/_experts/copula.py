@@ -19,7 +19,7 @@ from ..flows.builders.specification import CopulaSpecification, Scores
 from ..flows.layers import NormalScores
 from .table import Table
 
-MAX_ROWS = 3_000  # the largest number of rows that it is fitted to; with more, the flows have most of the weight
+MAX_ROWS = 5_000  # the largest number of rows that it is fitted to; with more, the flows have most of the weight
 
 
 class CopulaFitter:
@@ -36,9 +36,9 @@ class CopulaFitter:
     def __init__(self, table: Table, rng: np.random.RandomState) -> None:
         assert table.scores is not None
         self.table, self.scores, self.rng = table, table.scores, rng
-        step = -(-len(table.x) // MAX_ROWS)
-        self.z = _scores_of_members(table.z[::step], self.scores)
-        self.weights = table.training_weights[:, ::step]
+        rows = np.linspace(0, len(table.x) - 1, min(len(table.x), MAX_ROWS)).astype(int)
+        self.z = _scores_of_members(table.z[rows], self.scores)
+        self.weights = table.training_weights[:, rows]
 
     def fit(self, n_components: int, ridge: float) -> CopulaSpecification:
         """Fit a mixture for each member to the scores of the rows that this member was trained on."""

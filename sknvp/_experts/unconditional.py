@@ -26,7 +26,7 @@ from .stacking import Candidate
 from .table import RIDGE, Table, systematic_resampling
 
 N_COMPONENTS = (1, 2, 4, 8, 16, 32, 64)  # the numbers of components that are tried
-MAX_COPULA_COMPONENTS = 8  # of the mixture of normal scores; where it needs more, the flows have most of the weight
+MAX_COPULA_COMPONENTS = 32  # of the mixture of normal scores; where it needs more, the flows have most of the weight
 MAX_PARAMETERS_PER_ROW = 4  # of the mixture, all components together
 MIXTURE_RIDGES = (1e-4, 1e-3, 1e-2, 1e-1)  # tried in turn, added to the variances of the mixture's components
 FINER_RIDGES = tuple(10.0**-k for k in range(5, 14))  # tried in turn thereafter, each from the mixture before it
