@@ -27,7 +27,8 @@ LAWS := flows test_common.py test_conditional.py test_density_laws.py test_discr
 test: check $(VENV)/test
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 	SKNVP_PURE_PYTHON=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(LAWS:%=tests/%) \
-		--ignore-glob "*image*" --ignore tests/flows/test_contract.py --ignore tests/flows/test_native_library.py
+		--ignore-glob "*image*" --ignore tests/flows/test_contract.py --ignore tests/flows/test_native_library.py \
+		-k "not (images or clones or bad_parameter or package_loads_torch)"
 
 check: $(VENV)/test
 	$(BIN)/ruff check $(CODE)
