@@ -21,7 +21,7 @@ TRIED := dist/venv/bin/python $(INSTALL)
 demo: $(VENV)/demo
 	$(BIN)/python examples/demo.py $(if $(CSV),--csv "$(CSV)")
 
-# The second run does without the native library: the parts of flows, and the laws of fits and scores.
+# The second run does without the native library: the parts of flows, and the laws of fits and scores of tables.
 LAWS := flows test_common.py test_conditional.py test_density_laws.py test_discrete.py test_fuzz.py test_missing_cells.py \
 	test_outlier.py test_partial_fit.py test_scikit_learn.py test_stacking.py test_transformer.py
 test: check $(VENV)/test
