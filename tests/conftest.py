@@ -4,6 +4,7 @@ import os
 from importlib.util import find_spec
 
 os.environ["SCIPY_ARRAY_API"] = "1"  # before scikit-learn is imported: without it some of its checks are skipped
+os.environ["OMP_NUM_THREADS"] = "1"  # before NumPy is: its threads, and those of child processes, contend for the cores
 
 import pytest
 import torch

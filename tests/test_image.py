@@ -243,11 +243,11 @@ def test_weights_count_without_batch_norm_only():
 
 
 def test_every_parameter_changes_the_fit():
-    X = digits(30).reshape(-1, 8, 8)[:, 2:6, 2:6].reshape(-1, 16)
+    X = digits(30).reshape(-1, 8, 8)[:, 3:5, 3:5].reshape(-1, 4)
     base = {"max_iter": 60, "tol": 500.0, "n_iter_no_change": 1, "n_blocks": 0, "batch_size": 30}
     before = small(**base).fit(X).loss_curve_
     changed = {
-        "image_shape": (1, 2, 8), "n_levels": 20, "n_filters": 5, "n_blocks": 1, "batch_norm": False, "flip": True,
+        "image_shape": (1, 1, 4), "n_levels": 20, "n_filters": 5, "n_blocks": 1, "batch_norm": False, "flip": True,
         "alpha": 100.0, "batch_size": 20, "learning_rate_init": 1e-2, "max_iter": 10, "early_stopping": False,
         "validation_fraction": 0.3, "n_iter_no_change": 2, "tol": 0.0, "random_state": 1,
     }  # fmt: skip
