@@ -77,6 +77,16 @@ def test_a_value_says_nothing_for_a_narrow_part_around_itself():
     assert np.abs(density(x)[1:-1] - density(between)[1:]).max() < 0.3
 
 
+def test_rounded_values_have_probabilities():
+    """The density at a value that is known to a tenth, times a tenth, is the share of such values, and never more."""
+    values = np.round(spikes(3000, 0) + 1.0, 1)
+    found, counts = np.unique(values, return_counts=True)
+    shares = counts / len(values)
+    probabilities = 0.1 * np.exp(margin(values)(found))
+    assert (probabilities < shares + 0.03).all()
+    assert probabilities[shares.argmax()] == pytest.approx(shares.max(), rel=0.5)
+
+
 def test_columns_that_are_not_asked_for_have_the_identity():
     points = normal_scores(np.c_[spikes(99, 0), spikes(99, 1)], np.ones((1, 99)), np.array([False, True]))
     layer = NormalScores(1, *map(torch.tensor, points))

