@@ -11,9 +11,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 CODE := sknvp tests examples benchmarks docs
-# Python compiles what is imported; pip would compile every file.
-INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
-PIP := $(BIN)/python $(INSTALL)
+INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PIP := $(BIN)/python $(INSTALL) --no-compile
 TRIED := dist/venv/bin/python $(INSTALL)
 
 .PHONY: demo test check docs bench release clean
@@ -61,10 +60,12 @@ $(VENV)/torch: constraints.txt
 	$(PIP) torch
 	touch $@
 
-# What each extra of pyproject.toml brings; the native library is compiled anew when its source changes.
+# What each extra of pyproject.toml brings; the native library is compiled anew when its source changes. Files of Python
+# are compiled at the end, on all cores; pip would do so on one. Some packages hold a few that cannot be compiled.
 NATIVE := $(wildcard sknvp/flows/native/source/*) sknvp/flows/native/compile.py
 $(VENV)/demo $(VENV)/test $(VENV)/docs $(VENV)/benchmark: $(VENV)/%: $(VENV)/torch pyproject.toml $(NATIVE)
 	$(PIP) --editable ".[$*]"
+	$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib sknvp || true
 	touch $@
 
 clean:
