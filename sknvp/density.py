@@ -39,9 +39,10 @@ class RealNVPDensity(FlowDensity):
     the noise's density there times the Jacobian determinant of the map. The stack starts as the identity, that is
     from the normal distribution with the columns' means and variances, and is trained by maximum likelihood with
     AdamW [3]_. ``n_estimators`` flows are trained at once, each validated on rows of its own, and their densities are
-    averaged. The last half of them sees continuous columns as normal scores: each column is mapped first by an estimate
-    of its distribution function, then by the quantile function of the normal distribution, whose slopes are part of the
-    density. Such flows start from the margins of the columns, narrow parts and long tails included.
+    averaged. The last half of them, rounded down, sees continuous columns as normal scores: each column is mapped first
+    by an estimate of its distribution function, then by the quantile function of the normal distribution, whose slopes
+    are part of the density. Such flows start from the margins of the columns, narrow parts and long tails included.
+    Without ``standardize``, and in streams that begin with `partial_fit`, all flows see the columns as they are.
 
     No family of densities is best for every table: clusters suit Gaussian mixtures, near-duplicates suit kernels. So
     with ``stacking`` the estimate is a weighted mean of the flows' density and those of a Gaussian mixture, of a

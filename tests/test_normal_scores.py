@@ -183,3 +183,35 @@ def test_default_density_of_a_skew_column():
     old, new = source.rvs((2, 1500, 1), random_state=0)
     density = RealNVPDensity(random_state=0).fit(old)
     assert (source.logpdf(new[:, 0]) - density.score_samples(new)).mean() < 0.05
+
+
+@pytest.mark.parametrize("values", [np.exp(1.5 * normal_rows(78, 1)[:, 0]), np.append(np.full(100, 30.0), 0.0)])
+def test_margins_fall_beyond_the_values_as_a_t_distribution_does(values):
+    z = (values - values.mean()) / values.std()
+    beyond = margin(z)(z.max() + np.linspace(0.5, 20, 40))
+    assert (np.diff(beyond) < 0).all()
+    assert beyond[-1] > -300
+
+
+def test_rounding_is_that_of_the_rows_that_count():
+    rounded = np.round(normal_rows(200, 1)[:, 0], 1)
+    both, counted = np.append(rounded, rounded + 1e-6), np.arange(400) < 200
+    x = np.linspace(-2, 2, 101)
+    np.testing.assert_allclose(margin(both, 1.0 * counted)(x), margin(rounded)(x), atol=1e-4)
+
+
+def test_no_weight_at_all_means_no_margins():
+    points = normal_scores(normal_rows(9, 1), np.stack([np.ones(9), np.zeros(9)]), np.ones(1, bool))
+    np.testing.assert_array_equal(points.knots[1], points.scores[1])
+
+
+def test_an_integral_over_one_cell_finds_the_narrow_part_of_a_column():
+    """Half of a column lies within a few thousandths of zero; the oracle is the trapezoidal rule."""
+    rng = np.random.default_rng(1)
+    narrow = np.where(rng.random(600) < 0.5, 0.003 * rng.normal(size=600), 3 + rng.normal(size=600))
+    density = small(max_iter=60).fit(np.c_[narrow, rng.normal(size=600)])
+    x = np.unique(np.r_[np.linspace(-9, 15, 4001), np.linspace(-0.05, 0.05, 4001)])
+    for second in (-1.0, 0.5):
+        joint = np.exp(density.score_samples(np.c_[x, np.full(len(x), second)]))
+        found, error = density.score_samples([[np.nan, second]], return_std=True)
+        assert found[0] == pytest.approx(np.log(np.trapezoid(joint, x)), abs=max(0.03, 3 * error[0]))

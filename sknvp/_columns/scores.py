@@ -25,7 +25,8 @@ N_CELLS = 2**14  # of the grid
 N_CIRCLE = N_CELLS * 3 // 2  # the cells for the Fourier transform
 N_KNOTS = 512  # of the spline of a column
 FARTHEST = 30.0  # standard deviations; what is farther away is moved there
-ROOM = 3.0  # standard deviations; the grid goes so far beyond the data
+ROOM = 6.0  # standard deviations; the grid goes so far beyond the data, where kernels have ended
+WIDEST_LEAST = 0.1  # standard deviations; the least bandwidth is never wider
 SQRT_2_PI = np.sqrt(2 * np.pi)
 LEAST_SHARE = 1e-4  # the least weight of each estimate
 TINY = np.finfo(np.float64).tiny
@@ -49,8 +50,8 @@ def normal_scores(z: Array, weights: Array, columns: Array) -> Scores:
     points = np.tile(np.stack([identity, identity, np.ones(N_KNOTS)])[:, None, None], (1, len(weights), z.shape[1], 1))
     for j in np.flatnonzero(columns):
         column = _Column.of(np.clip(z[:, j], -FARTHEST, FARTHEST))
-        for member, own in enumerate(weights):
-            points[:, member, j] = column.points(own / own.sum())
+        for member in np.flatnonzero(weights.any(1)):
+            points[:, member, j] = column.points(weights[member] / weights[member].sum())
     return Scores(*points.astype(np.float32))
 
 
@@ -61,27 +62,20 @@ class _Column(NamedTuple):
     circle, which has room enough beside the grid that kernels do not come round to the other end.
     """
 
+    values: Array  # shape (n_rows,)
     edges: Array  # shape (N_CELLS + 1,)
     left: Array  # shape (n_rows,): the cell whose middle is the last one before a value
     share: Array  # shape (n_rows,): the share of the next cell in the value
-    filters: Array  # shape (n_kernels, N_CIRCLE // 2 + 1): the Fourier transforms of the kernels
-    own: Array  # shape (n_kernels, n_rows): what a kernel on a value adds to the cells' probabilities at the value
     others: Array  # shape (2, n_rows): the densities of the normal and of the t-distribution at the values
     at_edges: Array  # shape (3, 2, N_CELLS + 1): their distribution functions, survival functions and densities
 
     @classmethod
     def of(cls, values: Array) -> Self:
         edges = np.linspace(values.min() - ROOM, values.max() + ROOM, N_CELLS + 1)
-        step = edges[1] - edges[0]
-        place = (values - edges[0]) / step - 0.5
+        place = (values - edges[0]) / (edges[1] - edges[0]) - 0.5
         left = place.astype(np.intp)
-        share = place - left
-        widths = np.unique(np.maximum(BANDWIDTHS, max(step, _resolution(values) / SQRT_2_PI))) / step
-        filters = np.exp(-2 * (np.pi * widths[:, None] * np.fft.rfftfreq(N_CIRCLE)) ** 2)
-        at_zero, at_one = np.fft.irfft(filters)[:, :2].T
-        own = np.outer(at_zero, (1 - share) ** 2 + share**2) + np.outer(at_one, 2 * share * (1 - share))
         at_edges = np.stack([_distributions(edges), _distributions(-edges), _densities(edges)])
-        return cls(edges, left, share, filters, own, _densities(values), at_edges)
+        return cls(values, edges, left, place - left, _densities(values), at_edges)
 
     def points(self, weights: Array) -> Array:
         """Return the knots, scores and slopes of the function that maps the column to normal scores.
@@ -89,10 +83,15 @@ class _Column(NamedTuple):
         ``weights`` are those of the rows of a member, shape (n_rows,), which add up to one.
         """
         left, share, step = self.left, self.share, self.edges[1] - self.edges[0]
+        least = min(_resolution(self.values[weights > 0]) / SQRT_2_PI, WIDEST_LEAST)
+        widths = np.unique(np.maximum(BANDWIDTHS, max(step, least))) / step
+        filters = np.exp(-2 * (np.pi * widths[:, None] * np.fft.rfftfreq(N_CIRCLE)) ** 2)
         cells = np.bincount(left, weights * (1 - share), N_CELLS) + np.bincount(left + 1, weights * share, N_CELLS)
-        kernels = np.maximum(np.fft.irfft(np.fft.rfft(cells, N_CIRCLE) * self.filters)[:, :N_CELLS], 0)
+        kernels = np.maximum(np.fft.irfft(np.fft.rfft(cells, N_CIRCLE) * filters)[:, :N_CELLS], 0)
+        at_zero, at_one = np.fft.irfft(filters)[:, :2].T  # what a kernel adds to its own cell and to the next
+        own = np.outer(at_zero, (1 - share) ** 2 + share**2) + np.outer(at_one, 2 * share * (1 - share))
         at_values = kernels[:, left] * (1 - share) + kernels[:, left + 1] * share
-        by_others = np.maximum(at_values - self.own * weights, 0) / (np.maximum(1 - weights, TINY) * step)
+        by_others = np.maximum(at_values - own * weights, 0) / (np.maximum(1 - weights, TINY) * step)
         shares = _shares(np.concatenate([by_others, self.others])[:, weights > 0], weights[weights > 0])
         smooth = shares[:-2] @ (kernels / kernels.sum(1, keepdims=True))
         cdf, sf, density = np.tensordot(shares[-2:], self.at_edges, (0, 1))

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from .._columns.scores import normal_scores
 from .._experts.table import MAX_ROWS, systematic_resampling
-from ..flows.builders.specification import RealNVPSpecification
+from ..flows.builders.specification import RealNVPSpecification, Scores
 from .distinct import Distinct
 from .rows import Rows
 from .state import loaded_flow, saved_flow
@@ -16,16 +16,30 @@ from .training import Start
 
 
 def with_normal_scores(start: Start, rows: Rows, validation: NDArray[np.bool_]) -> Start:
-    """Give a new flow the margins of the rows that each member does not hold out, by `MAX_ROWS` rows at most.
-
-    Columns that have cells have margins already.
-    """
+    """Give a new flow the margins of the rows that each member does not hold out."""
     specification = start.specification
     assert isinstance(specification, RealNVPSpecification)
+    scores = scores_of(specification, rows, validation)
+    return start if scores is None else with_scores(start, scores)
+
+
+def with_scores(start: Start, scores: Scores) -> Start:
+    """Return a start whose flow sees scores."""
+    specification = start.specification
+    assert isinstance(specification, RealNVPSpecification)
+    specification = replace(specification, scores=scores)
+    return start._replace(specification=specification, flow=loaded_flow(specification, saved_flow(start.flow)))
+
+
+def scores_of(specification: RealNVPSpecification, rows: Rows, validation: NDArray[np.bool_]) -> Scores | None:
+    """Estimate normal scores by the rows that each member does not hold out, at most `MAX_ROWS` rows.
+
+    Columns that have cells have margins already; None if all have.
+    """
     scaling, columns = specification.scaling, specification.scaling.columns
     continuous = np.ones(len(columns), bool) if rows.cells is None else ~np.isin(columns, rows.cells.mapped)
     if not continuous.any():
-        return start
+        return None
     weights: NDArray[Any] = rows.weights * ~validation
     if len(rows.x) > MAX_ROWS:
         drawn = systematic_resampling(rows.weights, MAX_ROWS, np.random.RandomState(0))
@@ -34,6 +48,4 @@ def with_normal_scores(start: Start, rows: Rows, validation: NDArray[np.bool_]) 
     if rows.cells is not None:  # a row may be there several times, with different points of its cells
         distinct = Distinct.of(np.ascontiguousarray(z[:, continuous]))
         z, weights = z[distinct.first], np.stack([distinct.sums(own) for own in weights])
-    specification = replace(specification, scores=normal_scores(z, weights, continuous))
-    flow = loaded_flow(specification, saved_flow(start.flow))
-    return start._replace(specification=specification, flow=flow)
+    return normal_scores(z, weights, continuous)

@@ -157,7 +157,8 @@ def _by_quadrature(
         for own, columns, given in proposal.conditional(some.rows[:, None], known, some.near):
             line = _Line(log_density, some.rows[own], columns, proposal.loc[columns], proposal.scale[columns])
             rows = batch[own]
-            result[rows], error[rows] = log_integrals(line.log_density, first_points(given), rest[rows])
+            quantiles = None if proposal.quantiles is None else proposal.quantiles[columns[:, 0]]
+            result[rows], error[rows] = log_integrals(line.log_density, first_points(given, quantiles), rest[rows])
     return result, error
 
 

@@ -34,6 +34,7 @@ DEGREES_OF_FREEDOM = 4  # of a t-distribution, which given known cells far out i
 NEAR_SHARE = 0.25  # of draws near given values, ...
 NEAR_WIDTHS = (1 / 2, 1 / 8, 1 / 32, 1 / 128)  # ... in widths of the likeliest component
 FARTHEST = 1e100  # scales; the squares of distances are finite
+LEVELS = (np.arange(16) + 0.5) / 16  # of the quantiles of columns
 FEW = 4  # unknown cells
 LOG_2_PI = math.log(2 * math.pi)
 
@@ -47,24 +48,27 @@ class Proposal:
     log_weights: Array  # shape (n_components,)
     means: Array  # shape (n_components, n_features), in standard units
     covariances: Array  # shape (n_components, n_features, n_features), in standard units
+    quantiles: Array | None = None  # of each column, shape (n_features, n_levels), in standard units, if they are known
 
     @classmethod
     def of_draws(cls, y: Array, rng: np.random.RandomState) -> Self:
         """Fit a mixture to draws from a density, shape (n_draws, n_features)."""
         loc, scale = location_and_scale(y, np.ones(len(y)))
         z, n_features = (y - loc) / scale, y.shape[1]
+        quantiles = np.quantile(z, LEVELS, axis=0).T
         n_parameters = (n_features + 1) * (n_features + 2) // 2  # of one component
         n_components = int(np.clip(len(z) // (DRAWS_PER_PARAMETER * n_parameters), 1, MAX_COMPONENTS))
         if n_components == 1:
             covariance = z.T @ z / len(z) + RIDGE * np.eye(n_features)
-            return cls(loc, scale, np.zeros(1), np.zeros((1, n_features)), covariance[None])
+            return cls(loc, scale, np.zeros(1), np.zeros((1, n_features)), covariance[None], quantiles)
         centres = kmeans_plusplus(z, n_components, random_state=rng)[0]
         start, weights = narrow_components(torch.tensor(centres[None])), torch.ones(1, len(z), dtype=torch.float64)
         mixture = expectation_maximization(start, torch.tensor(z), weights, RIDGE)
         used = mixture.log_weights[0] > -math.inf
         lower = torch.linalg.inv(mixture.precisions_cholesky[0, used]).mT
         parts = mixture.log_weights[0, used], mixture.means[0, used], lower @ lower.mT
-        return cls(loc, scale, *(part.numpy() for part in parts))
+        log_weights, means, covariances = (part.numpy() for part in parts)
+        return cls(loc, scale, log_weights, means, covariances, quantiles)
 
     def draw(self, y: Array, known: Array, uniform: Array, near: Array | None = None) -> tuple[Array, Array]:
         """Draw the unknown cells of rows given the known ones.

@@ -17,7 +17,7 @@ from .proposal import WIDE_SHARE, Given
 Array = NDArray[Any]
 
 N_POINTS = 16  # at first, ...
-MAX_POINTS = 256  # ... and when no more are added
+MAX_POINTS = 256  # ... and the most, about, at which more are added
 PRECISE = 0.02  # a smaller error of the logarithm, in nats, needs no more points
 STEPS = torch.linspace(-3.5, 3.5, 11, dtype=torch.float64)  # standard deviations, at which components are looked at
 LEVELS = torch.special.ndtr(torch.linspace(-3.0, 3.0, N_POINTS, dtype=torch.float64))  # of the first points
@@ -30,8 +30,11 @@ SLOPES = 1e-3  # nats in a gap, the least that the density falls in beyond the o
 PLACES, SHARES = (part / 2 for part in np.polynomial.legendre.leggauss(6))  # between -1/2 and 1/2
 
 
-def first_points(given: Given) -> Array:
-    """Return increasing points at even quantiles of mixtures of one cell, shape (n_rows, n_points)."""
+def first_points(given: Given, quantiles: Array | None = None) -> Array:
+    """Return increasing points at even quantiles of mixtures of one cell, shape (n_rows, n_points).
+
+    The quantiles of the column, shape (n_rows, n_quantiles), are added: a narrow part of the column lies between some.
+    """
     weights = torch.softmax(-0.5 * STEPS.square(), 0)
     deviations = given.factors[..., 0, 0].abs()
     widths = torch.stack([deviations, deviations * given.width], -1).unsqueeze(-1)
@@ -46,7 +49,11 @@ def first_points(given: Given) -> Array:
     points = c + (d - c) * ((levels - a) / (b - a).clamp(min=1e-300)).clamp(0, 1)
     gap = torch.maximum(LEAST_GAP * deviations.amin(1, keepdim=True), 1e-9 * points.abs().amax(1, keepdim=True))
     increasing: Array = (points + gap * torch.arange(N_POINTS)).numpy()
-    return increasing
+    if quantiles is None:
+        return increasing
+    both = np.sort(np.concatenate([increasing, quantiles], 1), axis=1)
+    apart: Array = both + 1e-9 * np.abs(both).max(1, keepdims=True) * np.arange(both.shape[1])
+    return apart
 
 
 def log_integrals(log_density: Callable[[Array, Array], Array], x: Array, log_rest: Array) -> tuple[Array, Array]:

@@ -65,6 +65,7 @@ class Program:
         self.layers = (Layer * len(described))(*described)
         links = zip(self.layers, transforms, strict=True)
         self.fixed = [(layer, transform) for layer, transform in links if type(transform) in BUFFERS]
+        self.shapes = [[buffer.shape for buffer in transform.buffers()] for _, transform in self.fixed]
         n_parts = sum(layer.n_parts for layer in described)
         self.chain = Layers(len(described), n_parts, n_features, n_context, self.layers)
         self.holders = [part for transform in transforms for part in transform.modules() if part._parameters]
@@ -88,7 +89,9 @@ class Program:
 
     def _finds_buffers(self, dtype: torch.dtype) -> bool:
         """Note where the buffers of layers lie; return whether the library can read them."""
-        for layer, transform in self.fixed:
+        for (layer, transform), shapes in zip(self.fixed, self.shapes, strict=True):
+            if [buffer.shape for buffer in transform.buffers()] != shapes:
+                return False
             for name in BUFFERS[type(transform)]:
                 buffer = transform._buffers[name]
                 assert buffer is not None
