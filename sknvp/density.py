@@ -12,7 +12,7 @@ from ._estimators import parameters as rule
 from ._estimators.density import FlowDensity
 from ._estimators.docs import document
 from ._estimators.fitter import NO_EXPERTS, Experts
-from ._estimators.normal_scores import with_normal_scores
+from ._estimators.normal_scores import scores_of
 from ._estimators.rows import Rows
 from ._estimators.scaling import restore_constants, scaling_in_columns
 from ._estimators.specify import specify_real_nvp
@@ -22,7 +22,7 @@ from ._experts.table import Table
 from ._experts.unconditional import ExpertFitter
 from .flows import Flow
 from .flows.builders.parts import MakeBase, MakeCoupling
-from .flows.builders.specification import RealNVPSpecification, TabularSpecification
+from .flows.builders.specification import RealNVPSpecification, Scores, Specification, TabularSpecification
 
 ScoresAndErrors = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -325,8 +325,9 @@ class RealNVPDensity(FlowDensity):
     def _specify(self, rows: Rows, generator: torch.Generator) -> RealNVPSpecification:
         return specify_real_nvp(self, rows, generator, n_estimators=self.n_estimators)
 
-    def _with_margins(self, start: Start, rows: Rows, validation: NDArray[np.bool_]) -> Start:
-        return with_normal_scores(start, rows, validation) if self.standardize else start
+    def _margins(self, specification: Specification, rows: Rows, validation: NDArray[np.bool_]) -> Scores | None:
+        assert isinstance(specification, RealNVPSpecification)
+        return scores_of(specification, rows, validation) if self.standardize else None
 
     def _fit_experts(self, start: Start, fitted: FittedFlow, rows: Rows, rng: np.random.RandomState) -> Experts:
         if not self.stacking or not fitted.validation.any():

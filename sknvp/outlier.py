@@ -23,8 +23,9 @@ from ._experts.unconditional import smooth_kernels
 from ._outliers.densities import OneDensity, SmoothDensity
 from ._outliers.pooling import Standardization
 from .density import RealNVPDensity, ScoresAndErrors
+from .flows.builders.expert_specification import ExpertSpecification
 from .flows.builders.parts import MakeBase, MakeCoupling
-from .flows.builders.specification import ExpertSpecification
+from .flows.builders.specification import Scores, Specification
 
 AUTO_SHARE = 0.05  # the share of the density's own draws below the threshold where contamination is "auto"
 N_DRAWN = 10_000  # the number of rows drawn to find that threshold
@@ -278,8 +279,8 @@ class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc
         first = np.unique(groups, return_index=True)[1]
         return self._score_rows(rows)[first], np.bincount(groups, weights)
 
-    def _with_margins(self, start: Start, rows: Rows, validation: NDArray[np.bool_]) -> Start:
-        return start  # a density that is sharper in each column was measured to rank anomalies no better
+    def _margins(self, specification: Specification, rows: Rows, validation: NDArray[np.bool_]) -> Scores | None:
+        return None  # a density that is sharper in each column was measured to rank anomalies no better
 
     def _fit_experts(self, start: Start, fitted: FittedFlow, rows: Rows, rng: np.random.RandomState) -> Experts:
         self._beside = ()

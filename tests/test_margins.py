@@ -82,7 +82,8 @@ def test_a_category_without_rows_has_a_small_probability():
     margin = Margin.of_categories(np.array([0.0, 2.0, 2.0, 2.0]), np.ones(4), 4.0, 4)
     probabilities = np.diff(margin.edges)
     assert probabilities.sum() == pytest.approx(1)
-    assert 0 < probabilities[1] == probabilities[3] < probabilities[0] < probabilities[2]
+    assert probabilities[1] == pytest.approx(probabilities[3])
+    assert 0 < probabilities[1] < probabilities[0] < probabilities[2]
 
 
 def test_rounded_normal_numbers_are_told_nearly_as_well_as_by_their_mean_and_deviation():

@@ -7,21 +7,23 @@ from scipy import stats
 
 from sknvp._estimators.rows import Draws
 from sknvp._experts.table import Table
+from sknvp._missing.conditioning import N_LIKELIEST, NEAR_SHARE, WIDE_SHARE
 from sknvp._missing.experts import KnownCells
+from sknvp._missing.incomplete import Incomplete
 from sknvp._missing.incomplete_mixture import _choose_rows, fit_mixture
-from sknvp._missing.marginal import Incomplete, log_marginal, resampled
-from sknvp._missing.proposal import N_LIKELIEST, NEAR_SHARE, RIDGE, WIDE_SHARE, Proposal
+from sknvp._missing.marginal import log_marginal, resampled
+from sknvp._missing.proposal import RIDGE, Proposal
 from sknvp.flows import Flow
 from sknvp.flows.bases import StandardNormal
-from sknvp.flows.builders.specification import (
+from sknvp.flows.builders.expert_specification import (
     DenseWhitening,
     GaussianMixtureSpecification,
     KernelsSpecification,
     LowRankWhitening,
     NormalSpecification,
-    Scaling,
     StudentTSpecification,
 )
+from sknvp.flows.builders.specification import Scaling
 from sknvp.flows.layers import Standardize
 from sknvp.flows.train.completions import EVALUATIONS_BETWEEN, Completions
 
@@ -320,5 +322,5 @@ def test_one_component_is_the_mean_and_the_covariance_of_the_draws():
 
 
 def test_batches_hold_a_row_at_least(monkeypatch):
-    monkeypatch.setattr("sknvp._missing.marginal.MAX_NUMBERS", 1)
+    monkeypatch.setattr("sknvp._missing.incomplete.MAX_NUMBERS", 1)
     assert [len(batch) for batch in rows(3).batches(16)] == [1, 1, 1]

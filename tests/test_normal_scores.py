@@ -11,7 +11,8 @@ from sknvp import RealNVPDensity
 from sknvp._columns.scores import normal_scores
 from sknvp._missing.experts import KnownCells
 from sknvp.flows import Flow, StandardNormal
-from sknvp.flows.builders.specification import CopulaSpecification, Scaling, Scores
+from sknvp.flows.builders.expert_specification import CopulaSpecification
+from sknvp.flows.builders.specification import Scaling, Scores
 from sknvp.flows.layers import NormalScores
 
 from .flows.builders import splines_to_scores

@@ -12,11 +12,12 @@ from sklearn.neighbors import KernelDensity
 from sknvp._estimators.groups import groups_of_equal_rows, validation_rows
 from sknvp._estimators.rows import Rows
 from sknvp._estimators.scaling import scaling_of
+from sknvp._estimators.weights import systematic_resampling
 from sknvp._experts import stacking, unconditional
 from sknvp._experts import table as tables
 from sknvp._experts.covariance import covariance
 from sknvp._experts.stacking import stacking_weights
-from sknvp._experts.table import Table, systematic_resampling
+from sknvp._experts.table import Table
 from sknvp._experts.unconditional import ExpertFitter
 from sknvp.flows.builders.specification import Scaling
 

@@ -19,14 +19,13 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from ..flows.bases.point_mass import LOG_OTHER
+from .shares import likeliest_shares
 
 Array = NDArray[Any]
 
 BANDWIDTHS = (0.03, 0.1, 0.3, 1.0)  # of the smoothed frequencies, in standard deviations
 LEAST_BANDWIDTH = 0.4  # a narrower kernel leaves frequencies as they are
 NEAR_ZERO = 10.0  # a column that begins so many standard deviations above zero, or fewer, has no negative numbers
-LEAST_SHARE = 1e-4  # the least weight of each estimate in the mixture of estimates
-N_ITERATIONS = 200  # of expectation-maximization for these weights
 SHARE_BETWEEN = 1e-6  # of the probability of a value, for the whole numbers between it and the next one
 FARTHEST = 1e-12  # the probability beyond which values lie in one interval
 
@@ -239,10 +238,6 @@ def _mixture(counts: Array, estimates: list[tuple[Array, Array]]) -> Array:
     """Mix estimates of probabilities such that each row is likeliest under the estimates that were made without it."""
     seen = counts > 0
     without = np.stack([left_out for _, left_out in estimates])[:, seen]
-    shares, weights = np.full(len(estimates), 1 / len(estimates)), counts[seen] / counts.sum()
-    for _ in range(N_ITERATIONS):
-        joint = shares[:, None] * without
-        shares = (joint / np.maximum(joint.sum(0), np.finfo(np.float64).tiny)) @ weights
-    shares = np.maximum(shares, LEAST_SHARE)
+    shares = likeliest_shares(without, counts[seen] / counts.sum())
     mixed: Array = shares @ np.stack([estimate for estimate, _ in estimates])
     return mixed

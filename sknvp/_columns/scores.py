@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from ..flows.builders.specification import Scores
+from .resolution import resolution
+from .shares import TINY, likeliest_shares
 
 Array = NDArray[Any]
 
@@ -28,10 +30,12 @@ FARTHEST = 30.0  # standard deviations; what is farther away is moved there
 ROOM = 6.0  # standard deviations; the grid goes so far beyond the data, where kernels have ended
 WIDEST_LEAST = 0.1  # standard deviations; the least bandwidth is never wider
 SQRT_2_PI = np.sqrt(2 * np.pi)
-LEAST_SHARE = 1e-4  # the least weight of each estimate
-TINY = np.finfo(np.float64).tiny
-N_COMPARED = 2_000  # the number of rows that choose the weights, about
-N_ITERATIONS = 100  # of expectation-maximization for the weights
+N_COMPARED = 1_000  # the number of rows that choose the weights, about
+
+FREQUENCIES = np.fft.rfftfreq(N_CIRCLE)
+# The first two numbers of an inverse Fourier transform, as sums over the frequencies of which all but two count twice.
+NEAREST = np.stack([np.ones_like(FREQUENCIES), np.cos(2 * np.pi * FREQUENCIES)], 1) * 2 / N_CIRCLE
+NEAREST[[0, -1]] /= 2
 
 
 def normal_scores(z: Array, weights: Array, columns: Array) -> Scores:
@@ -83,38 +87,31 @@ class _Column(NamedTuple):
         ``weights`` are those of the rows of a member, shape (n_rows,), which add up to one.
         """
         left, share, step = self.left, self.share, self.edges[1] - self.edges[0]
-        least = min(_resolution(self.values[weights > 0]) / SQRT_2_PI, WIDEST_LEAST)
+        # The highest density of a kernel, times the resolution, is one: that of a rounded value stays a probability.
+        least = min(resolution(self.values[weights > 0]) / SQRT_2_PI, WIDEST_LEAST)
         widths = np.unique(np.maximum(BANDWIDTHS, max(step, least))) / step
-        filters = np.exp(-2 * (np.pi * widths[:, None] * np.fft.rfftfreq(N_CIRCLE)) ** 2)
+        filters = np.exp(-2 * (np.pi * widths[:, None] * FREQUENCIES) ** 2)
         cells = np.bincount(left, weights * (1 - share), N_CELLS) + np.bincount(left + 1, weights * share, N_CELLS)
         kernels = np.maximum(np.fft.irfft(np.fft.rfft(cells, N_CIRCLE) * filters)[:, :N_CELLS], 0)
-        at_zero, at_one = np.fft.irfft(filters)[:, :2].T  # what a kernel adds to its own cell and to the next
+        at_zero, at_one = (filters @ NEAREST).T  # what a kernel adds to its own cell and to the next
         own = np.outer(at_zero, (1 - share) ** 2 + share**2) + np.outer(at_one, 2 * share * (1 - share))
         at_values = kernels[:, left] * (1 - share) + kernels[:, left + 1] * share
         by_others = np.maximum(at_values - own * weights, 0) / (np.maximum(1 - weights, TINY) * step)
-        shares = _shares(np.concatenate([by_others, self.others])[:, weights > 0], weights[weights > 0])
+        some = np.flatnonzero(weights)[:: -(-np.count_nonzero(weights) // N_COMPARED)]
+        densities = np.concatenate([by_others, self.others])[:, some]
+        shares = likeliest_shares(densities, weights[some] / weights[some].sum())
+        shares /= shares.sum()
         smooth = shares[:-2] @ (kernels / kernels.sum(1, keepdims=True))
         cdf, sf, density = np.tensordot(shares[-2:], self.at_edges, (0, 1))
         cdf[1:] += np.cumsum(smooth)
         sf[:-1] += np.cumsum(smooth[::-1])[::-1]
         density += np.convolve(smooth / step, [0.5, 0.5])
-        score = np.where(cdf < sf, ndtri(np.minimum(cdf, 0.6)), -ndtri(np.minimum(sf, 0.6)))
+        score = np.where(cdf < sf, 1, -1) * ndtri(np.minimum(cdf, sf))
         # Half of the knots are spread evenly over the probability, and half over the scores.
         place = cdf + (score - score[0]) / (score[-1] - score[0])
         knots = np.interp(np.linspace(place[0], place[-1], N_KNOTS), place, self.edges)
         scores = np.interp(knots, self.edges, score)
         return np.stack([knots, scores, np.interp(knots, self.edges, density) / _densities(scores)[0]])
-
-
-def _resolution(values: Array) -> float:
-    """Measure how exactly the values of a column are known: a tenth of them have another value nearer than that.
-
-    The least bandwidth is such that the highest density of a kernel, times the resolution, is one. So the density at
-    rounded values, times their distance, is a probability.
-    """
-    gaps = np.diff(np.unique(values))
-    nearest = np.minimum(np.append(gaps, np.inf), np.insert(gaps, 0, np.inf))
-    return float(np.quantile(nearest, 0.1)) if len(gaps) else 0.0
 
 
 def _distributions(z: Array) -> Array:
@@ -126,19 +123,3 @@ def _distributions(z: Array) -> Array:
 def _densities(z: Array) -> Array:
     """Return the densities of the normal and of the t-distribution, shape (2, n_values)."""
     return np.stack([np.exp(-0.5 * z**2) / SQRT_2_PI, 3 * (2 + z**2) ** -2.5])
-
-
-def _shares(densities: Array, weights: Array) -> Array:
-    """Find the weights of estimates under whose mixture the rows are likeliest, by expectation-maximization."""
-    step = -(-len(weights) // N_COMPARED)
-    found, weights = densities[:, ::step], weights[::step] / weights[::step].sum()
-    found = found / found.max(0)
-    shares = np.full(len(found), 1 / len(found))
-    for _ in range(N_ITERATIONS):
-        joint = shares[:, None] * found
-        before, shares = shares, (joint / joint.sum(0)) @ weights
-        if np.abs(shares - before).max() < 1e-4:
-            break
-    shares = np.maximum(shares, LEAST_SHARE)
-    normalized: Array = shares / shares.sum()
-    return normalized

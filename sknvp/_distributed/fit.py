@@ -10,17 +10,15 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 from .._estimators.fitter import Experts
-from .._estimators.normal_scores import scores_of, with_scores
 from .._estimators.objectives import maximum_likelihood
 from .._estimators.rows import Rows
 from .._estimators.settings import TrainingSettings
 from .._estimators.specify import specify_real_nvp
 from .._estimators.state import loaded_flow, saved_flow
 from .._estimators.threads import one_thread
-from .._estimators.training import FittedFlow, Start, fit_flow, report
+from .._estimators.training import FittedFlow, Start, fit_flow, report, with_scores
 from ..density import RealNVPDensity
 from ..flows import Flow
-from ..flows.builders.specification import RealNVPSpecification
 from ..flows.train import History
 from ..flows.train.data_parallel import DataParallel
 from ..flows.train.ranks import Ranks
@@ -80,11 +78,8 @@ class DataParallelFit(NamedTuple):
     def _with_margins(self, start: Start, validation: NDArray[np.bool_]) -> Start:
         """Return a start whose flow has the margins of the sample, which the first process estimates."""
         x, held_out, weights = self._sample(self.shard.rows.x, validation.T)
-        specification = start.specification
-        assert isinstance(specification, RealNVPSpecification)
-        if not self.density.standardize:
-            return start
-        scores = self.ranks.of_first(lambda: scores_of(specification, _rows(x, weights), held_out.T))
+        margins = self.density._margins
+        scores = self.ranks.of_first(lambda: margins(start.specification, _rows(x, weights), held_out.T))
         return start if scores is None else with_scores(start, scores)
 
     def _held_out(self, start: Start) -> NDArray[np.bool_]:

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from .._estimators.rows import Rows
 from .._estimators.scaling import WholeTable, outlier_limits
-from .._experts.table import MAX_ROWS, systematic_resampling
+from .._estimators.weights import systematic_resampling
+from .._experts.table import MAX_ROWS
 from ..flows.train.ranks import Ranks
 
 # The constants of SplitMix64

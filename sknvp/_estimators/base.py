@@ -16,7 +16,8 @@ from sklearn.utils.validation import validate_data
 from .. import __version__
 from .._columns.kinds import check_numbers
 from ..flows import Ensemble, Flow
-from ..flows.builders.specification import ExpertSpecification, Specification
+from ..flows.builders.expert_specification import ExpertSpecification
+from ..flows.builders.specification import Specification
 from . import parameters as rule
 from .evaluation import RandomState, default_torch_modes, draw_rows
 from .state import loaded_flow, saved_flow, usable_device

@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state, gen_batches
 from torch import Tensor
 
 from ..flows import Ensemble, Flow
-from ..flows.builders import tabular
+from ..flows.builders.precision import SinglePrecision
 from .threads import map_in_threads, threads_for
 
 RandomState = int | np.random.RandomState | None  # what scikit-learn's `check_random_state` takes
@@ -113,7 +113,7 @@ def in_single_precision(density: Ensemble) -> Ensemble:
     if density.reference.dtype == torch.float32:
         return density
     flow, *experts = density.flows
-    return Ensemble([tabular.in_single_precision(flow), *experts], density.log_weights)
+    return Ensemble([SinglePrecision(flow), *experts], density.log_weights)
 
 
 def new_generator(random_state: RandomState) -> torch.Generator:

@@ -14,8 +14,9 @@ from sklearn.utils import check_random_state
 
 from .._warn import warn_caller
 from ..flows import Flow
+from ..flows.builders.expert_specification import ExpertSpecification
 from ..flows.builders.parts import MakeBase
-from ..flows.builders.specification import ExpertSpecification, Specification, TabularSpecification
+from ..flows.builders.specification import Scores, Specification, TabularSpecification
 from ..flows.train import History
 from ..flows.train.objectives import NegativeLogLikelihood
 from .base import FlowEstimator, ensemble
@@ -29,7 +30,7 @@ from .scaling import moved
 from .settings import TrainingSettings, max_rows
 from .state import loaded_flow, saved_flow
 from .threads import one_thread
-from .training import FittedFlow, OnEvaluation, Start, advance_flow, fit_flow, held_out_rows, report
+from .training import FittedFlow, OnEvaluation, Start, advance_flow, fit_flow, held_out_rows, report, with_scores
 
 
 class Experts(NamedTuple):
@@ -45,9 +46,10 @@ NO_EXPERTS = Experts((), np.zeros(1))
 class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # type: ignore[misc]
     """An estimator whose flow is trained on rows by maximum likelihood, at once or in a stream.
 
-    Subclasses give `_specify`. They may also give `_fit_experts` if there are experts beside the flow, `_objective` if
-    training minimises something else, `_merge` if rows are prepared otherwise, and extend `_fitted_state` by attributes
-    of their own and `_present_architecture` by parameters that a fitted flow cannot change.
+    Subclasses give `_specify`. They may also give `_margins` if the flow sees normal scores, `_fit_experts` if there
+    are experts beside the flow, `_objective` if training minimises something else, `_merge` if rows are prepared
+    otherwise, and extend `_fitted_state` by attributes of their own and `_present_architecture` by parameters that a
+    fitted flow cannot change.
     """
 
     _advice: ClassVar[str] = (
@@ -83,9 +85,9 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
         """Return what training minimises, with a copy of the part of the flow that is trained."""
         return maximum_likelihood(start, rows, validation, batch_size, standardize=bool(self.standardize))
 
-    def _with_margins(self, start: Start, rows: Rows, validation: NDArray[np.bool_]) -> Start:
-        """Return a start whose flow has the margins of the rows that are not held out; by default it has none."""
-        return start
+    def _margins(self, specification: Specification, rows: Rows, validation: NDArray[np.bool_]) -> Scores | None:
+        """Return the normal scores that a new flow sees, by the rows that are not held out; by default it sees none."""
+        return None
 
     def _fit_experts(self, start: Start, fitted: FittedFlow, rows: Rows, rng: np.random.RandomState) -> Experts:
         """Fit the densities beside the flow and weigh all of them; by default there are none."""
@@ -101,8 +103,8 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
         with default_torch_modes(), ExitStack() as stack:
             start = self._start(rows, rng, device, continues)
             validation = held_out_rows(rows, settings, start)
-            if not continues:
-                start = self._with_margins(start, rows, validation)
+            scores = None if continues else self._margins(start.specification, rows, validation)
+            start = start if scores is None else with_scores(start, scores)
             objective = self._objective(start, rows, validation, settings.batch_size)
             stack.enter_context(one_thread(start.needs_one_thread(settings, objective)))
             training = task.part("train", settings.max_evaluations(objective.n_batches)).begin()

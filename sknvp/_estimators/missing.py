@@ -11,12 +11,12 @@ from sklearn.utils import check_random_state
 
 from .._columns.cells import CellMap
 from .._missing.experts import KnownCells, log_probability_of_constants
+from .._missing.incomplete import Incomplete
 from .._missing.incomplete_mixture import fit_mixture
-from .._missing.marginal import Incomplete, log_marginal, resampled
+from .._missing.marginal import log_marginal, resampled
 from .._missing.proposal import Proposal
 from ..flows import Ensemble
 from ..flows.builders.specification import TabularSpecification
-from ..flows.builders.tabular import SinglePrecision
 from .base import FlowEstimator
 from .evaluation import (
     LEAST_LOG_DENSITY,
@@ -129,9 +129,7 @@ class DensityOfKnownCells(FlowEstimator):
         """Return the log-density of the flows, by their weight in the whole, as a function of points."""
         if self._log_weights[0] == -math.inf:
             return lambda y: np.full(len(y), -np.inf)
-        flows = self._weighed_flows()
-        if flows.reference.dtype != torch.float32:
-            flows = Ensemble([SinglePrecision(self._flow)], flows.log_weights)
+        flows = in_single_precision(self._weighed_flows())
         return lambda y: finite_log_density(flows, y)
 
     def _weighed_flows(self) -> Ensemble:

@@ -1,34 +1,17 @@
-"""Flows that see the normal scores of continuous columns."""
+"""Normal scores of the continuous columns of rows, as a flow sees them."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._columns.scores import normal_scores
-from .._experts.table import MAX_ROWS, systematic_resampling
 from ..flows.builders.specification import RealNVPSpecification, Scores
 from .distinct import Distinct
 from .rows import Rows
-from .state import loaded_flow, saved_flow
-from .training import Start
+from .weights import systematic_resampling
 
-
-def with_normal_scores(start: Start, rows: Rows, validation: NDArray[np.bool_]) -> Start:
-    """Give a new flow the margins of the rows that each member does not hold out."""
-    specification = start.specification
-    assert isinstance(specification, RealNVPSpecification)
-    scores = scores_of(specification, rows, validation)
-    return start if scores is None else with_scores(start, scores)
-
-
-def with_scores(start: Start, scores: Scores) -> Start:
-    """Return a start whose flow sees scores."""
-    specification = start.specification
-    assert isinstance(specification, RealNVPSpecification)
-    specification = replace(specification, scores=scores)
-    return start._replace(specification=specification, flow=loaded_flow(specification, saved_flow(start.flow)))
+MAX_ROWS = 10_000  # the largest number of rows that margins are estimated from
 
 
 def scores_of(specification: RealNVPSpecification, rows: Rows, validation: NDArray[np.bool_]) -> Scores | None:

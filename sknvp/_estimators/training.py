@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..flows import Flow
-from ..flows.builders.specification import Specification, TabularSpecification
+from ..flows.builders.specification import RealNVPSpecification, Scores, Specification, TabularSpecification
 from ..flows.train import History, advance, train
 from ..flows.train.course import Progress
 from ..flows.train.data_parallel import DataParallel
@@ -17,7 +18,7 @@ from ..flows.train.objectives import NegativeLogLikelihood
 from .groups import validation_rows
 from .rows import Rows
 from .settings import TrainingSettings
-from .state import learned_tensors
+from .state import learned_tensors, loaded_flow, saved_flow
 
 
 class Start(NamedTuple):
@@ -117,6 +118,13 @@ def held_out_rows(rows: Rows, settings: TrainingSettings, start: Start) -> NDArr
         return np.zeros((n_members, len(rows.x)), dtype=bool)
     rng = np.random.RandomState(start.split_seed)
     return validation_rows(rows.groups, rows.weights, n_members, settings.validation_fraction, rng)
+
+
+def with_scores(start: Start, scores: Scores) -> Start:
+    """Return a start whose flow sees normal scores, with the weights that it has."""
+    assert isinstance(start.specification, RealNVPSpecification)
+    specification = replace(start.specification, scores=scores)
+    return start._replace(specification=specification, flow=loaded_flow(specification, saved_flow(start.flow)))
 
 
 def with_learned(flow: Flow, trained: Flow) -> Flow:

@@ -64,3 +64,12 @@ def bounded(weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """Multiply the weights by a power of two so that none exceeds one: only ratios matter, and they stay exact."""
     at_most_one: NDArray[np.float64] = np.ldexp(weights, -np.frexp(weights.max())[1])
     return at_most_one
+
+
+def systematic_resampling(weights: NDArray[np.float64], n_rows: int, rng: np.random.RandomState) -> NDArray[np.intp]:
+    """Draw indices, each as often as its share of the weight says, rounded up or down."""
+    order = rng.permutation(len(weights))
+    cumulative = np.cumsum(weights[order])
+    points = (np.arange(n_rows) + rng.uniform()) / n_rows * cumulative[-1]
+    rows: NDArray[np.intp] = order[np.searchsorted(cumulative, points, side="right").clip(max=len(order) - 1)]
+    return rows

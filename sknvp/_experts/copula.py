@@ -15,7 +15,8 @@ from torch import Tensor
 
 from ..flows.bases import GaussianMixture
 from ..flows.bases.expectation_maximization import expectation_maximization, narrow_components
-from ..flows.builders.specification import CopulaSpecification, Scores
+from ..flows.builders.expert_specification import CopulaSpecification
+from ..flows.builders.specification import Scores
 from ..flows.layers import NormalScores
 from .table import Table
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..flows.bases.expectation_maximization import precision_cholesky
-from ..flows.builders.specification import DenseWhitening, LowRankWhitening
+from ..flows.builders.expert_specification import DenseWhitening, LowRankWhitening
 
 COLUMNS_PER_ROW = 4  # With more columns than this for each row, directions and variances stand for the matrix.
 

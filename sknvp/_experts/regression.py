@@ -5,7 +5,7 @@ from torch import Tensor
 
 from ..flows import AdditiveConditioning
 from ..flows.bases.expectation_maximization import precision_cholesky
-from ..flows.builders.specification import DenseWhitening, LinearRegressionSpecification
+from ..flows.builders.expert_specification import DenseWhitening, LinearRegressionSpecification
 from .stacking import Candidate
 from .table import RIDGE, Table
 

@@ -12,7 +12,7 @@ from .._estimators.evaluation import to_tensor
 from .._estimators.fitter import NO_EXPERTS, Experts
 from .._estimators.rows import Rows
 from ..flows import Ensemble, Flow
-from ..flows.builders.specification import ExpertSpecification
+from ..flows.builders.expert_specification import ExpertSpecification
 from ..flows.ensemble import log_mean_density
 from .table import Table
 

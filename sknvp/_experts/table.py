@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .._estimators.rows import Rows
+from .._estimators.weights import systematic_resampling
 from ..flows import Flow
 from ..flows.builders.specification import Scaling, Scores
 from ..flows.ensemble import zero_if_not_finite
@@ -96,12 +97,3 @@ class Table(NamedTuple):
         each = torch.where(validation.gather(1, rows), zero_if_not_finite(torch.cat(parts, 1)), -torch.inf)
         by_row = torch.full(validation.shape, -torch.inf, dtype=torch.float64).scatter(1, rows, each)
         return torch.logsumexp(by_row, 0) - validation.sum(0).log()
-
-
-def systematic_resampling(weights: NDArray[np.float64], n_rows: int, rng: np.random.RandomState) -> NDArray[np.intp]:
-    """Draw indices, each as often as its share of the weight says, rounded up or down."""
-    order = rng.permutation(len(weights))
-    cumulative = np.cumsum(weights[order])
-    points = (np.arange(n_rows) + rng.uniform()) / n_rows * cumulative[-1]
-    rows: NDArray[np.intp] = order[np.searchsorted(cumulative, points, side="right").clip(max=len(order) - 1)]
-    return rows

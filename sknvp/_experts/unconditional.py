@@ -9,10 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .._columns.resolution import nearest_gaps
+from .._estimators.weights import systematic_resampling
 from ..flows import Flow
 from ..flows.bases import GaussianMixture, Kernels
 from ..flows.bases.expectation_maximization import expectation_maximization
-from ..flows.builders.specification import (
+from ..flows.builders.expert_specification import (
     CopulaSpecification,
     GaussianMixtureSpecification,
     KernelsSpecification,
@@ -23,7 +25,7 @@ from ..flows.builders.specification import (
 from .copula import CopulaFitter, first_components
 from .covariance import covariance, without_whitening
 from .stacking import Candidate
-from .table import RIDGE, Table, systematic_resampling
+from .table import RIDGE, Table
 
 N_COMPONENTS = (1, 2, 4, 8, 16, 32, 64)  # the numbers of components that are tried
 MAX_COPULA_COMPONENTS = 32  # of the mixture of normal scores; where it needs more, the flows have most of the weight
@@ -194,8 +196,8 @@ def resolution(z: Tensor) -> Tensor:
     columns = []
     for column in z.numpy().T:
         values, places = np.unique(column, return_inverse=True)
-        gaps = np.r_[1.0, np.diff(values), 1.0]  # at most a standard deviation at the ends
-        columns.append(np.hypot(np.minimum(gaps[:-1], gaps[1:])[places], ROUNDING * column))
+        gaps = nearest_gaps(values, 1.0)  # at most a standard deviation at the ends
+        columns.append(np.hypot(gaps[places], ROUNDING * column))
     return torch.tensor(np.stack(columns, 1))
 
 

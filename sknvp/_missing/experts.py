@@ -17,15 +17,15 @@ from torch import Tensor
 from ..flows.bases import Base, GaussianMixture, Kernels, StandardNormal, StudentT
 from ..flows.bases.expectation_maximization import precision_cholesky
 from ..flows.bases.product import other_columns
-from ..flows.builders.specification import (
+from ..flows.builders.expert_specification import (
     CopulaSpecification,
     ExpertSpecification,
     GaussianMixtureSpecification,
     KernelsSpecification,
-    Scaling,
     StudentTSpecification,
     WhitenedSpecification,
 )
+from ..flows.builders.specification import Scaling
 from ..flows.builders.tabular import point_masses
 from ..flows.ensemble import zero_if_not_finite
 from ..flows.flow import MAX_CHUNK_NUMBERS

@@ -15,8 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .conditioning import Conditioned, condition
 from .patterns import Patterns, patterns_of
-from .proposal import Conditioned, Proposal, condition, location_and_scale
+from .proposal import Proposal, location_and_scale
 
 Array = NDArray[Any]
 

@@ -1,104 +1,23 @@
 """Densities of the known cells of rows: integrals over the unknown ones, by quadrature or importance sampling."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import gen_batches
 
-from .._columns.cells import Cells, shifts, uniform_points
 from .experts import KnownCells
-from .proposal import FARTHEST, Proposal
-from .quadrature import first_points, log_integrals
+from .incomplete import MAX_DRAWS, Completed, Incomplete
+from .quadrature import by_quadrature
 
 Array = NDArray[Any]
 
-N_DRAWS = 16  # for each row at first, ...
-MAX_DRAWS = 512  # ... and at most, in steps that double them
+N_DRAWS = 16  # for each row at first, and at most `MAX_DRAWS`, in steps that double them
 PRECISE = 0.07  # a smaller standard error of the logarithm, in nats, needs no more draws
 LEAST_RESAMPLED = 256  # proposals of each row, ...
 DRAWS_PER_SAMPLE = 4  # ... or so many for each draw, that draws given known cells are chosen from
 MAX_ROWS = 8_192  # whose weights are kept at once
-MAX_NUMBERS = 2**22  # in the largest array at once
-
-
-class Completed(NamedTuple):
-    """Rows whose unknown cells have been drawn several times each."""
-
-    points: Array  # shape (n_rows, n_draws, n_features): what the flow sees
-    log_measure: Array  # shape (n_rows, n_draws): what is added to log-densities of the points of known cells
-    log_proposal: Array  # shape (n_rows, n_draws): the log-density that unknown cells were drawn with
-
-    @property
-    def log_weights(self) -> Array:
-        """What is added to the log-density of a point to estimate that of the known cells."""
-        log_weights: Array = self.log_measure - self.log_proposal
-        return log_weights
-
-
-class Incomplete(NamedTuple):
-    """Rows with unknown cells."""
-
-    rows: Array  # shape (n_rows, n_features): the numbers, NaN where they are unknown
-    cells: Cells | None  # of the mapped columns, if there are any
-    proposal: Proposal | None  # of what the flow sees; None if all cells are known
-    near: Array | None = None  # rows as the flow sees them, near which unknown cells are proposed too
-
-    def of(self, some: Array) -> "Incomplete":
-        """Return some of the rows."""
-        return self._replace(
-            rows=self.rows[some],
-            cells=None if self.cells is None else self.cells.of(some),
-            near=None if self.near is None else self.near[some],
-        )
-
-    def batches(self, n_draws: int) -> list[Array]:
-        """Return the numbers of rows that are to be drawn for at once; rows with equal cells known come together."""
-        n_columns, n_components = self.rows.shape[1], 1 if self.proposal is None else len(self.proposal.log_weights)
-        each = n_components * n_columns * max(n_columns, n_draws)
-        by_pattern = np.lexsort(np.isnan(self.rows).T)
-        return np.array_split(by_pattern, min(len(self.rows), -(-len(self.rows) * each // MAX_NUMBERS)))
-
-    def completed(self, uniform: Array) -> Completed:
-        """Draw the unknown cells, and points of the cells of known values.
-
-        Parameters
-        ----------
-        uniform : ndarray of shape (n_rows, n_draws, n_mapped + n_features)
-            Numbers between 0 and 1.
-        """
-        n_mapped = 0 if self.cells is None else len(self.cells.mapped)
-        y, log_measure = self.rows[:, None].astype(np.float64), np.zeros((1, 1))
-        if self.cells is not None:
-            y = np.repeat(y, uniform.shape[1], axis=1)
-            log_measure = np.zeros(y.shape[:2])
-            for i in range(uniform.shape[1]):
-                y[:, i] = self.cells.points(self.rows, uniform[:, i, :n_mapped])
-                log_measure[:, i] = self.cells.log_measure_at(y[:, i])
-        if self.proposal is None:
-            return Completed(y, log_measure, np.zeros(y.shape[:2]))
-        drawn, log_proposal = self.proposal.draw(y, ~np.isnan(self.rows), uniform[..., n_mapped:], self.near)
-        return Completed(drawn, log_measure, log_proposal)
-
-    def drawn(self, n_draws: int, rng: np.random.Generator) -> Completed:
-        """Draw the unknown cells at random."""
-        n_mapped = 0 if self.cells is None else len(self.cells.mapped)
-        return self.completed(rng.random((len(self.rows), n_draws, n_mapped + self.rows.shape[1])))
-
-    def quasi_random(self, start: int, end: int) -> Array:
-        """Return quasi-random numbers that the known cells of each row decide, for these of its draws."""
-        n_mapped = 0 if self.cells is None else len(self.cells.mapped)
-        n_numbers = n_mapped + self.rows.shape[1]
-        assert self.proposal is not None
-        with np.errstate(over="ignore"):  # another number than that of a constant column
-            z = np.nan_to_num((self.rows - self.proposal.loc) / self.proposal.scale, posinf=0.0, neginf=0.0)
-        factors = np.random.default_rng(1).uniform(1e3, 1e4, (self.rows.shape[1], n_numbers))
-        shift = np.abs(np.modf(z.clip(-FARTHEST, FARTHEST) @ factors)[0])
-        if self.cells is not None:
-            shift = (shift + np.pad(shifts(self.cells), ((0, 0), (0, n_numbers - n_mapped)))) % 1
-        uniform: Array = (uniform_points(MAX_DRAWS, n_numbers)[None, start:end] + shift[:, None]) % 1
-        return uniform
 
 
 def log_marginal(
@@ -136,48 +55,10 @@ def _log_marginal(
     """Estimate the log-density of the known cells of so many rows that all weights can be kept."""
     one_unknown = (np.isnan(incomplete.rows).sum(1) == 1) & (incomplete.cells is None)
     result, error = np.empty((2, len(incomplete.rows)))
-    for some, estimate in ((one_unknown, _by_quadrature), (~one_unknown, _by_sampling)):
+    for some, estimate in ((one_unknown, by_quadrature), (~one_unknown, _by_sampling)):
         if some.any():
             result[some], error[some] = estimate(log_density, incomplete.of(some), known_cells)
     return result, error
-
-
-def _by_quadrature(
-    log_density: Callable[[Array], Array], incomplete: Incomplete, known_cells: KnownCells | None
-) -> tuple[Array, Array]:
-    """Integrate over the one unknown cell of each row."""
-    proposal, rest = incomplete.proposal, np.full(len(incomplete.rows), -np.inf)
-    assert proposal is not None
-    result, error = np.empty((2, len(rest)))
-    for batch in incomplete.batches(N_DRAWS):
-        some = incomplete.of(batch)
-        known = ~np.isnan(some.rows)
-        if known_cells is not None:
-            rest[batch] = known_cells.log_density(some.rows[:, None], known)[:, 0]
-        for own, columns, given in proposal.conditional(some.rows[:, None], known, some.near):
-            line = _Line(log_density, some.rows[own], columns, proposal.loc[columns], proposal.scale[columns])
-            rows = batch[own]
-            quantiles = None if proposal.quantiles is None else proposal.quantiles[columns[:, 0]]
-            result[rows], error[rows] = log_integrals(line.log_density, first_points(given, quantiles), rest[rows])
-    return result, error
-
-
-class _Line(NamedTuple):
-    """The densities of rows along their unknown columns, in standard units."""
-
-    log_density_of: Callable[[Array], Array]
-    rows: Array  # shape (n_rows, n_features)
-    columns: Array  # shape (n_rows, 1)
-    loc: Array  # of the same shape
-    scale: Array  # of the same shape
-
-    def log_density(self, some: Array, x: Array) -> Array:
-        """Return the log-density of some of the rows at points of shape (n_some, n_points)."""
-        y = np.repeat(self.rows[some, None].astype(np.float64), x.shape[1], axis=1)
-        places = np.arange(len(some))[:, None], np.arange(x.shape[1]), self.columns[some]
-        y[places] = x * self.scale[some] + self.loc[some]
-        log_density: Array = self.log_density_of(y.reshape(-1, y.shape[-1])).reshape(x.shape) + np.log(self.scale[some])
-        return log_density
 
 
 def _by_sampling(

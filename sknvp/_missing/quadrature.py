@@ -6,13 +6,15 @@ error. A normal density has none. Beyond the outermost points the density falls 
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .proposal import WIDE_SHARE, Given
+from .conditioning import WIDE_SHARE, Given
+from .experts import KnownCells
+from .incomplete import Incomplete
 
 Array = NDArray[Any]
 
@@ -28,6 +30,44 @@ LEAST = -1e300  # nats, in the place of the logarithm of zero
 NEGLIGIBLE = -200.0  # nats below the largest density
 SLOPES = 1e-3  # nats in a gap, the least that the density falls in beyond the outermost points
 PLACES, SHARES = (part / 2 for part in np.polynomial.legendre.leggauss(6))  # between -1/2 and 1/2
+
+
+def by_quadrature(
+    log_density: Callable[[Array], Array], incomplete: Incomplete, known_cells: KnownCells | None
+) -> tuple[Array, Array]:
+    """Integrate over the one unknown cell of each row."""
+    proposal, rest = incomplete.proposal, np.full(len(incomplete.rows), -np.inf)
+    assert proposal is not None
+    result, error = np.empty((2, len(rest)))
+    for batch in incomplete.batches(N_POINTS):
+        some = incomplete.of(batch)
+        known = ~np.isnan(some.rows)
+        if known_cells is not None:
+            rest[batch] = known_cells.log_density(some.rows[:, None], known)[:, 0]
+        for own, columns, given in proposal.conditional(some.rows[:, None], known, some.near):
+            line = _Line(log_density, some.rows[own], columns, proposal.loc[columns], proposal.scale[columns])
+            rows = batch[own]
+            quantiles = None if proposal.quantiles is None else proposal.quantiles[columns[:, 0]]
+            result[rows], error[rows] = log_integrals(line.log_density, first_points(given, quantiles), rest[rows])
+    return result, error
+
+
+class _Line(NamedTuple):
+    """The densities of rows along their unknown columns, in standard units."""
+
+    log_density_of: Callable[[Array], Array]
+    rows: Array  # shape (n_rows, n_features)
+    columns: Array  # shape (n_rows, 1)
+    loc: Array  # of the same shape
+    scale: Array  # of the same shape
+
+    def log_density(self, some: Array, x: Array) -> Array:
+        """Return the log-density of some of the rows at points of shape (n_some, n_points)."""
+        y = np.repeat(self.rows[some, None].astype(np.float64), x.shape[1], axis=1)
+        places = np.arange(len(some))[:, None], np.arange(x.shape[1]), self.columns[some]
+        y[places] = x * self.scale[some] + self.loc[some]
+        log_density: Array = self.log_density_of(y.reshape(-1, y.shape[-1])).reshape(x.shape) + np.log(self.scale[some])
+        return log_density
 
 
 def first_points(given: Given, quantiles: Array | None = None) -> Array:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from .._missing.proposal import Proposal
 from ..density import RealNVPDensity
 from ..flows import Ensemble
-from ..flows.builders.specification import ExpertSpecification
+from ..flows.builders.expert_specification import ExpertSpecification
 
 
 class OneDensity(RealNVPDensity):

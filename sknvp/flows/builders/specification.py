@@ -5,17 +5,15 @@ can carry it, and a machine without a GPU can open that pickle. ``specification.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from ..flow import Flow
-from ..layers import AffineCoupling, LowRankWhiten, Whiten
-from . import experts
+from ..layers import AffineCoupling
 from .images import image_real_nvp
 from .parts import MakeBase, MakeCoupling
 from .tabular import bounded_real_nvp, planar_flow, real_nvp
@@ -46,6 +44,10 @@ class Scores(NamedTuple):
     knots: Array  # shape (n_members, n_varying, n_knots), in standardised units
     scores: Array  # shape (n_members, n_varying, n_knots)
     slopes: Array  # shape (n_members, n_varying, n_knots)
+
+    def tensors(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Copy the arrays into tensors."""
+        return torch.tensor(self.knots), torch.tensor(self.scores), torch.tensor(self.slopes)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -109,7 +111,7 @@ class RealNVPSpecification(TabularSpecification):
             "base": self.base,
             "batch_norm": self.batch_norm,
             "n_context": 0 if self.context is None else len(self.context.columns),
-            "scores": _built(self.scores_of_flow),
+            "scores": None if self.scores_of_flow is None else self.scores_of_flow.tensors(),
             "max_log_scale": self.max_log_scale,
             "generator": generator,
         }
@@ -150,123 +152,3 @@ class ImageSpecification(Specification):
             batch_norm=self.batch_norm,
             generator=generator,
         )
-
-
-@dataclass(frozen=True, eq=False)
-class DenseWhitening:
-    """The arguments of `Whiten`, in standardised units."""
-
-    mean: Array  # shape (n_members, n_varying)
-    precision_cholesky: Array  # shape (n_members, n_varying, n_varying), upper triangular
-
-    def build(self) -> Whiten:
-        """Make the transform."""
-        return Whiten(torch.tensor(self.mean), torch.tensor(self.precision_cholesky))
-
-
-@dataclass(frozen=True, eq=False)
-class LowRankWhitening:
-    """The arguments of `LowRankWhiten`, in standardised units."""
-
-    mean: Array  # shape (n_members, n_varying)
-    directions: Array  # shape (n_members, n_varying, rank)
-    gains: Array  # shape (n_members, rank)
-    rest: float
-
-    def build(self) -> LowRankWhiten:
-        """Make the transform."""
-        mean, directions, gains = map(torch.tensor, (self.mean, self.directions, self.gains))
-        return LowRankWhiten(mean, directions, gains, self.rest)
-
-
-Whitening = DenseWhitening | LowRankWhitening
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class ExpertSpecification(TabularSpecification):
-    """A density beside the flows, whose fields are the arguments of the function that makes it."""
-
-    name: ClassVar[str]  # in `stacking_weights_`
-    make: ClassVar[Callable[..., Flow]]
-
-    def _assemble(self, generator: torch.Generator | None) -> Flow:
-        own = [field.name for field in fields(self) if field.name not in ("scaling", "dtype")]
-        return type(self).make(**self.scaling.tensors(), **{name: _built(getattr(self, name)) for name in own})
-
-
-def _built(value: Any) -> Any:
-    """Turn arrays into tensors and a whitening into a transform; other values stay as they are."""
-    if isinstance(value, Whitening):
-        return value.build()
-    if isinstance(value, Scores):
-        return tuple(map(torch.tensor, value))
-    return torch.tensor(value) if isinstance(value, np.ndarray) else value
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class GaussianMixtureSpecification(ExpertSpecification):
-    """A Gaussian mixture for each member, in standardised units; see `GaussianMixture`."""
-
-    log_weights: Array  # shape (n_members, n_components)
-    means: Array  # shape (n_members, n_components, n_varying)
-    precisions_cholesky: Array  # shape (n_members, n_components, n_varying, n_varying)
-
-    name = "gaussian_mixture"
-    make = staticmethod(experts.gaussian_mixture)
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class CopulaSpecification(GaussianMixtureSpecification):
-    """A Gaussian mixture of the normal scores of columns for each member."""
-
-    scores: Scores
-
-    name = "gaussian_mixture_copula"
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class WhitenedSpecification(ExpertSpecification):
-    """An expert that whitens the standardised columns first."""
-
-    whiten: Whitening
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class NormalSpecification(WhitenedSpecification):
-    """A normal distribution for each member, which stands for a mixture of one component."""
-
-    name = "gaussian_mixture"
-    make = staticmethod(experts.normal)
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class KernelsSpecification(WhitenedSpecification):
-    """Normal kernels on the rows for each member; see `Kernels`."""
-
-    points: Array  # shape (n_points, n_varying), in standardised units
-    log_weights: Array  # shape (n_members, n_points)
-    bandwidth: float  # the standard deviation of a kernel in whitened units
-
-    name = "kernels"
-    make = staticmethod(experts.kernels)
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class StudentTSpecification(WhitenedSpecification):
-    """A multivariate t-distribution for each member; see `StudentT`."""
-
-    degrees_of_freedom: int
-
-    name = "student_t"
-    make = staticmethod(experts.student_t)
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class LinearRegressionSpecification(WhitenedSpecification):
-    """A t-distribution around a linear map of the context for each member."""
-
-    coefficients: Array  # shape (n_members, n_varying, n_context), for a standardised context
-    degrees_of_freedom: int
-
-    name = "linear_regression"
-    make = staticmethod(experts.linear_regression)

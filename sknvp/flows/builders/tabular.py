@@ -1,7 +1,6 @@
 """Flows of tables, from their settings."""
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -9,7 +8,7 @@ from torch import Tensor
 
 from ..bases import Base, PointMass, Product, StandardNormal
 from ..bases.product import other_columns
-from ..combine import Chain, InSinglePrecision, Select
+from ..combine import Chain, Select
 from ..flow import Flow
 from ..layers import (
     AffineCoupling,
@@ -198,39 +197,6 @@ def without_standardization(flow: Flow) -> Flow:
     """Return the flow of rows that are standardised already; it shares its parts with ``flow``, which is built here."""
     _, body = flow.transform.get_submodule("transforms").children()
     return Flow(body, flow.base, flow.n_members)  # type: ignore[arg-type]
-
-
-def in_single_precision(flow: Flow) -> Flow:
-    """Return a copy of a flow, which is built here, that computes in float32 whatever follows the standardisation."""
-    standardize, body = flow.transform.get_submodule("transforms").children()
-    return Flow(Chain(standardize, InSinglePrecision(body)), flow.base, flow.n_members)  # type: ignore[arg-type]
-
-
-class SinglePrecision(Flow):
-    """A flow made by `in_single_precision` whose native program computes log-densities, at two thirds of the time.
-
-    They differ from those of `in_single_precision` by about 1e-13 nats.
-    """
-
-    N_CHUNKS = 4  # so many times the rows of a flow fit into the cache, since the library computes them in blocks
-
-    def __init__(self, flow: Flow) -> None:
-        single = in_single_precision(flow)
-        super().__init__(single.transform, single.base, single.n_members)
-
-    def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        standardize, single = self.transform.get_submodule("transforms").children()
-        z, log_det = standardize(x if x.ndim == 3 else x.unsqueeze(0))
-        rows = z.float().expand(self.n_members, -1, -1)
-        program = Flow(single.transform, self.base, self.n_members).program(rows)  # type: ignore[arg-type]
-        if program is None or context is not None:
-            return super().log_prob(x, context)
-        log_prob: Tensor = program.log_prob(rows.mT, None) + log_det
-        return log_prob
-
-    @cached_property
-    def chunk_size(self) -> int:
-        return self.N_CHUNKS * super().chunk_size
 
 
 def _couplings(

@@ -1,0 +1,168 @@
+"""Gaussian mixtures given the known cells of rows: their weights, means and covariances, draws from them.
+
+A component with mean m and covariance S gives, for the known cells K and the unknown cells U of a row x,
+
+    x_U | x_K  ~  N(m_U + S_UK S_KK^-1 (x_K - m_K),  S_UU - S_UK S_KK^-1 S_KU),
+
+with a weight in proportion to its own weight and its density at x_K.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .patterns import blocks
+
+Array = NDArray[Any]
+
+N_LIKELIEST = 16  # components given the known cells are drawn from, where they hold ...
+ENOUGH = 0.99  # ... this share of all; otherwise all components are
+WIDE_SHARE = 0.1  # of what each component draws comes from a wider one with the same mean, so that weights stay bounded
+LEAST_WIDTH = 2.0  # of the wider components
+DEGREES_OF_FREEDOM = 4  # of a t-distribution, which given known cells far out is as wide as the wider components
+NEAR_SHARE = 0.25  # of draws near given values, ...
+NEAR_WIDTHS = (1 / 2, 1 / 8, 1 / 32, 1 / 128)  # ... in widths of the likeliest component
+FEW = 4  # unknown cells
+LOG_2_PI = math.log(2 * math.pi)
+
+Mixture = tuple[Tensor, ...]  # log-weights, means, covariances
+
+
+class Given(NamedTuple):
+    """The mixtures of the unknown cells given the known ones, of rows with equally many unknown cells."""
+
+    shares: Tensor  # shape (n_rows, n_components): the weights
+    means: Tensor  # shape (n_rows, n_components, n_unknown)
+    factors: Tensor  # shape (n_rows, n_components, n_unknown, n_unknown): F, where F F^T is the covariance
+    precision: Tensor  # of the same shape: the inverses of these factors
+    width: Tensor  # shape (n_rows, n_components): how much wider the wider components are
+
+    def draw(self, uniform: Tensor) -> tuple[Tensor, Tensor]:
+        """Return draws of shape (n_rows, n_draws, n_unknown) and their log-densities, shape (n_rows, n_draws).
+
+        The first number of each draw chooses the component, and the place that it has among the numbers that choose
+        this one is as good as a new number: so there are no more numbers than unknown cells.
+        """
+        rows = torch.arange(len(self.shares)).unsqueeze(1)
+        chosen, rest = _choose(self.shares.unsqueeze(1), uniform[..., 0])
+        shares = torch.tensor([1 - WIDE_SHARE, WIDE_SHARE], dtype=torch.float64)
+        wide, rest = _choose(shares, rest)
+        numbers = torch.cat([rest.unsqueeze(-1), uniform[..., 1:]], -1).clamp(1e-12, 1 - 1e-12)
+        noise = torch.special.ndtri(numbers) * torch.where(wide == 1, self.width[rows, chosen], 1.0).unsqueeze(-1)
+        drawn = self.means[rows, chosen] + _product(self.factors[rows, chosen], noise)
+        return drawn, self._log_prob(drawn)
+
+    def also_near(self, cells: Tensor) -> "Given":
+        """Add components around values of the unknown cells, shape (n_rows, n_unknown), of several widths."""
+        n_near = len(NEAR_WIDTHS)
+        factor = torch.tensor(NEAR_WIDTHS, dtype=torch.float64).view(1, n_near, 1, 1)
+        equal = torch.full((len(cells), n_near), NEAR_SHARE / n_near, dtype=torch.float64)
+        likeliest = torch.arange(len(cells)).unsqueeze(1), self.shares.argmax(1, keepdim=True)
+        return Given(
+            torch.cat([self.shares * (1 - NEAR_SHARE), equal], 1),
+            torch.cat([self.means, cells.unsqueeze(1).expand(-1, n_near, -1)], 1),
+            torch.cat([self.factors, self.factors[likeliest] * factor], 1),
+            torch.cat([self.precision, self.precision[likeliest] / factor], 1),
+            torch.cat([self.width, torch.full_like(equal, LEAST_WIDTH)], 1),
+        )
+
+    def _log_prob(self, cells: Tensor) -> Tensor:
+        """Return the log-density of cells, shape (n_rows, n_draws)."""
+        n_unknown = cells.shape[-1]
+        difference = cells.unsqueeze(1) - self.means.unsqueeze(2)  # (n_rows, n_components, n_draws, n_unknown)
+        squares = _squares(difference @ self.precision.mT)
+        log_det = self.precision.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        constant = (self.shares.log() + log_det - 0.5 * n_unknown * LOG_2_PI).unsqueeze(-1)
+        width = self.width.unsqueeze(-1)
+        narrow = math.log1p(-WIDE_SHARE) - 0.5 * squares
+        wide = math.log(WIDE_SHARE) - n_unknown * width.log() - 0.5 * squares / width.square()
+        return torch.logsumexp(torch.cat([constant + narrow, constant + wide], 1), 1)
+
+
+class Conditioned(NamedTuple):
+    """All components given the known cells of rows with equally many of them."""
+
+    log_joint: Tensor  # shape (n_rows, n_components): the log-densities of the known cells, plus the log-weights
+    squares: Tensor  # of the same shape: the squared distances of the known cells from the mean
+    centres: Tensor  # shape (n_rows, n_components, n_unknown)
+    factors: Tensor  # shape (n_patterns, n_components, n_unknown, n_unknown), as in `Given`
+    precision: Tensor  # of the same shape, as in `Given`
+    pattern: Tensor  # shape (n_rows,)
+    n_known: int
+
+    def parts(self) -> Iterator[tuple[Array, Given]]:
+        """Yield rows for which some of the components are enough, with the likeliest ones, and the others with all."""
+        n_components, log_shares = self.log_joint.shape[1], self.log_joint.log_softmax(1)
+        top = log_shares.topk(min(N_LIKELIEST, n_components), -1)
+        enough = top.values.exp().sum(-1) >= ENOUGH
+        rows, others = enough.nonzero()[:, 0], (~enough).nonzero()[:, 0]
+        for some, chosen in ((rows, top.indices[rows]), (others, torch.arange(n_components).expand(len(others), -1))):
+            if len(some):
+                yield some.numpy(), self._given(some.unsqueeze(1), chosen)
+
+    def _given(self, rows: Tensor, chosen: Tensor) -> Given:
+        """Return chosen components, shape (n_rows, n_chosen), of some rows, shape (n_rows, 1)."""
+        own = self.pattern[rows]
+        far = (DEGREES_OF_FREEDOM + self.squares[rows, chosen]) / (DEGREES_OF_FREEDOM + self.n_known)
+        return Given(
+            torch.softmax(self.log_joint[rows, chosen], -1),
+            self.centres[rows, chosen],
+            self.factors[own, chosen],
+            self.precision[own, chosen],
+            far.sqrt().clamp(min=LEAST_WIDTH),
+        )
+
+
+def condition(mixture: Mixture, z: Tensor, unknown: Array, pattern: Tensor) -> Conditioned:
+    """Condition a mixture on the known cells of rows, shape (n_rows, n_features), whose patterns have these unknown.
+
+    The inverse of the block of the unknown cells U in the inverse P of a covariance is their covariance given the known
+    ones. Their mean is -P_UU^-1 (P (x - m))_U, where x is zero in U.
+    """
+    log_weights, means, covariances = mixture
+    n_unknown = unknown.shape[1]
+    inverse = torch.linalg.inv(covariances)
+    precision = torch.linalg.cholesky(blocks(inverse, unknown, unknown).transpose(0, 1)).mT.contiguous()
+    identity = torch.eye(n_unknown).to(precision).expand_as(precision)
+    factors = torch.linalg.solve_triangular(precision, identity, upper=True)
+    columns = torch.tensor(unknown)[pattern].unsqueeze(1)
+    z = z.scatter(1, columns[:, 0], 0.0)
+    shift = (inverse @ means.unsqueeze(-1)).squeeze(-1)
+    products = (z @ inverse.transpose(0, 1).flatten(1)).view(len(z), *means.shape) - shift
+    own = factors[pattern]
+    half = _product(own.mT, products.gather(2, columns.expand(-1, len(means), -1)))
+    whole = (products @ z.unsqueeze(-1)).squeeze(-1) - (z @ shift.mT) + (shift * means).sum(-1)
+    squares = (whole - _squares(half)).clamp(min=0)
+    log_det = precision.diagonal(dim1=-2, dim2=-1).log().sum(-1) + torch.linalg.slogdet(covariances)[1] / 2
+    n_known = z.shape[1] - n_unknown
+    log_joint = log_weights - log_det[pattern] - 0.5 * (squares + n_known * LOG_2_PI)
+    return Conditioned(log_joint, squares, -_product(own, half), factors, precision, pattern, n_known)
+
+
+def _product(matrices: Tensor, vectors: Tensor) -> Tensor:
+    """Multiply matrices by vectors; for very small ones sums of columns are faster than a product of matrices."""
+    if vectors.shape[-1] > FEW:
+        return (matrices @ vectors.unsqueeze(-1)).squeeze(-1)
+    total = matrices.new_zeros(matrices.shape[:-1])
+    for i in range(vectors.shape[-1]):
+        total = total.addcmul(matrices[..., i], vectors[..., i : i + 1])
+    return total
+
+
+def _squares(vectors: Tensor) -> Tensor:
+    """Return the squared lengths of vectors."""
+    return _product(vectors.unsqueeze(-2), vectors).squeeze(-1)
+
+
+def _choose(shares: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
+    """Choose by numbers between 0 and 1 one of several with these shares; return also where in its share each lies."""
+    ends = shares.cumsum(-1)
+    chosen = (ends < uniform.unsqueeze(-1)).sum(-1).clamp(max=shares.shape[-1] - 1)
+    share, end = (
+        part.expand(*chosen.shape, -1).gather(-1, chosen.unsqueeze(-1)).squeeze(-1) for part in (shares, ends)
+    )
+    return chosen, (1 - (end - uniform) / share.clamp(min=1e-300)).clamp(0, 1)
