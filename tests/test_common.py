@@ -310,4 +310,5 @@ def test_pickles_name_only_what_stays():
     classes = {b"density", b"outlier", b"transformer", b"planar", b"image", b"conditional", b"variational"}
     columns = {b"sknvp._columns." + name for name in (b"kinds", b"cells", b"circle", b"margins", b"mixed")}
     columns |= {b"sknvp._missing.proposal"}
-    assert names == {b"sknvp." + name for name in classes} | {b"sknvp.flows.builders.specification"} | columns
+    builders = {b"sknvp.flows.builders." + name for name in (b"specification", b"expert_specification")}
+    assert names == {b"sknvp." + name for name in classes} | builders | columns

@@ -24,6 +24,8 @@ PRECISE = 0.02  # a smaller error of the logarithm, in nats, needs no more point
 STEPS = torch.linspace(-3.5, 3.5, 11, dtype=torch.float64)  # standard deviations, at which components are looked at
 LEVELS = torch.special.ndtr(torch.linspace(-3.0, 3.0, N_POINTS, dtype=torch.float64))  # of the first points
 LEAST_GAP = 0.01  # standard deviations of the narrowest component between two of the first points
+LEAST_STEP = 3e-5  # standard deviations between two points; nearer ones make rounding errors into slopes
+LEAST_SHARE = 1 / 16  # of a gap, between its end and the next point
 MAX_BEND = 3.0  # nats by which a parabola leaves its chord
 STEEP = 10.0  # nats by which the density falls in a gap that parabolas do not fit
 LEAST = -1e300  # nats, in the place of the logarithm of zero
@@ -92,7 +94,8 @@ def first_points(given: Given, quantiles: Array | None = None) -> Array:
     if quantiles is None:
         return increasing
     both = np.sort(np.concatenate([increasing, quantiles], 1), axis=1)
-    apart: Array = both + 1e-9 * np.abs(both).max(1, keepdims=True) * np.arange(both.shape[1])
+    steps = np.maximum(LEAST_STEP, 1e-9 * np.abs(both).max(1, keepdims=True)) * np.arange(both.shape[1])
+    apart: Array = np.maximum.accumulate(both - steps, axis=1) + steps
     return apart
 
 
@@ -125,7 +128,7 @@ def log_integrals(log_density: Callable[[Array, Array], Array], x: Array, log_re
         if not more.any() or x.shape[1] >= MAX_POINTS:
             return log_integral, error
         rows, x, values = rows[more], x[more], values[more]
-        new = _more_points(x, errors[more])
+        new = _more_points(x, values, errors[more])
         x, values = np.concatenate([x, new], 1), np.concatenate([values, np.maximum(log_density(rows, new), LEAST)], 1)
         order = x.argsort(1, kind="stable")
         x, values = np.take_along_axis(x, order, 1), np.take_along_axis(values, order, 1)
@@ -137,9 +140,11 @@ def _between(x: Array, values: Array) -> tuple[Array, Array]:
     slopes = np.diff(values) / gaps
     bends = np.diff(slopes) / (x[:, 2:] - x[:, :-2]) if x.shape[1] > 2 else np.zeros((len(x), 1))
     chords = (values[:, 1:] + values[:, :-1]) / 2
-    both = (np.concatenate(part, 1) for part in ([bends[:, :1], bends], [bends, bends[:, -1:]]))
-    left, right = (_of_parabolas(gaps, slopes * gaps, chords, bend * gaps**2) for bend in both)
+    both = np.stack([np.concatenate(part, 1) for part in ([bends[:, :1], bends], [bends, bends[:, -1:]])]) * gaps**2
+    left, right = (_of_parabolas(gaps, slopes * gaps, chords, bend) for bend in both)
     differences = np.maximum(np.abs(left - right), _of_steep_ends(gaps, slopes, values))
+    unknown = (np.abs(both) > 4 * MAX_BEND).any(0)  # a parabola was cut off
+    differences = np.where(unknown, np.maximum(differences, np.maximum(left, right)), differences)
     falls = np.maximum(np.stack([slopes[:, 0], -slopes[:, -1]], 1), SLOPES / gaps[:, [0, -1]])
     tails = np.exp(values[:, [0, -1]]) / falls
     parts = np.concatenate([tails[:, :1], (left + right) / 2, tails[:, 1:]], 1)
@@ -162,12 +167,19 @@ def _of_parabolas(gaps: Array, rises: Array, chords: Array, bends: Array) -> Arr
     return total * gaps
 
 
-def _more_points(x: Array, errors: Array) -> Array:
-    """Return the middles of the half of all gaps with the largest errors; where a tail has one, a point beyond."""
+def _more_points(x: Array, values: Array, errors: Array) -> Array:
+    """Return a point in each of the half of all gaps with the largest errors; where a tail has one, a point beyond.
+
+    It is the middle of its gap, or nearer to the end where the density is larger if the gap beyond this end is shorter.
+    """
     n = x.shape[1]
     chosen = np.argpartition(-errors, n // 2, 1)[:, : n // 2]
     inside = chosen.clip(1, n - 1)
     left, right = (np.take_along_axis(x, place, 1) for place in (inside - 1, inside))
+    falls = np.take_along_axis(values[:, :-1] > values[:, 1:], inside - 1, 1)
+    gaps = np.pad(np.diff(x), ((0, 0), (1, 1)), constant_values=np.inf)
+    shorter = np.take_along_axis(gaps, np.where(falls, inside - 1, inside + 1), 1) / (right - left)
+    step = np.sqrt(shorter).clip(LEAST_SHARE, 0.5) * (right - left)
     beyond = np.where(chosen == 0, 3 * left - 2 * right, 3 * right - 2 * left)
-    new: Array = np.where(inside == chosen, (left + right) / 2, beyond)
+    new: Array = np.where(inside == chosen, np.where(falls, left + step, right - step), beyond)
     return new
