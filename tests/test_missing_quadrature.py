@@ -51,9 +51,10 @@ def test_integrals_of_densities_are_one_and_errors_tell_how_far_they_are_off(den
 
 @pytest.mark.parametrize("far", [30.0, 350.0])
 def test_parabolas_that_rise_too_far_in_wide_gaps_are_not_believed(far):
-    """The first points lie close together at two peaks, and the density still rises at the end of one group."""
+    """The first points lie close together, and the density rises from both groups into the gap between them."""
     first = np.r_[-far, -11.4 + 0.05 * np.arange(6), -0.3 + 0.04 * np.arange(22), far]
-    log_density, counts = counted(lambda x: 0.2 * stats.norm.pdf(x, -11.1, 0.06) + 0.8 * stats.t(3).pdf(8 * x - 2) * 8)
+    peaks = ((0.2, stats.norm(-11.1, 0.06)), (0.3, stats.norm(-0.36, 0.06)), (0.5, stats.t(3, 0.25, 0.125)))
+    log_density, counts = counted(lambda x: sum(share * peak.pdf(x) for share, peak in peaks))
     log_integral, error = log_integrals(log_density, first[None], NOTHING)
     assert abs(log_integral[0]) < 0.02
     assert abs(log_integral[0]) < 2 * error[0] + 1e-3
