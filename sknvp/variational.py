@@ -320,7 +320,7 @@ class VariationalRealNVP(DensityMethods):
             on_evaluation=_print if self.verbose else None,
         )
         self._specification, self._flow = specification, flow
-        self._experts, self._log_weights = NO_EXPERTS
+        self._experts, self._log_weights, self._log_shares = NO_EXPERTS
         self._density = ensemble(flow, *NO_EXPERTS)
         self.n_features_in_ = n_features
         self.n_iter_ = history.n_steps

@@ -8,7 +8,7 @@ import torch
 
 from sknvp import ConditionalRealNVPDensity
 from sknvp._estimators.conditional import standardized_context
-from sknvp.flows.ensemble import log_mean_density
+from sknvp.flows.ensemble import log_mixture_density
 
 from .small import moons, normal_rows, small, stacked
 
@@ -62,9 +62,8 @@ def test_weights_count_in_a_stream():
 def test_experts_stay_and_are_weighed_anew_by_rows_that_the_flows_have_not_learned_from():
     estimator, rows = stacked().fit(moons()), moons(100, seed=1)
     experts, weights = estimator._experts, np.array(list(estimator.stacking_weights_.values()))
-    densities = np.exp(
-        [log_mean_density(flow, torch.tensor(rows)).detach().numpy() for flow, _ in estimator._density.parts()]
-    )
+    parts = [log_mixture_density(*part, torch.tensor(rows)) for part in estimator._density.parts()]
+    densities = torch.stack(parts).exp().detach().numpy() / weights[:, None]
     estimator.partial_fit(rows)
     found = np.array(list(estimator.stacking_weights_.values()))
     assert all(now is before for now, before in zip(estimator._experts, experts, strict=True))
@@ -168,8 +167,8 @@ def test_the_regression_is_weighed_anew_by_pairs_that_the_flows_have_not_learned
     estimator, (X, y) = conditional(max_iter=20).fit(*noisy_line()), noisy_line(100, seed=1)
     weights = np.array(list(estimator.stacking_weights_.values()))
     context = torch.tensor(standardized_context(estimator._specification, X))
-    parts = [log_mean_density(flow, torch.tensor(y[:, None]), context) for flow, _ in estimator._density.parts()]
-    densities = torch.stack(parts).exp().detach().numpy()
+    parts = [log_mixture_density(*part, torch.tensor(y[:, None]), context) for part in estimator._density.parts()]
+    densities = torch.stack(parts).exp().detach().numpy() / weights[:, None]
     found = np.array(list(estimator.partial_fit(X, y).stacking_weights_.values()))
     slope = densities @ (1 / (found @ densities)) + 1000 * weights / found  # equal where the posterior has its mode
     np.testing.assert_allclose(slope[found > 1.1e-3], 1100, rtol=1e-3)

@@ -16,7 +16,7 @@ from sknvp._estimators.weights import systematic_resampling
 from sknvp._experts import stacking, unconditional
 from sknvp._experts import table as tables
 from sknvp._experts.covariance import covariance
-from sknvp._experts.stacking import stacking_weights
+from sknvp._experts.stacking import as_if_held_out, stacking_weights
 from sknvp._experts.table import Table
 from sknvp._experts.unconditional import ExpertFitter
 from sknvp.flows.builders.specification import Scaling
@@ -104,6 +104,36 @@ def test_stacking_weights_are_the_likeliest():
     assert (gains < 1 + 1e-2).all()
 
 
+def test_what_members_gain_by_training_is_taken_away():
+    """Members gain a constant on the rows that they were trained on, and lose it again."""
+    rows, rng = table(normal_rows(200, 2)), np.random.default_rng(0)
+    honest, expert = (torch.tensor(rng.normal(size=shape)) for shape in ((4, 200), (1, 200)))
+    gains = torch.tensor([0.0, 1.0, 2.5, -1.0]).unsqueeze(1)
+    trained = honest + gains * ~rows.validation
+    found = as_if_held_out(trained, expert, rows)
+    torch.testing.assert_close(found[rows.validation], honest[rows.validation])
+    level = (found - honest).where(~rows.validation, torch.nan).nanmean(1)
+    noise = 3 * np.sqrt(2 / 50)  # three standard errors of a mean over the rows that a member holds out
+    assert level.abs().max() < noise
+    torch.testing.assert_close(as_if_held_out(trained + 1, expert, rows), found + 1)
+    weighted = rows._replace(weights=torch.where(rows.validation[1], 2.0, 1.0).double())
+    assert not torch.equal(as_if_held_out(trained, expert, weighted), found)
+
+
+def test_members_that_explain_the_rows_held_out_get_larger_shares():
+    """One column of values that repeat nearly: the flows that see normal scores are the better ones, by far."""
+    repeated = np.random.default_rng(0).choice([0.0, 1.0, 1.5, 4.0], (1000, 1))
+    X = np.c_[repeated + 0.001 * normal_rows(1000, 1), normal_rows(1000, 1, 1)]
+    shares = np.exp(stacked(n_estimators=4).fit(X)._log_shares)
+    assert shares.sum() == pytest.approx(1)
+    assert shares[2:].sum() > 0.7
+
+
+def test_few_rows_leave_members_nearly_alike():
+    X = moons(40)
+    assert np.ptp(np.exp(stacked(n_estimators=4).fit(X)._log_shares)) < 0.1
+
+
 def test_the_mixture_finds_clusters():
     """Four well separated clusters: at least as many components, and on held-out rows nearly as good as the truth."""
     rng = np.random.default_rng(0)
@@ -118,15 +148,29 @@ def test_the_mixture_finds_clusters():
 def test_the_bandwidth_is_near_the_best_of_a_fine_grid():
     X = moons(300)
     rows = table(X)
-    chosen = ExpertFitter(rows, np.random.RandomState(0)).best_kernels()
-    kernels = kernels_on(rows, rows.training_weights, *chosen)
+    fitter = ExpertFitter(rows, np.random.RandomState(0))
+    mixture = fitter.best_mixture()
+    kernels = kernels_on(rows, rows.training_weights, *fitter.best_kernels(mixture))
+    beside = rows.cross_fitted_log_density(mixture.build()).numpy()
 
-    def score(bandwidth):
-        return cross_fitted(
-            X, rows.validation, lambda train: KernelDensity(bandwidth=bandwidth).fit(train).score_samples
-        ).mean()
+    def score(log_density):
+        return np.logaddexp(log_density, beside).mean()
 
-    assert rows.cross_fitted_log_density(kernels.build()).mean() > max(map(score, np.geomspace(0.03, 1, 60))) - 0.02
+    theirs = [
+        score(cross_fitted(X, rows.validation, lambda Z, h=h: KernelDensity(bandwidth=h).fit(Z).score_samples))
+        for h in np.geomspace(0.03, 1, 60)
+    ]
+    assert score(rows.cross_fitted_log_density(kernels.build()).numpy()) > max(theirs) - 0.02
+
+
+def test_kernels_are_as_narrow_as_a_part_of_the_rows_asks_for():
+    """Every fourth row is near another one; kernels that are wide enough for the others would not see that."""
+    X = normal_rows(600, 6)
+    X = np.r_[X, X[:200] + 0.01 * normal_rows(200, 6, 1)]
+    rows = table(X)
+    fitter = ExpertFitter(rows, np.random.RandomState(0))
+    mixture = fitter.best_mixture()
+    assert fitter.best_kernels(mixture)[1] < 0.03
 
 
 def test_large_tables_are_sampled(monkeypatch):

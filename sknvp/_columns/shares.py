@@ -30,8 +30,7 @@ def likeliest_shares(densities: Array, weights: Array) -> Array:
     """
     shares = np.full(len(densities), 1 / len(densities))
     for _ in range(N_ITERATIONS):
-        joint = shares[:, None] * densities
-        before, shares = shares, (joint / np.maximum(joint.sum(0), TINY)) @ weights
+        before, shares = shares, shares * (densities @ (weights / np.maximum(shares @ densities, TINY)))
         if np.abs(shares - before).max() < TOL:
             break
     least: Array = np.maximum(shares, LEAST_SHARE)

@@ -22,7 +22,7 @@ from . import parameters as rule
 from .evaluation import RandomState, default_torch_modes, draw_rows
 from .state import loaded_flow, saved_flow, usable_device
 
-FORMAT = 4  # the version of the pickles; it rises whenever a fitted estimator's state gets another meaning
+FORMAT = 5  # the version of the pickles; it rises whenever a fitted estimator's state gets another meaning
 FLOATS = (np.float64, np.float32)  # the dtypes that computation follows; anything else becomes the first
 
 
@@ -53,6 +53,7 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
     _n_continued: int
     _experts: tuple[ExpertSpecification, ...]
     _log_weights: NDArray[np.float64]
+    _log_shares: NDArray[np.float64] | None
     _density: Ensemble
 
     @property
@@ -132,7 +133,8 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
             )
         if "_flow" in state:
             flow = loaded_flow(state["_specification"], state["_flow"])
-            state = {**state, "_flow": flow, "_density": ensemble(flow, state["_experts"], state["_log_weights"])}
+            experts = state["_experts"], state["_log_weights"], state["_log_shares"]
+            state = {**state, "_flow": flow, "_density": ensemble(flow, *experts)}
         super().__setstate__({name: value for name, value in state.items() if name != "_written"})
 
 
@@ -156,9 +158,15 @@ def unchanged_on_error(estimator: BaseEstimator) -> Iterator[None]:
         raise
 
 
-def ensemble(flow: Flow, experts: tuple[ExpertSpecification, ...], log_weights: NDArray[np.float64]) -> Ensemble:
+def ensemble(
+    flow: Flow,
+    experts: tuple[ExpertSpecification, ...],
+    log_weights: NDArray[np.float64],
+    log_shares: NDArray[np.float64] | None = None,
+) -> Ensemble:
     """Build the density of a flow and the experts beside it."""
     device = flow.reference.device
     with default_torch_modes():
         parts = [flow, *(expert.build(device) for expert in experts)]
-        return Ensemble(parts, torch.tensor(log_weights, device=device))
+        shares = None if log_shares is None else torch.tensor(log_shares, device=device)
+        return Ensemble(parts, torch.tensor(log_weights, device=device), shares)

@@ -113,7 +113,7 @@ def in_single_precision(density: Ensemble) -> Ensemble:
     if density.reference.dtype == torch.float32:
         return density
     flow, *experts = density.flows
-    return Ensemble([SinglePrecision(flow), *experts], density.log_weights)
+    return Ensemble([SinglePrecision(flow), *experts], density.log_weights, density.log_shares)
 
 
 def new_generator(random_state: RandomState) -> torch.Generator:

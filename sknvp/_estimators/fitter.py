@@ -38,6 +38,7 @@ class Experts(NamedTuple):
 
     specifications: tuple[ExpertSpecification, ...]
     log_weights: NDArray[np.float64]  # shape (1 + n_experts,), of the flow and then of the experts
+    log_shares: NDArray[np.float64] | None = None  # shape (n_members,), of the flow's members; None if all are equal
 
 
 NO_EXPERTS = Experts((), np.zeros(1))
@@ -95,7 +96,7 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
 
     def _weigh_experts(self, rows: Rows) -> Experts:
         """Return the experts beside the fitted flow with their weights for a stream that goes on with these rows."""
-        return Experts(self._experts, self._log_weights)
+        return Experts(self._experts, self._log_weights, self._log_shares)
 
     def _fit_rows(self, rows: Rows, device: torch.device, continues: bool, task: Task) -> None:
         """Fit the flow and its experts to rows, and keep them."""
@@ -216,6 +217,7 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
             "_flow": flow,
             "_experts": experts.specifications,
             "_log_weights": experts.log_weights,
+            "_log_shares": experts.log_shares,
             "_density": ensemble(flow, *experts),
             "_architecture": self._present_architecture(),
             "_split_seed": start.split_seed,

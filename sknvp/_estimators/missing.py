@@ -134,7 +134,8 @@ class DensityOfKnownCells(FlowEstimator):
 
     def _weighed_flows(self) -> Ensemble:
         """Return the flows without the experts, by their weight in the whole."""
-        return Ensemble([self._flow], torch.tensor(self._log_weights[:1], device=self._flow.reference.device))
+        log_weight = torch.tensor(self._log_weights[:1], device=self._flow.reference.device)
+        return Ensemble([self._flow], log_weight, self._density.log_shares)
 
     def _proposal_for_marginals(self) -> Proposal:
         """Return the proposal for what the flows add to the density of known cells."""

@@ -13,7 +13,6 @@ import torch
 from sklearn.cluster import kmeans_plusplus
 from torch import Tensor
 
-from ..flows.bases import GaussianMixture
 from ..flows.bases.expectation_maximization import expectation_maximization, narrow_components
 from ..flows.builders.expert_specification import CopulaSpecification
 from ..flows.builders.specification import Scores
@@ -30,20 +29,23 @@ class CopulaFitter:
     ----------
     table : Table
         It must have scores.
+    most : int
+        The largest number of components.
     rng : RandomState
         The source of the first centres.
     """
 
-    def __init__(self, table: Table, rng: np.random.RandomState) -> None:
+    def __init__(self, table: Table, most: int, rng: np.random.RandomState) -> None:
         assert table.scores is not None
-        self.table, self.scores, self.rng = table, table.scores, rng
+        self.table, self.scores = table, table.scores
         rows = np.linspace(0, len(table.x) - 1, min(len(table.x), MAX_ROWS)).astype(int)
         self.z = _scores_of_members(table.z[rows], self.scores)
         self.weights = table.training_weights[:, rows]
+        self.centres = far_rows(list(self.z), self.weights, most, rng)
 
     def fit(self, n_components: int, ridge: float) -> CopulaSpecification:
         """Fit a mixture for each member to the scores of the rows that this member was trained on."""
-        start = first_components(list(self.z), self.weights, n_components, self.rng)
+        start = narrow_components(self.centres[:, :n_components])
         mixture = expectation_maximization(start, self.z, self.weights, ridge)
         return CopulaSpecification(
             scaling=self.table.scaling,
@@ -54,15 +56,16 @@ class CopulaFitter:
         )
 
 
-def first_components(
-    z: Sequence[Tensor], weights: Tensor, n_components: int, rng: np.random.RandomState
-) -> GaussianMixture:
-    """Return narrow components around rows that are far from each other, for each member among its own rows."""
-    centres = [
-        kmeans_plusplus(own[w > 0].numpy(), n_components, sample_weight=w[w > 0].numpy(), random_state=rng)[0]
+def far_rows(z: Sequence[Tensor], weights: Tensor, n_rows: int, rng: np.random.RandomState) -> Tensor:
+    """Return rows that are far from each other, for each member from its own rows.
+
+    The shape is (n_members, n_rows, n_features). The first few of them are far from each other, too.
+    """
+    far = [
+        kmeans_plusplus(own[w > 0].numpy(), n_rows, sample_weight=w[w > 0].numpy(), random_state=rng)[0]
         for own, w in zip(z, weights, strict=True)
     ]
-    return narrow_components(torch.tensor(np.stack(centres)))
+    return torch.tensor(np.stack(far))
 
 
 def _scores_of_members(z: Tensor, scores: Scores) -> Tensor:

@@ -13,13 +13,17 @@ from .._estimators.fitter import NO_EXPERTS, Experts
 from .._estimators.rows import Rows
 from ..flows import Ensemble, Flow
 from ..flows.builders.expert_specification import ExpertSpecification
-from ..flows.ensemble import log_mean_density
+from ..flows.ensemble import log_mixture_density
 from .table import Table
 
+LEAST = 1e-12  # the least of all weights, so that their logarithms are finite
+LEAST_EARLIER = 1e-6  # the least of the weights from which members are weighed, so that each may rise
 LEAST_WEIGHT = 0.01  # an expert with less weight is left out, since it costs time and adds little
 N_WEIGHED = 1_000  # the weights are updated by so many rows of a stream at most
 STREAM_MEMORY = 1_000  # earlier weights count like so many rows
 LEAST_LAST_WEIGHT = 1e-3  # the last expert, which has heavy tails, always has at least this weight
+MEMORY = 300  # equal weights of the members of a flow count like so many rows
+MAX_GAIN = 30.0  # nats by which a row counts at most where the rows held out are compared with the others
 
 
 class Candidate(NamedTuple):
@@ -30,10 +34,12 @@ class Candidate(NamedTuple):
 
 
 def stack(flow: Flow, table: Table, fit_candidates: Callable[[], list[Candidate]]) -> Experts:
-    """Fit experts to the table, and weigh the flow and them.
+    """Fit experts to the table, and weigh the members of the flow and them.
 
     For the comparison each expert is fitted once for each member of the flow, to the rows that this member was trained
-    on; the weights are those under which the rows held out are likeliest.
+    on. First, the flow and the experts get the weights under which the rows held out are likeliest. Then the members of
+    the flow are weighed too, by all rows: see `as_if_held_out`. The first weights, with equal shares of the members,
+    count like `MEMORY` rows there.
 
     References
     ----------
@@ -42,15 +48,52 @@ def stack(flow: Flow, table: Table, fit_candidates: Callable[[], list[Candidate]
     if not len(table.scaling.columns) or not table.validation.any():
         return NO_EXPERTS
     candidates = fit_candidates()
-    compared = (flow, *(candidate.compared.build() for candidate in candidates))
-    log_densities = torch.stack([table.cross_fitted_log_density(density) for density in compared])
-    weights = stacking_weights(log_densities, table.weights)
+    of_members = table.log_densities(flow)
+    of_experts = torch.stack([table.cross_fitted_log_density(candidate.compared.build()) for candidate in candidates])
+    held_out = torch.cat([table.held_out_mean(of_members).unsqueeze(0), of_experts])
+    of_flow, *of_others = stacking_weights(held_out, table.weights).clamp(min=LEAST_EARLIER)
+    n_members, n_rows = len(of_members), float(table.weights.sum() ** 2 / table.weights.square().sum())  # Kish's number
+    log_densities = torch.cat([as_if_held_out(of_members, of_experts, table), of_experts])
+    earlier = torch.stack([of_flow / n_members] * n_members + of_others)
+    weights = stacking_weights(log_densities, table.weights, earlier, MEMORY / n_rows)
+    members, weights = weights[:n_members].clamp(min=LEAST), weights[n_members:]
     kept = weights >= LEAST_WEIGHT
-    weights[-1] = weights[-1].clamp(min=LEAST_LAST_WEIGHT)
-    kept[0] = kept[-1] = True
-    weights = weights[kept].clamp(min=1e-12)
-    experts = tuple(candidate.final for candidate, keep in zip(candidates, kept[1:], strict=True) if keep)
-    return Experts(experts, np.log((weights / weights.sum()).numpy()))
+    kept[-1], weights[-1] = True, weights[-1].clamp(min=LEAST_LAST_WEIGHT)
+    weights = torch.cat([members.sum(0, keepdim=True), weights[kept]])
+    experts = tuple(candidate.final for candidate, keep in zip(candidates, kept, strict=True) if keep)
+    return Experts(experts, _log_shares(weights), _log_shares(members))
+
+
+def _log_shares(weights: Tensor) -> NDArray[np.float64]:
+    """Return the logarithms of weights divided by their sum."""
+    log_shares: NDArray[np.float64] = (weights / weights.sum()).log().numpy()
+    return log_shares
+
+
+def as_if_held_out(of_members: Tensor, of_experts: Tensor, table: Table) -> Tensor:
+    """Estimate the log-densities that rows would have under each member if it had not been trained on them.
+
+    What a member gains over the experts is larger on the rows that it was trained on than on those that it held out.
+    The log-densities of the former are lowered by the difference of both means.
+
+    Parameters
+    ----------
+    of_members : Tensor of shape (n_members, n_rows)
+        The log-density of each row under each member.
+    of_experts : Tensor of shape (n_experts, n_rows)
+        The log-density of each row under each expert, fitted without the row; NaN for a row that no member held out.
+    table : Table
+        The rows.
+    """
+    gains = (of_members - torch.logsumexp(of_experts, 0)).clamp(-MAX_GAIN, MAX_GAIN)
+    weights = torch.where(gains.isnan(), 0.0, table.weights)
+    held_out, trained = (
+        (gains.nan_to_num() * own).sum(1) / own.sum(1)
+        for own in (weights * table.validation, weights * ~table.validation)
+    )
+    lower = trained - held_out  # NaN for a member without rows of one kind
+    lower = torch.where(lower.isnan(), lower.nanmean(), lower).nan_to_num()
+    return torch.where(table.validation, of_members, of_members - lower.unsqueeze(1))
 
 
 def reweigh(experts: Experts, density: Ensemble, rows: Rows, context: NDArray[Any] | None = None) -> Experts:
@@ -64,13 +107,13 @@ def reweigh(experts: Experts, density: Ensemble, rows: Rows, context: NDArray[An
     some = np.linspace(0, len(rows.x) - 1, min(len(rows.x), N_WEIGHED)).astype(int)
     x, *given = (to_tensor(part[some], density.reference) for part in (rows.x, context) if part is not None)
     with torch.inference_mode():
-        log_densities = torch.stack([log_mean_density(flow, x, *given).cpu() for flow, _ in density.parts()])
+        parts = [log_mixture_density(*part, x, *given).cpu() for part in density.parts()]
+    log_densities = torch.stack(parts) - torch.tensor(experts.log_weights).unsqueeze(1)
     n_rows = rows.weights.sum() ** 2 / (rows.weights**2).sum()  # Kish's effective number
     earlier = torch.tensor(np.exp(experts.log_weights))
     weights = stacking_weights(log_densities, torch.tensor(rows.weights[some]), earlier, STREAM_MEMORY / n_rows)
     weights[-1] = weights[-1].clamp(min=LEAST_LAST_WEIGHT)
-    weights = weights.clamp(min=1e-12)
-    return Experts(experts.specifications, np.log((weights / weights.sum()).numpy()))
+    return experts._replace(log_weights=_log_shares(weights.clamp(min=LEAST)))
 
 
 def stacking_weights(

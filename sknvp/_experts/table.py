@@ -12,7 +12,7 @@ from .._estimators.rows import Rows
 from .._estimators.weights import systematic_resampling
 from ..flows import Flow
 from ..flows.builders.specification import Scaling, Scores
-from ..flows.ensemble import zero_if_not_finite
+from ..flows.ensemble import log_densities, zero_if_not_finite
 
 N_DRAWS = 4  # of unknown cells, over which densities are averaged
 MAX_ROWS = 10_000  # the largest number of rows that experts are fitted to
@@ -77,6 +77,27 @@ class Table(NamedTuple):
         parts = self.x[rows], self.weights[rows], self.validation[:, rows]
         return type(self)(self.scaling, *parts, context, self.scores, draws), rows
 
+    def log_densities(self, flow: Flow) -> Tensor:
+        """Compute the log-density of each row under each member, held out or not, shape (n_members, n_rows).
+
+        Of a row with unknown cells it is that of the known ones.
+        """
+        if self.draws is not None:
+            complete = (
+                self._replace(x=x, draws=None).log_densities(flow) + w for x, w in zip(*self.draws, strict=True)
+            )
+            return torch.logsumexp(torch.stack(list(complete)), 0) - math.log(len(self.draws[0]))
+        with torch.no_grad():
+            return log_densities(flow, self.x, self.context).cpu()
+
+    def held_out_mean(self, log_densities: Tensor) -> Tensor:
+        """Compute the log of the mean density of each row under the members that held it out, shape (n_rows,).
+
+        It is NaN for a row that no member held out.
+        """
+        held_out = log_densities.where(self.validation, log_densities.new_tensor(-math.inf))
+        return torch.logsumexp(held_out, 0) - self.validation.sum(0).log()
+
     def cross_fitted_log_density(self, flow: Flow) -> Tensor:
         """Compute the log of the mean density of each row under the members that held it out, shape (n_rows,).
 
@@ -94,6 +115,5 @@ class Table(NamedTuple):
         with torch.no_grad():
             chunks = torch.split(rows, flow.chunk_size, 1)
             parts = [flow.log_prob(*(part[chunk] for part in inputs)).double().cpu() for chunk in chunks]
-        each = torch.where(validation.gather(1, rows), zero_if_not_finite(torch.cat(parts, 1)), -torch.inf)
-        by_row = torch.full(validation.shape, -torch.inf, dtype=torch.float64).scatter(1, rows, each)
-        return torch.logsumexp(by_row, 0) - validation.sum(0).log()
+        each = zero_if_not_finite(torch.cat(parts, 1))
+        return self.held_out_mean(torch.zeros(validation.shape, dtype=torch.float64).scatter(1, rows, each))

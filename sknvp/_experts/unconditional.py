@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import product
 from typing import TypeVar
 
@@ -13,7 +14,7 @@ from .._columns.resolution import nearest_gaps
 from .._estimators.weights import systematic_resampling
 from ..flows import Flow
 from ..flows.bases import GaussianMixture, Kernels
-from ..flows.bases.expectation_maximization import expectation_maximization
+from ..flows.bases.expectation_maximization import expectation_maximization, narrow_components
 from ..flows.builders.expert_specification import (
     CopulaSpecification,
     GaussianMixtureSpecification,
@@ -22,7 +23,7 @@ from ..flows.builders.expert_specification import (
     StudentTSpecification,
     Whitening,
 )
-from .copula import CopulaFitter, first_components
+from .copula import CopulaFitter, far_rows
 from .covariance import covariance, without_whitening
 from .stacking import Candidate
 from .table import RIDGE, Table
@@ -34,8 +35,8 @@ MIXTURE_RIDGES = (1e-4, 1e-3, 1e-2, 1e-1)  # tried in turn, added to the varianc
 FINER_RIDGES = tuple(10.0**-k for k in range(5, 14))  # tried in turn thereafter, each from the mixture before it
 LEAST_GAIN = 0.01  # nats a row that a finer ridge must gain
 BANDWIDTHS = np.geomspace(0.03, 2.0, 12)  # tried for the kernels, in standard deviations
-ROUNDING = 1e-6  # of a number, as a share of it: squares lose half of the digits
 LEAST_BANDWIDTH = 1e-6  # below it rounding errors of distances matter
+ROUNDING = 1e-6  # of a number, as a share of it: squares lose half of the digits
 N_QUERIES = 1_000  # the largest number of held-out rows that choose the bandwidth, times their draws
 DEGREES_OF_FREEDOM = 4  # of the t-distribution
 MAX_SMOOTH_POINTS = 2_000  # of the smooth kernels, whose density needs no more
@@ -65,7 +66,8 @@ class ExpertFitter:
     def candidates(self) -> list[Candidate]:
         """Return the experts; the mixture stays that of the members, the others are fitted to all rows in the end."""
         table = self.table
-        mixture, (whitened, bandwidth) = self.best_mixture(), self.best_kernels()
+        mixture = self.best_mixture()
+        whitened, bandwidth = self.best_kernels(mixture)
         whiten_all = covariance(table.z, table.all_weights).whitening(RIDGE)
         both = (self.whiten, table.training_weights), (whiten_all, table.all_weights)
         return [
@@ -79,28 +81,32 @@ class ExpertFitter:
         """Find the number of components and the ridge under which the rows held out are likeliest."""
         if max(self.sizes, default=1) == 1:
             return self._best_normal()
-        return self._narrowed(
-            *self.best_of_sizes(lambda n, ridge: gaussian_mixture(self.table, n, ridge, self.rng), self.sizes)
-        )
+        weights = self.table.training_weights
+        centres = far_rows([self.table.z] * len(weights), weights, self.sizes[-1], self.rng)
+        fit = partial(gaussian_mixture, self.table, centres)
+        return self._narrowed(*self.best_of_sizes(fit, self.sizes))
 
     def best_copula(self) -> list[CopulaSpecification]:
         """Find the best mixture of normal scores, if there are any, and rows enough for two components."""
         if self.table.scores is None or max(self.sizes, default=1) == 1:
             return []
         sizes = [n for n in self.sizes if n <= MAX_COPULA_COMPONENTS]
-        return [self.best_of_sizes(CopulaFitter(self.table, self.rng).fit, sizes)[1]]
+        return [self.best_of_sizes(CopulaFitter(self.table, sizes[-1], self.rng).fit, sizes)[1]]
 
-    def best_kernels(self) -> tuple[bool, float]:
-        """Find the shape, whitened or not, and the bandwidth under which the rows held out are likeliest."""
+    def best_kernels(self, mixture: GaussianMixtureSpecification | NormalSpecification) -> tuple[bool, float]:
+        """Find the shape, whitened or not, and the bandwidth that make the rows held out likeliest beside the mixture.
+
+        Kernels that are alone would have to be wide enough for all rows.
+        """
         n_draws = 1 if self.table.draws is None else len(self.table.draws[0])
-        few, rows = self.table.held_out_sample(N_QUERIES // n_draws, self.rng)
-        tail, weights = self.tail[rows], self.table.training_weights
+        few, _ = self.table.held_out_sample(N_QUERIES // n_draws, self.rng)
+        beside, weights = few.cross_fitted_log_density(mixture.build()), self.table.training_weights
         flows = {shape: kernels(self.table, weights, self.whiten, shape, 1.0).build() for shape in (False, True)}
 
         def score(whitened: bool, bandwidth: float) -> float:
             (base,) = (part for part in flows[whitened].modules() if isinstance(part, Kernels))
             base.bandwidth = bandwidth
-            return held_out_score(flows[whitened], few, tail)
+            return held_out_score(flows[whitened], few, beside, share=0.5)
 
         whitened, rough = max(product(flows, BANDWIDTHS), key=lambda shape: score(*shape))
         step = BANDWIDTHS[1] / BANDWIDTHS[0]
@@ -158,24 +164,21 @@ class ExpertFitter:
         return best
 
 
-def held_out_score(flow: Flow, table: Table, tail: Tensor) -> float:
-    """Compute the weighted mean of the held-out log-densities, with a little of the t-distribution mixed in.
+def held_out_score(flow: Flow, table: Table, beside: Tensor, share: float = TAIL_SHARE) -> float:
+    """Compute the weighted mean of the held-out log-densities, with a share of another density mixed in.
 
-    Without that a few outliers would decide. ``tail`` holds the held-out log-density of each row under it.
+    Without that a few outliers would decide. ``beside`` holds the held-out log-density of each row under the other one.
     """
     log_density = table.cross_fitted_log_density(flow)
-    log_density = torch.logaddexp(log_density + math.log1p(-TAIL_SHARE), tail + math.log(TAIL_SHARE))
+    log_density = torch.logaddexp(log_density + math.log1p(-share), beside + math.log(share))
     known = ~log_density.isnan()
     return float(np.average(log_density[known], weights=table.weights[known]))
 
 
-def gaussian_mixture(
-    table: Table, n_components: int, ridge: float, rng: np.random.RandomState
-) -> GaussianMixtureSpecification:
-    """Fit a mixture for each member to the rows that this member was trained on."""
-    z, training = table.z, table.training_weights
-    start = first_components([z] * len(training), training, n_components, rng)
-    return mixture_specification(table, expectation_maximization(start, z, training, ridge))
+def gaussian_mixture(table: Table, centres: Tensor, n_components: int, ridge: float) -> GaussianMixtureSpecification:
+    """Fit a mixture for each member to its training rows, from the first of its centres."""
+    start = narrow_components(centres[:, :n_components])
+    return mixture_specification(table, expectation_maximization(start, table.z, table.training_weights, ridge))
 
 
 def mixture_specification(table: Table, mixture: GaussianMixture) -> GaussianMixtureSpecification:

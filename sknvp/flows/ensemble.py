@@ -12,7 +12,7 @@ from .flow import Flow
 
 
 class Ensemble(nn.Module):
-    """A mixture of densities: ``p(x) = sum_f w_f mean_m p_fm(x)`` over flows f and their members m.
+    """A mixture of densities: ``p(x) = sum_f w_f sum_m s_fm p_fm(x)`` over flows f and their members m.
 
     Parameters
     ----------
@@ -20,6 +20,9 @@ class Ensemble(nn.Module):
         Flows with the same number of columns. All of them may be conditioned on a context.
     log_weights : Tensor of shape (n_flows,)
         The logarithms of the w_f, whose exponentials add up to one.
+    log_shares : Tensor of shape (n_members,), optional
+        The logarithms of the shares s_fm of the members of the first flow, whose exponentials add up to one. Without
+        them, and in the other flows, all members have equal shares.
 
     Examples
     --------
@@ -36,11 +39,13 @@ class Ensemble(nn.Module):
     """
 
     log_weights: Tensor
+    log_shares: Tensor | None
 
-    def __init__(self, flows: Iterable[Flow], log_weights: Tensor) -> None:
+    def __init__(self, flows: Iterable[Flow], log_weights: Tensor, log_shares: Tensor | None = None) -> None:
         super().__init__()
         self.flows: Iterable[Flow] = nn.ModuleList(flows)  # type: ignore[assignment]
         self.register_buffer("log_weights", log_weights)
+        self.register_buffer("log_shares", log_shares)
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Return the log-density of each row.
@@ -57,7 +62,7 @@ class Ensemble(nn.Module):
         log_prob : Tensor of shape (n_rows,), dtype float64
             In nats.
         """
-        parts = [log_mean_density(flow, x, context) + log_weight for flow, log_weight in self.parts()]
+        parts = [log_mixture_density(flow, log_weights, x, context) for flow, log_weights in self.parts()]
         return torch.logsumexp(torch.stack(parts), 0)
 
     def sample(self, n_rows: int, context: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
@@ -76,8 +81,8 @@ class Ensemble(nn.Module):
         -------
         x : Tensor of shape (n_rows, n_features)
         """
-        weights = [w.expand(f.n_members) - math.log(f.n_members) for f, w in self.parts()]
-        members = sample_categorical(torch.cat(weights).unsqueeze(0), n_rows, generator)[0]
+        log_weights = torch.cat([log_weights for _, log_weights in self.parts()])
+        members = sample_categorical(log_weights.unsqueeze(0), n_rows, generator)[0]
         x = self.reference.new_empty(n_rows, next(iter(self.flows)).base.n_features)
         for flow in self.flows:
             for rows, drawn in _sample_members(flow, members, context, generator):
@@ -96,22 +101,34 @@ class Ensemble(nn.Module):
         return max(flow.chunk_size for flow in self.flows)
 
     def parts(self) -> list[tuple[Flow, Tensor]]:
-        """Return the flows, each with its log-weight."""
-        return list(zip(self.flows, self.log_weights, strict=True))
+        """Return the flows, each with the log-weights of its members, shape (n_members,)."""
+        pairs = zip(self.flows, self.log_weights, strict=True)
+        parts = [(flow, weight.expand(flow.n_members) - math.log(flow.n_members)) for flow, weight in pairs]
+        if self.log_shares is not None:
+            parts[0] = parts[0][0], self.log_weights[0] + self.log_shares
+        return parts
 
     def extra_repr(self) -> str:
         weights = ", ".join(f"{weight:.3g}" for weight in self.log_weights.exp().tolist())
         return f"weights=[{weights}]"
 
 
-def log_mean_density(flow: Flow, x: Tensor, context: Tensor | None = None) -> Tensor:
-    """Return the logarithm of the mean density of a flow's members, shape (n_rows,), dtype float64.
+def log_mixture_density(flow: Flow, log_weights: Tensor, x: Tensor, context: Tensor | None = None) -> Tensor:
+    """Return the logarithm of the weighted sum of the densities of a flow's members, shape (n_rows,), dtype float64.
+
+    ``log_weights`` are those of the members, shape (n_members,).
+    """
+    return torch.logsumexp(log_densities(flow, x, context) + log_weights.unsqueeze(1), 0)
+
+
+def log_densities(flow: Flow, x: Tensor, context: Tensor | None = None) -> Tensor:
+    """Return the log-densities of rows under each member, shape (n_members, n_rows), dtype float64.
 
     A member whose log-density overflows counts as zero density.
     """
     chunks = [torch.split(t.to(flow.reference), flow.chunk_size) for t in (x, context) if t is not None]
     parts = [flow.log_prob(*rows).double() for rows in zip(*chunks, strict=True)]
-    return torch.logsumexp(zero_if_not_finite(torch.cat(parts, 1)), 0) - math.log(flow.n_members)
+    return zero_if_not_finite(torch.cat(parts, 1))
 
 
 def zero_if_not_finite(log_density: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Mean, distribution function and quantiles of an ensemble of flows, given the context of each row.
 
-A flow of one column is increasing. Its distribution function is therefore ``F(y) = sum_f w_f mean_m B_f(z_fm(y))``, in
+A flow of one column is increasing. Its distribution function is therefore ``F(y) = sum_fm w_fm B_f(z_fm(y))``, in
 which B_f is the distribution function of the base, and a quantile is the y at which F has risen to a given share.
 """
 
@@ -75,10 +75,10 @@ def mean(
     points, weights = points.to(context.device), weights.to(context.device)
     repeated = context.repeat_interleave(n_points, 0)
     total = torch.zeros((), dtype=torch.float64, device=context.device)
-    for flow, log_weight in density.parts():
+    for flow, log_weights in density.parts():
         x = function(_data_from_noise(flow, points.repeat(n_rows, 1), repeated).double())
         each = x.view(flow.n_members, n_rows, n_points, -1)
-        total = total + log_weight.exp() * torch.einsum("mnpd,p->nd", each, weights.to(each)) / flow.n_members
+        total = total + torch.einsum("m,mnpd,p->nd", log_weights.exp().to(each), each, weights.to(each))
     return total
 
 
@@ -99,12 +99,12 @@ def distribution(density: Ensemble, y: Tensor, context: Tensor) -> tuple[Tensor,
     value, slope : Tensor of shape (n_rows,), dtype float64
     """
     value = slope = torch.zeros(len(y), dtype=torch.float64, device=y.device)
-    for flow, log_weight in density.parts():
+    for flow, log_weights in density.parts():
         x, given = (t.to(flow.reference).expand(flow.n_members, *t.shape) for t in (y.unsqueeze(1), context))
         z, log_det = flow.transform(x, given)
-        share = log_weight.exp() / flow.n_members
-        value = value + share * flow.base.cdf(z.double()).sum((0, 2))
-        slope = slope + share * (flow.base.log_prob(z) + log_det).double().exp().sum(0)
+        shares = log_weights.exp().double().unsqueeze(1)
+        value = value + (shares * flow.base.cdf(z.double()).sum(2)).sum(0)
+        slope = slope + (shares * (flow.base.log_prob(z) + log_det).double().exp()).sum(0)
     return value, slope
 
 

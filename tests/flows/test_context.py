@@ -18,7 +18,8 @@ def ensemble(n_features=1):
     """Return two spline flows and a t-distribution around a line, all with a context of two columns."""
     flow = shaken(whole_flow(2, n_features, "spline", n_context=2))
     line = Flow(Chain(AdditiveConditioning(randn(1, n_features, 2))), StudentT(n_features, 4), 1)
-    return Ensemble([flow, line], torch.tensor([0.7, 0.3], dtype=DTYPE).log()).requires_grad_(False)
+    log_weights, log_shares = (torch.tensor([share, 1 - share], dtype=DTYPE).log() for share in (0.7, 0.2))
+    return Ensemble([flow, line], log_weights, log_shares).requires_grad_(False)
 
 
 def test_a_regression_leaves_what_a_linear_map_does_not_tell():
@@ -47,7 +48,8 @@ def test_the_distribution_function_of_the_t_distribution_is_scipys(nu):
 def test_an_ensemble_given_a_context_is_the_mixture_of_its_members():
     density, x, context = ensemble(2), randn(9, 2), randn(9, 2, seed=1)
     flow, line = density.flows
-    expected = 0.7 * flow.log_prob(x, context).exp().mean(0) + 0.3 * line.log_prob(x, context).exp()[0]
+    shares = torch.tensor([0.2, 0.8], dtype=DTYPE)
+    expected = 0.7 * shares @ flow.log_prob(x, context).exp() + 0.3 * line.log_prob(x, context).exp()[0]
     torch.testing.assert_close(density.log_prob(x, context), expected.log())
 
 
@@ -92,8 +94,9 @@ def test_points_of_noise_have_its_moments(n_features):
 
 def test_the_mean_of_linear_maps_is_exact():
     line = Flow(Chain(AdditiveConditioning(randn(3, 2, 2))), StandardNormal(2), 3)
-    density, context = Ensemble([line], torch.zeros(1, dtype=DTYPE)), randn(5, 2, seed=1)
-    expected = torch.einsum("mdc,nc->nd", line.transform.transforms[0].coefficients, context) / 3
+    shares, context = torch.tensor([0.5, 0.3, 0.2], dtype=DTYPE), randn(5, 2, seed=1)
+    density = Ensemble([line], torch.zeros(1, dtype=DTYPE), shares.log())
+    expected = torch.einsum("m,mdc,nc->nd", shares, line.transform.transforms[0].coefficients, context)
     torch.testing.assert_close(mean(density, context, *noise_points(2, 16)), expected, **TOLERANCE)
 
 
