@@ -164,13 +164,13 @@ def test_the_bandwidth_is_near_the_best_of_a_fine_grid():
 
 
 def test_kernels_are_as_narrow_as_a_part_of_the_rows_asks_for():
-    """Every fourth row is near another one; kernels that are wide enough for the others would not see that."""
+    """One row in five is near another one; kernels that are wide enough for the others would not see that."""
     X = normal_rows(600, 6)
-    X = np.r_[X, X[:200] + 0.01 * normal_rows(200, 6, 1)]
+    X = np.r_[X, X[:70] + 0.05 * normal_rows(70, 6, 1)]
     rows = table(X)
     fitter = ExpertFitter(rows, np.random.RandomState(0))
     mixture = fitter.best_mixture()
-    assert fitter.best_kernels(mixture)[1] < 0.03
+    assert fitter.best_kernels(mixture)[1] < 0.15
 
 
 def test_large_tables_are_sampled(monkeypatch):
