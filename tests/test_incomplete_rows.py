@@ -189,7 +189,8 @@ def test_cells_of_lone_rows_are_scored_right_though_the_density_has_learned_them
     density = RealNVPDensity(random_state=0).fit(X)
     scores = density.score_cells(X[:8])
     for i, j in np.ndindex(8, 2):
-        fine = np.sort(np.r_[np.linspace(60, 140, 4001), X[i, j] + np.sinh(np.linspace(-9, 9, 2001)) / 1000])
+        far = 100 + np.sinh(np.linspace(-12, 12, 8001)) / 50  # as far as the row of -999 is spread
+        fine = np.sort(np.r_[far, X[i, j] + np.sinh(np.linspace(-9, 9, 2001)) / 1000])
         rows = np.repeat(X[i : i + 1], len(fine), axis=0)
         rows[:, j] = fine
         others = integrate.trapezoid(np.exp(density.score_samples(rows)), fine)
