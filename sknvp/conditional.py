@@ -40,13 +40,14 @@ class ConditionalRealNVPDensity(ConditionalDensityMethods, FlowFitter):
 
     So the whole distribution of y depends on x: where it lies, how wide it is, its shape, the number of its modes.
     A single target is bent in every layer by a monotone spline that x alone decides. ``n_estimators`` flows are
-    trained at once by maximum likelihood, each validated on rows of its own, and their densities averaged.
+    trained at once by maximum likelihood, each validated on rows of its own.
 
-    With ``stacking`` a linear regression with t-distributed noise stands beside the flows, with the weight under which
-    the rows that were held out are likeliest: where little is known a line is hard to beat.
+    With ``stacking`` a linear regression with t-distributed noise stands beside the flows, since where little is known
+    a line is hard to beat. The density is a weighted mean of all of them, with the weights under which the rows that
+    were held out are likeliest; with ``stacking=False`` it is the mean of the flows.
 
-    Log-densities are in nats, in the units of ``y``. All probability of a constant
-    target lies at its value, where it adds nothing to the log-density; each other value of it takes 69 nats off.
+    Log-densities are in nats, in the units of ``y``. All probability of a constant target lies at its value, where it
+    adds nothing to the log-density; each other value of it takes 69 nats off.
 
     Read more in the :doc:`User Guide </conditional>`.
 

@@ -38,17 +38,17 @@ class RealNVPDensity(FlowDensity):
     A flow maps the rows, standardised, to normal noise through a stack of coupling layers; the density of a row is
     the noise's density there times the Jacobian determinant of the map. The stack starts as the identity, that is
     from the normal distribution with the columns' means and variances, and is trained by maximum likelihood with
-    AdamW [3]_. ``n_estimators`` flows are trained at once, each validated on rows of its own, and their densities are
-    averaged. The last half of them, rounded down, sees continuous columns as normal scores: each column is mapped first
-    by an estimate of its distribution function, then by the quantile function of the normal distribution, whose slopes
-    are part of the density. Such flows start from the margins of the columns, narrow parts and long tails included.
+    AdamW [3]_. ``n_estimators`` flows are trained at once, each validated on rows of its own. The last half of them,
+    rounded down, sees continuous columns as normal scores: each column is mapped first by an estimate of its
+    distribution function, then by the quantile function of the normal distribution, whose slopes are part of the
+    density. Such flows start from the margins of the columns, narrow parts and long tails included.
     Without ``standardize``, and in streams that begin with `partial_fit`, all flows see the columns as they are.
 
     No family of densities is best for every table: clusters suit Gaussian mixtures, near-duplicates suit kernels. So
-    with ``stacking`` the estimate is a weighted mean of the flows' density and those of a Gaussian mixture, of a
+    with ``stacking`` the estimate is a weighted mean of the densities of the flows, of a Gaussian mixture, of a
     Gaussian mixture of normal scores [5]_, of kernels and of a t-distribution, with the weights under which the rows
-    that were held out are likeliest [4]_; ``stacking_weights_`` tells them. With ``stacking=False`` it is the flows'
-    alone.
+    that were held out are likeliest [4]_; ``stacking_weights_`` tells them, that of all flows together. With
+    ``stacking=False`` it is the mean density of the flows.
 
     Methods and their meaning follow :class:`sklearn.neighbors.KernelDensity`. Log-densities are in nats, in the
     units of ``X``: the Jacobian of the standardisation is part of them. Whole numbers and categories have probabilities
