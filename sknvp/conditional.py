@@ -346,7 +346,7 @@ class ConditionalRealNVPDensity(ConditionalDensityMethods, FlowFitter):
         assert isinstance(start.specification, TabularSpecification)
         context = standardized_context(start.specification, rows.given)
         table = Table.of(start.specification.scaling, rows, fitted.validation, rng, context)
-        return stack(fitted.flow, table, lambda: regression_candidates(table))
+        return stack(fitted.flow, table, lambda _: regression_candidates(table))
 
     def _weigh_experts(self, rows: Rows) -> Experts:
         context = standardized_context(self._specification, rows.given)

@@ -338,11 +338,11 @@ class RealNVPDensity(FlowDensity):
         table = Table.of(scaling, rows, fitted.validation, rng)
         if scaling.equals(specification.scaling):  # otherwise the scores are those of other units
             table = table._replace(scores=specification.scores)
-        return stack(fitted.flow, table, lambda: self._candidates(table, rng))
+        return stack(fitted.flow, table, lambda of_flow: self._candidates(table, of_flow, rng))
 
-    def _candidates(self, table: Table, rng: np.random.RandomState) -> list[Candidate]:
-        """Fit the experts that may stand beside the flows."""
-        return ExpertFitter(table, rng).candidates()
+    def _candidates(self, table: Table, of_flow: torch.Tensor, rng: np.random.RandomState) -> list[Candidate]:
+        """Fit the experts that may stand beside the flow, of which the log-density of each row is given."""
+        return ExpertFitter(table, rng).candidates(of_flow)
 
     def _weigh_experts(self, rows: Rows) -> Experts:
         return reweigh(super()._weigh_experts(rows), self._density, rows)

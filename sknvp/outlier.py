@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, Self, overload
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import OutlierMixin
 from sklearn.utils import _safe_indexing
@@ -286,8 +287,8 @@ class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc
         self._beside = ()
         return super()._fit_experts(start, fitted, rows, rng)
 
-    def _candidates(self, table: Table, rng: np.random.RandomState) -> list[Candidate]:
-        mixture, *others = super()._candidates(table, rng)
+    def _candidates(self, table: Table, of_flow: torch.Tensor, rng: np.random.RandomState) -> list[Candidate]:
+        mixture, *others = super()._candidates(table, of_flow, rng)
         self._beside = mixture.final, smooth_kernels(table)
         return [mixture, *others]
 

@@ -95,7 +95,8 @@ def test_clamped_rows_leave_covariances_positive():
 def test_kernels_may_be_as_narrow_as_near_duplicates():
     X = np.repeat(normal_rows(40, 2), 5, axis=0) + 1e-4 * normal_rows(200, 2, 1)
     rows = table(X)
-    chosen = ExpertFitter(rows, np.random.RandomState(0)).best_kernels(best_mixture(X)[1])
+    beside = rows.cross_fitted_log_density(best_mixture(X)[1].build())
+    chosen = ExpertFitter(rows, np.random.RandomState(0)).best_kernels(beside)
     ours = rows.cross_fitted_log_density(kernels_on(rows, rows.training_weights, *chosen).build())
     grid = np.geomspace(1e-5, 1, 40)
 
@@ -111,4 +112,5 @@ def test_kernels_are_no_narrower_than_rounding_errors():
     """Rows that differ by rounding errors alone: narrower kernels would score these errors, not distances."""
     rows = table(np.repeat(normal_rows(40, 2), 5, axis=0) + 1e-15 * normal_rows(200, 2, 1))
     fitter = ExpertFitter(rows, np.random.RandomState(0))
-    assert fitter.best_kernels(fitter.best_mixture())[1] > 0.5 * unconditional.LEAST_BANDWIDTH
+    beside = rows.cross_fitted_log_density(fitter.best_mixture().build())
+    assert fitter.best_kernels(beside)[1] > 0.5 * unconditional.LEAST_BANDWIDTH

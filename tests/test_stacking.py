@@ -149,12 +149,11 @@ def test_the_bandwidth_is_near_the_best_of_a_fine_grid():
     X = moons(300)
     rows = table(X)
     fitter = ExpertFitter(rows, np.random.RandomState(0))
-    mixture = fitter.best_mixture()
-    kernels = kernels_on(rows, rows.training_weights, *fitter.best_kernels(mixture))
-    beside = rows.cross_fitted_log_density(mixture.build()).numpy()
+    beside = rows.cross_fitted_log_density(fitter.best_mixture().build())
+    kernels = kernels_on(rows, rows.training_weights, *fitter.best_kernels(beside))
 
     def score(log_density):
-        return np.logaddexp(log_density, beside).mean()
+        return np.logaddexp(log_density, beside.numpy()).mean()
 
     theirs = [
         score(cross_fitted(X, rows.validation, lambda Z, h=h: KernelDensity(bandwidth=h).fit(Z).score_samples))
@@ -169,8 +168,8 @@ def test_kernels_are_as_narrow_as_a_part_of_the_rows_asks_for():
     X = np.r_[X, X[:70] + 0.05 * normal_rows(70, 6, 1)]
     rows = table(X)
     fitter = ExpertFitter(rows, np.random.RandomState(0))
-    mixture = fitter.best_mixture()
-    assert fitter.best_kernels(mixture)[1] < 0.15
+    beside = rows.cross_fitted_log_density(fitter.best_mixture().build())
+    assert fitter.best_kernels(beside)[1] < 0.15
 
 
 def test_large_tables_are_sampled(monkeypatch):

@@ -33,8 +33,10 @@ class Candidate(NamedTuple):
     final: ExpertSpecification  # the form that stands beside the flow if the expert is kept
 
 
-def stack(flow: Flow, table: Table, fit_candidates: Callable[[], list[Candidate]]) -> Experts:
+def stack(flow: Flow, table: Table, fit_candidates: Callable[[Tensor], list[Candidate]]) -> Experts:
     """Fit experts to the table, and weigh the members of the flow and them.
+
+    The function that fits them gets the log-density of each row under the members that held it out, shape (n_rows,).
 
     For the comparison each expert is fitted once for each member of the flow, to the rows that this member was trained
     on. First, the flow and the experts get the weights under which the rows held out are likeliest. Then the members of
@@ -47,14 +49,15 @@ def stack(flow: Flow, table: Table, fit_candidates: Callable[[], list[Candidate]
     """
     if not len(table.scaling.columns) or not table.validation.any():
         return NO_EXPERTS
-    candidates = fit_candidates()
     of_members = table.log_densities(flow)
+    of_flow = table.held_out_mean(of_members)
+    candidates = fit_candidates(of_flow)
     of_experts = torch.stack([table.cross_fitted_log_density(candidate.compared.build()) for candidate in candidates])
-    held_out = torch.cat([table.held_out_mean(of_members).unsqueeze(0), of_experts])
-    of_flow, *of_others = stacking_weights(held_out, table.weights).clamp(min=LEAST_EARLIER)
+    held_out = torch.cat([of_flow.unsqueeze(0), of_experts])
+    flow_weight, *expert_weights = stacking_weights(held_out, table.weights).clamp(min=LEAST_EARLIER)
     n_members, n_rows = len(of_members), float(table.weights.sum() ** 2 / table.weights.square().sum())  # Kish's number
     log_densities = torch.cat([as_if_held_out(of_members, of_experts, table), of_experts])
-    earlier = torch.stack([of_flow / n_members] * n_members + of_others)
+    earlier = torch.stack([flow_weight / n_members] * n_members + expert_weights)
     weights = stacking_weights(log_densities, table.weights, earlier, MEMORY / n_rows)
     members, weights = weights[:n_members].clamp(min=LEAST), weights[n_members:]
     kept = weights >= LEAST_WEIGHT

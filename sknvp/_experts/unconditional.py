@@ -63,16 +63,18 @@ class ExpertFitter:
         self.whiten = self.covariance.whitening(RIDGE)
         self.tail = table.cross_fitted_log_density(student_t(table, self.whiten).build())
 
-    def candidates(self) -> list[Candidate]:
-        """Return the experts; the mixture stays that of the members, the others are fitted to all rows in the end."""
-        table = self.table
-        mixture = self.best_mixture()
-        whitened, bandwidth = self.best_kernels(mixture)
+    def candidates(self, of_flow: Tensor) -> list[Candidate]:
+        """Return the experts; mixtures stay those of the members, the others are fitted to all rows in the end.
+
+        ``of_flow`` is the log-density of each row under the flow's members that held it out, shape (n_rows,).
+        """
+        table, mixtures = self.table, [self.best_mixture(), *self.best_copula()]
+        others = [of_flow, *(table.cross_fitted_log_density(mixture.build()) for mixture in mixtures)]
+        whitened, bandwidth = self.best_kernels(torch.logsumexp(torch.stack(others), 0) - math.log(len(others)))
         whiten_all = covariance(table.z, table.all_weights).whitening(RIDGE)
         both = (self.whiten, table.training_weights), (whiten_all, table.all_weights)
         return [
-            Candidate(mixture, mixture),
-            *(Candidate(copula, copula) for copula in self.best_copula()),
+            *(Candidate(mixture, mixture) for mixture in mixtures),
             Candidate(*(kernels(table, weights, whiten, whitened, bandwidth) for whiten, weights in both)),
             Candidate(*(student_t(table, whiten) for whiten, _ in both)),
         ]
@@ -93,14 +95,15 @@ class ExpertFitter:
         sizes = [n for n in self.sizes if n <= MAX_COPULA_COMPONENTS]
         return [self.best_of_sizes(CopulaFitter(self.table, sizes[-1], self.rng).fit, sizes)[1]]
 
-    def best_kernels(self, mixture: GaussianMixtureSpecification | NormalSpecification) -> tuple[bool, float]:
-        """Find the shape, whitened or not, and the bandwidth that make the rows held out likeliest beside the mixture.
+    def best_kernels(self, beside: Tensor) -> tuple[bool, float]:
+        """Find the shape, whitened or not, and the bandwidth that make the rows held out likeliest beside the others.
 
-        Kernels that are alone would have to be wide enough for all rows.
+        Kernels that are alone would have to be wide enough for all rows. ``beside`` is the log-density of each row
+        under the others, by those that held it out, shape (n_rows,).
         """
         n_draws = 1 if self.table.draws is None else len(self.table.draws[0])
-        few, _ = self.table.held_out_sample(N_QUERIES // n_draws, self.rng)
-        beside, weights = few.cross_fitted_log_density(mixture.build()), self.table.training_weights
+        few, rows = self.table.held_out_sample(N_QUERIES // n_draws, self.rng)
+        beside, weights = beside[rows], self.table.training_weights
         flows = {shape: kernels(self.table, weights, self.whiten, shape, 1.0).build() for shape in (False, True)}
 
         def score(whitened: bool, bandwidth: float) -> float:
