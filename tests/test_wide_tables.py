@@ -60,7 +60,7 @@ def test_the_experts_of_a_wide_table_are_normal_and_t_distributions():
     X = normal_rows(*WIDE)
     rows = table(X, n_members=2, validation_fraction=0.5)
     fitter = ExpertFitter(rows, np.random.RandomState(0))
-    mixture, _, t = fitter.candidates()
+    mixture, _, t = fitter.candidates(fitter.tail)
     matrix = np.cov(X.T, bias=True)
     scores = [
         stats.multivariate_normal(X[~held].mean(0), np.cov(X[~held].T, bias=True) + ridge * np.eye(40)).logpdf(X[held])
@@ -81,7 +81,8 @@ def arrays_of(value):
 
 def test_no_expert_of_a_wide_table_holds_columns_by_columns():
     rows = table(normal_rows(*WIDE), n_members=2, validation_fraction=0.5)
-    for candidate in ExpertFitter(rows, np.random.RandomState(0)).candidates():
+    fitter = ExpertFitter(rows, np.random.RandomState(0))
+    for candidate in fitter.candidates(fitter.tail):
         for specification in candidate:
             assert all(array.size < 40 * 40 for array in arrays_of(specification))
 
