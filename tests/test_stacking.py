@@ -16,7 +16,7 @@ from sknvp._estimators.weights import systematic_resampling
 from sknvp._experts import stacking, unconditional
 from sknvp._experts import table as tables
 from sknvp._experts.covariance import covariance
-from sknvp._experts.stacking import as_if_held_out, stacking_weights
+from sknvp._experts.stacking import _weigh_members, as_if_held_out, stacking_weights
 from sknvp._experts.table import Table
 from sknvp._experts.unconditional import ExpertFitter
 from sknvp.flows.builders.specification import Scaling
@@ -120,6 +120,37 @@ def test_what_members_gain_by_training_is_taken_away():
     assert not torch.equal(as_if_held_out(trained, expert, weighted), found)
 
 
+def test_rows_learned_by_heart_are_no_reason_for_more_weight():
+    """Members that are worse than an expert on new rows gain by training, on some rows far more than on others."""
+    rows, rng = table(normal_rows(2000, 2)), np.random.default_rng(0)
+    expert = torch.tensor(rng.normal(size=(1, 2000)))
+    honest = expert - 0.3 + 0.3 * torch.tensor(rng.normal(size=(4, 2000)))
+    by_heart = torch.where(rows.validation, honest, honest + 3 + 2 * torch.tensor(rng.normal(size=(4, 2000))))
+    found = as_if_held_out(by_heart, expert, rows)
+    flow = rows.held_out_mean(by_heart).unsqueeze(0)
+    first = stacking_weights(torch.cat([flow, expert]), rows.weights)
+    members, (weight,) = _weigh_members(found, expert, rows, first)
+    assert members.sum() < 0.1
+    assert weight > 0.9
+
+
+def test_earlier_weights_count_like_rows_also_where_few_rows_are_held_out():
+    """Of 300 rows that were held out and say that one member is right, equal weights take away one half."""
+    rows = table(normal_rows(1500, 2), n_members=2, validation_fraction=0.1)
+    of_members = torch.tensor([[0.0], [-100.0]], dtype=torch.float64).expand(2, 1500)
+    expert = torch.where(rows.validation.any(0), torch.tensor(-100.0).double(), torch.nan).unsqueeze(0)
+    members, _ = _weigh_members(of_members, expert, rows, torch.tensor([1.0, 1e-6]).double())
+    np.testing.assert_allclose(members, [0.75, 0.25], atol=1e-3)
+
+
+def test_members_without_a_finite_number_have_no_weight():
+    rows, expert = table(normal_rows(400, 2)), torch.zeros(1, 400, dtype=torch.float64)
+    broken = torch.tensor([[0.0], [-torch.inf], [0.0], [0.0]], dtype=torch.float64).expand(4, 400)
+    members, _ = _weigh_members(as_if_held_out(broken, expert, rows), expert, rows, torch.tensor([0.5, 0.5]).double())
+    assert members[1] < 1e-11
+    np.testing.assert_allclose(members[0], members[[2, 3]])
+
+
 def test_members_that_explain_the_rows_held_out_get_larger_shares():
     """One column of values that repeat nearly: the flows that see normal scores are the better ones, by far."""
     repeated = np.random.default_rng(0).choice([0.0, 1.0, 1.5, 4.0], (1000, 1))
@@ -162,14 +193,16 @@ def test_the_bandwidth_is_near_the_best_of_a_fine_grid():
     assert score(rows.cross_fitted_log_density(kernels.build()).numpy()) > max(theirs) - 0.02
 
 
-def test_kernels_are_as_narrow_as_a_part_of_the_rows_asks_for():
-    """One row in five is near another one; kernels that are wide enough for the others would not see that."""
+@pytest.mark.parametrize("outlier", [False, True])
+def test_kernels_are_as_narrow_as_a_part_of_the_rows_asks_for(outlier):
+    """One row in five is near another one; kernels that are wide enough for the others, or one row, do not see that."""
     X = normal_rows(600, 6)
     X = np.r_[X, X[:70] + 0.05 * normal_rows(70, 6, 1)]
+    X[-1] *= 50 / np.linalg.norm(X[-1]) if outlier else 1
     rows = table(X)
     fitter = ExpertFitter(rows, np.random.RandomState(0))
-    beside = rows.cross_fitted_log_density(fitter.best_mixture().build())
-    assert fitter.best_kernels(beside)[1] < 0.15
+    normal = stats.multivariate_normal(np.zeros(6)).logpdf(X)
+    assert fitter.best_kernels(torch.tensor(normal))[1] < 0.15
 
 
 def test_large_tables_are_sampled(monkeypatch):

@@ -72,7 +72,7 @@ PARAMETERS: dict[str, tuple[str, str]] = {  # the type and the description of ea
     ),
     "n_estimators": (
         "int",
-        "Number of flows. The density is a weighted mean of theirs; without ``stacking`` all weights are equal.",
+        "Number of flows. The density is the mean of theirs, which is weighted where there is ``stacking``.",
     ),
     "stacking": (
         "bool",

@@ -17,12 +17,12 @@ from ..flows.ensemble import log_mixture_density
 from .table import Table
 
 LEAST = 1e-12  # the least of all weights, so that their logarithms are finite
-LEAST_EARLIER = 1e-6  # the least of the weights from which members are weighed, so that each may rise
+LEAST_EARLIER = 1e-6  # the least of the first weights, so that each may rise
 LEAST_WEIGHT = 0.01  # an expert with less weight is left out, since it costs time and adds little
 N_WEIGHED = 1_000  # the weights are updated by so many rows of a stream at most
 STREAM_MEMORY = 1_000  # earlier weights count like so many rows
 LEAST_LAST_WEIGHT = 1e-3  # the last expert, which has heavy tails, always has at least this weight
-MEMORY = 300  # equal weights of the members of a flow count like so many rows
+MEMORY = 300  # the first weights, with equal shares of the members, count like so many rows
 MAX_GAIN = 30.0  # nats by which a row counts at most where the rows held out are compared with the others
 
 
@@ -40,8 +40,8 @@ def stack(flow: Flow, table: Table, fit_candidates: Callable[[Tensor], list[Cand
 
     For the comparison each expert is fitted once for each member of the flow, to the rows that this member was trained
     on. First, the flow and the experts get the weights under which the rows held out are likeliest. Then the members of
-    the flow are weighed too, by all rows: see `as_if_held_out`. The first weights, with equal shares of the members,
-    count like `MEMORY` rows there.
+    the flow are weighed too, by all rows that some member held out: see `as_if_held_out`. The first weights, with equal
+    shares of the members, count like `MEMORY` rows there.
 
     References
     ----------
@@ -53,31 +53,37 @@ def stack(flow: Flow, table: Table, fit_candidates: Callable[[Tensor], list[Cand
     of_flow = table.held_out_mean(of_members)
     candidates = fit_candidates(of_flow)
     of_experts = torch.stack([table.cross_fitted_log_density(candidate.compared.build()) for candidate in candidates])
-    held_out = torch.cat([of_flow.unsqueeze(0), of_experts])
-    flow_weight, *expert_weights = stacking_weights(held_out, table.weights).clamp(min=LEAST_EARLIER)
-    n_members, n_rows = len(of_members), float(table.weights.sum() ** 2 / table.weights.square().sum())  # Kish's number
-    log_densities = torch.cat([as_if_held_out(of_members, of_experts, table), of_experts])
-    earlier = torch.stack([flow_weight / n_members] * n_members + expert_weights)
-    weights = stacking_weights(log_densities, table.weights, earlier, MEMORY / n_rows)
-    members, weights = weights[:n_members].clamp(min=LEAST), weights[n_members:]
+    first = stacking_weights(torch.cat([of_flow.unsqueeze(0), of_experts]), table.weights).clamp(min=LEAST_EARLIER)
+    members, weights = _weigh_members(as_if_held_out(of_members, of_experts, table), of_experts, table, first)
     kept = weights >= LEAST_WEIGHT
     kept[-1], weights[-1] = True, weights[-1].clamp(min=LEAST_LAST_WEIGHT)
     weights = torch.cat([members.sum(0, keepdim=True), weights[kept]])
     experts = tuple(candidate.final for candidate, keep in zip(candidates, kept, strict=True) if keep)
-    return Experts(experts, _log_shares(weights), _log_shares(members))
+    return Experts(experts, _log_normalized(weights), _log_normalized(members))
 
 
-def _log_shares(weights: Tensor) -> NDArray[np.float64]:
+def _weigh_members(of_members: Tensor, of_experts: Tensor, table: Table, first: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the weights of the members and of the experts, given the first weights of the flow and of the experts."""
+    n_members, weights = len(of_members), table.weights[table.validation.any(0)]
+    alive = of_members.isfinite().any(1)
+    earlier = torch.cat([torch.where(alive, first[0] / n_members, LEAST), first[1:]])
+    n_rows = float(weights.sum() ** 2 / weights.square().sum())  # Kish's effective number
+    found = stacking_weights(torch.cat([of_members, of_experts]), table.weights, earlier, MEMORY / n_rows)
+    return found[:n_members].clamp(min=LEAST), found[n_members:]
+
+
+def _log_normalized(weights: Tensor) -> NDArray[np.float64]:
     """Return the logarithms of weights divided by their sum."""
-    log_shares: NDArray[np.float64] = (weights / weights.sum()).log().numpy()
-    return log_shares
+    log_weights: NDArray[np.float64] = (weights / weights.sum()).log().numpy()
+    return log_weights
 
 
 def as_if_held_out(of_members: Tensor, of_experts: Tensor, table: Table) -> Tensor:
     """Estimate the log-densities that rows would have under each member if it had not been trained on them.
 
-    What a member gains over the experts is larger on the rows that it was trained on than on those that it held out.
-    The log-densities of the former are lowered by the difference of both means.
+    What a member gains over the experts is larger on the rows that it was trained on than on those that it held out,
+    and differs more from row to row where it has learned rows by heart. So its gains on the former get the mean of
+    those on the latter, and their standard deviation if that is smaller.
 
     Parameters
     ----------
@@ -88,21 +94,29 @@ def as_if_held_out(of_members: Tensor, of_experts: Tensor, table: Table) -> Tens
     table : Table
         The rows.
     """
-    gains = (of_members - torch.logsumexp(of_experts, 0)).clamp(-MAX_GAIN, MAX_GAIN)
-    weights = torch.where(gains.isnan(), 0.0, table.weights)
-    held_out, trained = (
-        (gains.nan_to_num() * own).sum(1) / own.sum(1)
-        for own in (weights * table.validation, weights * ~table.validation)
-    )
-    lower = trained - held_out  # NaN for a member without rows of one kind
-    lower = torch.where(lower.isnan(), lower.nanmean(), lower).nan_to_num()
-    return torch.where(table.validation, of_members, of_members - lower.unsqueeze(1))
+    experts = torch.logsumexp(of_experts, 0)
+    gains = (of_members - experts).clamp(-MAX_GAIN, MAX_GAIN)
+    mean, spread = _moments(gains, table.weights * table.validation)
+    trained_mean, trained_spread = _moments(gains, table.weights * ~table.validation)
+    mean = torch.where(mean.isnan(), mean.nanmean(), mean)  # for a member that holds out no row
+    ratio = (spread / trained_spread).nan_to_num(1.0).clamp(max=1.0)
+    lowered = experts + mean + (gains - trained_mean) * ratio
+    return torch.where(table.validation | of_members.isinf(), of_members, lowered)
+
+
+def _moments(gains: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean and the standard deviation in each line, shape (n_lines, 1) each; NaN does not count."""
+    weights, gains = torch.where(gains.isnan(), 0.0, weights), gains.nan_to_num()
+    shares = weights / weights.sum(1, keepdim=True)
+    mean = (shares * gains).sum(1, keepdim=True)
+    return mean, (shares * (gains - mean).square()).sum(1, keepdim=True).sqrt()
 
 
 def reweigh(experts: Experts, density: Ensemble, rows: Rows, context: NDArray[Any] | None = None) -> Experts:
     """Weigh the parts of a density anew by rows of a stream that it has not learned from yet.
 
-    The earlier weights count like `STREAM_MEMORY` rows, so that parts that do not explain the latest rows fade. A
+    The earlier weights count like `STREAM_MEMORY` rows, so that parts that do not explain the latest rows fade. The
+    flow is one of these parts, in which each member keeps its share. A
     conditional density needs the standardised context of the rows, shape (n_rows, n_context).
     """
     if not experts.specifications:
@@ -116,7 +130,7 @@ def reweigh(experts: Experts, density: Ensemble, rows: Rows, context: NDArray[An
     earlier = torch.tensor(np.exp(experts.log_weights))
     weights = stacking_weights(log_densities, torch.tensor(rows.weights[some]), earlier, STREAM_MEMORY / n_rows)
     weights[-1] = weights[-1].clamp(min=LEAST_LAST_WEIGHT)
-    return experts._replace(log_weights=_log_shares(weights.clamp(min=LEAST)))
+    return experts._replace(log_weights=_log_normalized(weights.clamp(min=LEAST)))
 
 
 def stacking_weights(

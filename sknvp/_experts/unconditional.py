@@ -99,11 +99,12 @@ class ExpertFitter:
         """Find the shape, whitened or not, and the bandwidth that make the rows held out likeliest beside the others.
 
         Kernels that are alone would have to be wide enough for all rows. ``beside`` is the log-density of each row
-        under the others, by those that held it out, shape (n_rows,).
+        under the others, by those that held it out, shape (n_rows,). It gets a little of the t-distribution, too.
         """
         n_draws = 1 if self.table.draws is None else len(self.table.draws[0])
         few, rows = self.table.held_out_sample(N_QUERIES // n_draws, self.rng)
-        beside, weights = beside[rows], self.table.training_weights
+        weights = self.table.training_weights
+        beside = torch.logaddexp(beside + math.log1p(-TAIL_SHARE), self.tail + math.log(TAIL_SHARE))[rows]
         flows = {shape: kernels(self.table, weights, self.whiten, shape, 1.0).build() for shape in (False, True)}
 
         def score(whitened: bool, bandwidth: float) -> float:

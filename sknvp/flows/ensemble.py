@@ -24,6 +24,11 @@ class Ensemble(nn.Module):
         The logarithms of the shares s_fm of the members of the first flow, whose exponentials add up to one. Without
         them, and in the other flows, all members have equal shares.
 
+    Raises
+    ------
+    ValueError
+        If the shape of ``log_shares`` is another one.
+
     Examples
     --------
     >>> import torch
@@ -44,6 +49,12 @@ class Ensemble(nn.Module):
     def __init__(self, flows: Iterable[Flow], log_weights: Tensor, log_shares: Tensor | None = None) -> None:
         super().__init__()
         self.flows: Iterable[Flow] = nn.ModuleList(flows)  # type: ignore[assignment]
+        n_members = next(iter(self.flows)).n_members
+        if log_shares is not None and log_shares.shape != (n_members,):
+            raise ValueError(
+                f"log_shares must have one number for each of the {n_members} members of the first flow, got shape "
+                f"{tuple(log_shares.shape)}."
+            )
         self.register_buffer("log_weights", log_weights)
         self.register_buffer("log_shares", log_shares)
 
