@@ -153,7 +153,7 @@ def test_the_truth_has_the_best_scores():
 
 def test_scorers_in_searches_and_cross_validations():
     X, y = pairs(200)
-    search = GridSearchCV(conditional(max_iter=3), {"alpha": [0.1, 1e3]}, scoring=neg_crps_scorer, cv=2).fit(X, y)
+    search = GridSearchCV(conditional(max_iter=30), {"alpha": [0.1, 1e3]}, scoring=neg_crps_scorer, cv=2).fit(X, y)
     assert (search.cv_results_["mean_test_score"] < 0).all()
     assert search.best_params_ == {"alpha": 0.1}
     two = np.c_[y, y + normal_rows(200, 1, 3)[:, 0]]
