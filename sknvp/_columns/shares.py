@@ -26,7 +26,7 @@ def likeliest_shares(densities: Array, weights: Array) -> Array:
     Returns
     -------
     shares : ndarray of shape (n_estimates,)
-        They add up to one, but for those that were raised to `LEAST_SHARE`.
+        They add up to one, unless some were raised to `LEAST_SHARE`, or no estimate has a density at some row.
     """
     shares = np.full(len(densities), 1 / len(densities))
     for _ in range(N_ITERATIONS):

@@ -79,7 +79,7 @@ PARAMETERS: dict[str, tuple[str, str]] = {  # the type and the description of ea
         """Whether Gaussian mixtures, kernels and a t-distribution stand beside the flows. One mixture is of the columns
         as they are, and one of their normal scores. Each is fitted once for each flow, to the rows that this flow is
         trained on, and compared on the rows held out; numbers of components, bandwidths and the like are chosen there
-        too. The flows get weights of their own, which leave equal ones as far as the rows tell. A mixture or kernels
+        too. The flows get weights of their own, which differ as far as the rows tell them apart. A mixture or kernels
         that get less than a hundredth of the weight are left out, while the t-distribution keeps a thousandth at least.
         At most 10,000 rows, drawn by their weights, are used for all this. Stacking needs ``early_stopping``, without
         which nothing is held out and the flows stay alone, with equal weights.""",

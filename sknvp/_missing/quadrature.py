@@ -2,7 +2,8 @@
 
 Between two points the logarithm of the density is taken for a parabola, through these and the next point on the left,
 or through these and the next point on the right. The integral is the mean of both, and half of their difference is its
-error. A normal density has none. Beyond the outermost points the density falls exponentially.
+error. A normal density has none. A parabola that would leave its chord too far is cut off, and the error is then half of
+the larger integral. Beyond the outermost points the density falls exponentially.
 """
 
 from collections.abc import Callable
@@ -24,7 +25,7 @@ PRECISE = 0.02  # a smaller error of the logarithm, in nats, needs no more point
 STEPS = torch.linspace(-3.5, 3.5, 11, dtype=torch.float64)  # standard deviations, at which components are looked at
 LEVELS = torch.special.ndtr(torch.linspace(-3.0, 3.0, N_POINTS, dtype=torch.float64))  # of the first points
 LEAST_GAP = 0.01  # standard deviations of the narrowest component between two of the first points
-LEAST_STEP = 3e-5  # standard deviations between two points; nearer ones make rounding errors into slopes
+LEAST_STEP = 3e-5  # standard deviations between these and quantiles; nearer ones make rounding errors into slopes
 LEAST_SHARE = 1 / 16  # of a gap, between its end and the next point
 MAX_BEND = 3.0  # nats by which a parabola leaves its chord
 STEEP = 10.0  # nats by which the density falls in a gap that parabolas do not fit
@@ -143,8 +144,8 @@ def _between(x: Array, values: Array) -> tuple[Array, Array]:
     both = np.stack([np.concatenate(part, 1) for part in ([bends[:, :1], bends], [bends, bends[:, -1:]])]) * gaps**2
     left, right = (_of_parabolas(gaps, slopes * gaps, chords, bend) for bend in both)
     differences = np.maximum(np.abs(left - right), _of_steep_ends(gaps, slopes, values))
-    unknown = (np.abs(both) > 4 * MAX_BEND).any(0)  # a parabola was cut off
-    differences = np.where(unknown, np.maximum(differences, np.maximum(left, right)), differences)
+    cut_off = (np.abs(both) > 4 * MAX_BEND).any(0)  # then both parabolas may agree and be wrong
+    differences = np.where(cut_off, np.maximum(differences, np.maximum(left, right)), differences)
     falls = np.maximum(np.stack([slopes[:, 0], -slopes[:, -1]], 1), SLOPES / gaps[:, [0, -1]])
     tails = np.exp(values[:, [0, -1]]) / falls
     parts = np.concatenate([tails[:, :1], (left + right) / 2, tails[:, 1:]], 1)
