@@ -37,10 +37,10 @@ N_ORDINARY = 1_000  # the number of rows drawn to standardise log-densities
 class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc]
     """Outliers: rows that one of several densities finds unlikely, beside what it finds of ordinary rows.
 
-    Three densities score a row: the Real NVP flows of :class:`RealNVPDensity`, all of which see the columns as they
-    are and none as normal scores, the Gaussian mixture beside them, and
-    kernels with the bandwidth of Scott's rule [1]_, which are smooth. In discrete columns these kernels see how far
-    values are from each other, whatever the probability of each. Each log-density is standardised [2]_: z is the number
+    Three densities score a row: the mean density of the Real NVP flows of :class:`RealNVPDensity`, which all see the
+    columns as they are here; the Gaussian mixture beside them; and kernels with the bandwidth of Scott's rule [1]_,
+    which are smooth. In discrete columns these kernels see how far values are from each other, whatever the probability
+    of each. Each log-density is standardised [2]_: z is the number
     of standard deviations by which it lies above its mean over rows that are drawn from the whole density. The score is
     ``-log mean exp(-z)`` over the three: their mean where they agree, and near the least where one of them finds the
     row far less likely than the others do. So zero is an ordinary row; a row is an outlier where its score is below

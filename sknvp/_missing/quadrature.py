@@ -2,8 +2,8 @@
 
 Between two points the logarithm of the density is taken for a parabola, through these and the next point on the left,
 or through these and the next point on the right. The integral is the mean of both, and half of their difference is its
-error. A normal density has none. A parabola that would leave its chord too far is cut off, and the error is then half of
-the larger integral. Beyond the outermost points the density falls exponentially.
+error. A normal density has none. A parabola that would leave its chord too far is cut off, and the error is then half
+of the larger integral. Beyond the outermost points the density falls exponentially.
 """
 
 from collections.abc import Callable
