@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..flows.bases import Base, GaussianMixture, Kernels, StandardNormal, StudentT
+from ..flows.bases.base import MAX_CHUNK_NUMBERS
 from ..flows.bases.expectation_maximization import precision_cholesky
 from ..flows.bases.product import other_columns
 from ..flows.builders.expert_specification import (
@@ -28,7 +29,6 @@ from ..flows.builders.expert_specification import (
 from ..flows.builders.specification import Scaling
 from ..flows.builders.tabular import point_masses
 from ..flows.ensemble import zero_if_not_finite
-from ..flows.flow import MAX_CHUNK_NUMBERS
 from ..flows.layers import NormalScores
 from .patterns import Patterns, blocks, patterns_of
 
@@ -170,7 +170,7 @@ class _Mixture(_Expert):
             of_columns = (torch.tensor(part[:, columns]).double().flatten(0, 1) for part in self.scores)
             scored, log_det = NormalScores(len(means), *of_columns)(z.flatten(0, 1))
             z, log_det = scored.view(z.shape), log_det.view(z.shape[:-1])
-        return _in_chunks(base, z) + log_det
+        return base.log_prob(z.flatten(0, 1)).view(z.shape[:3]) + log_det
 
 
 class _Whitened(_Expert):
@@ -192,7 +192,8 @@ class _Whitened(_Expert):
     def log_prob(self, z: Tensor, columns: Array, precisions_cholesky: Tensor) -> Tensor:
         factors, mean = precisions_cholesky[:, 0], self.means[:, 0, columns].unsqueeze(2)
         log_det = factors.diagonal(0, -2, -1).log().sum(-1, keepdim=True)
-        return _in_chunks(self._base(mean, factors, columns), (z - mean) @ factors) + log_det
+        white = (z - mean) @ factors
+        return self._base(mean, factors, columns).log_prob(white.flatten(0, 1)).view(white.shape[:3]) + log_det
 
     def _base(self, mean: Tensor, factors: Tensor, columns: Array) -> Base:
         """Return the distribution of the whitened columns."""
@@ -211,13 +212,3 @@ def _expert(specification: ExpertSpecification) -> _Expert:
         return _Mixture(specification)
     assert isinstance(specification, WhitenedSpecification)
     return _Whitened(specification)
-
-
-def _in_chunks(base: Base, z: Tensor) -> Tensor:
-    """Return the log-density of rows, shape (n_members, n_patterns, n_rows), with bounded memory.
-
-    Each member has a part of the base for each pattern.
-    """
-    each = z.flatten(0, 1)
-    n_rows = max(1, MAX_CHUNK_NUMBERS // (len(each) * max(1, base.width)))
-    return torch.cat([base.log_prob(chunk) for chunk in torch.split(each, n_rows, 1)], 1).view(z.shape[:3])

@@ -8,11 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from .bases import Base, StandardNormal
+from .bases.base import MAX_CHUNK_NUMBERS
 from .combine import Chain
 from .native import Inputs, Program, program_for
 from .transform import Transform
-
-MAX_CHUNK_NUMBERS = 2**19  # The output of one layer may have this many numbers: they fit the cache of the processor.
 
 # The GNU C library serves large allocations by mmap and returns them to the system when they are freed. Fetching the
 # same memory again, page by page, takes as long as a flow. Freeing a block of almost 32 MiB, the most that its dynamic
@@ -182,7 +181,7 @@ class Flow(nn.Module):
     @cached_property
     def chunk_size(self) -> int:
         """The number of rows to evaluate at once, so that memory does not grow with the number of all rows."""
-        widest = max([1, self.base.width, *(part.shape[1] for part in self.parameters())])
+        widest = max([self.base.n_features, *(part.shape[1] for part in self.parameters())])
         return max(1, MAX_CHUNK_NUMBERS // (widest * self.n_members))
 
     def _per_member(self, x: Tensor) -> Tensor:

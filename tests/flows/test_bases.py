@@ -11,6 +11,7 @@ from sklearn.neighbors import KernelDensity
 
 from sknvp.flows import PointMass, Product, StandardNormal, StudentT
 from sknvp.flows.bases.base import logsumexp
+from sknvp.flows.native import torch_only
 
 from .builders import DTYPE, generator, randn, random_kernels, random_mixture
 
@@ -99,6 +100,20 @@ def test_noise_has_the_dtype_and_is_what_the_seed_says(make, dtype):
     assert once.dtype == dtype
     assert torch.equal(once, base.sample((2, 5), reference, generator(3)))
     assert not torch.equal(once, base.sample((2, 5), reference, generator(4)))
+
+
+@pytest.mark.parametrize("name", ["gaussian mixture", "kernels"])
+def test_rows_pass_pytorch_a_few_at_a_time(name, monkeypatch):
+    """Memory does not grow with the number of rows, and nothing depends on how many pass at once."""
+    base, z, seen = BASES[name](2, 3), randn(2, 50, 3), []
+    whole = base.log_prob(z)
+    monkeypatch.setattr("sknvp.flows.bases.base.MAX_CHUNK_NUMBERS", 128)
+    monkeypatch.setattr("sknvp.flows.bases.kernels.logsumexp", lambda x, dim: seen.append(x) or logsumexp(x, dim))
+    monkeypatch.setattr("sknvp.flows.bases.mixture.logsumexp", lambda x, dim: seen.append(x) or logsumexp(x, dim))
+    with torch_only():
+        torch.testing.assert_close(base.log_prob(z), whole)
+    assert len(seen) > 5
+    assert max(part.numel() for part in seen) <= 128
 
 
 def test_logsumexp_is_that_of_torch():

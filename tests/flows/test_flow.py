@@ -8,7 +8,7 @@ from torch.autograd.functional import jacobian
 from sknvp.flows import (
     SplineCoupling,
 )
-from sknvp.flows.flow import MAX_CHUNK_NUMBERS
+from sknvp.flows.bases.base import MAX_CHUNK_NUMBERS
 
 from .builders import generator, randn, shaken, whole_flow
 

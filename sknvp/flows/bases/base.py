@@ -1,10 +1,12 @@
 """The contract that every base distribution keeps, and operations that several of them share."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
+MAX_CHUNK_NUMBERS = 2**19  # The output of one layer may have this many numbers: they fit the cache of the processor.
 LOG2_E = math.log2(math.e)
 LOG_2_PI = math.log(2 * math.pi)
 
@@ -19,11 +21,6 @@ class Base(nn.Module):
     """
 
     n_features: int
-
-    @property
-    def width(self) -> int:
-        """The most numbers that one row becomes in `log_prob`; it decides how many rows are evaluated at once."""
-        return self.n_features
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Return the log-density of each row in nats.
@@ -71,6 +68,26 @@ class Base(nn.Module):
 
     def extra_repr(self) -> str:
         return f"n_features={self.n_features}"
+
+
+def in_chunks(function: Callable[[Tensor], Tensor], z: Tensor, n_numbers: int) -> Tensor:
+    """Apply a function to a few rows at a time, so that memory does not grow with the number of rows.
+
+    Parameters
+    ----------
+    function : callable
+        It maps rows, shape (n_members, n_chunk, n_features), to numbers, shape (n_members, n_chunk).
+    z : Tensor of shape (n_members, n_rows, n_features)
+        The rows.
+    n_numbers : int
+        The number of numbers that the function makes of one row of one member.
+
+    Returns
+    -------
+    numbers : Tensor of shape (n_members, n_rows)
+    """
+    n_rows = max(1, MAX_CHUNK_NUMBERS // (n_numbers * len(z)))
+    return torch.cat([function(chunk) for chunk in torch.split(z, n_rows, 1)], 1)
 
 
 def logsumexp(x: Tensor, dim: int) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..native import kernels_log_sum
-from .base import LOG_2_PI, Base, logsumexp, normal_noise, sample_categorical
+from .base import LOG_2_PI, Base, in_chunks, logsumexp, normal_noise, sample_categorical
 
 
 class Kernels(Base):
@@ -38,18 +38,17 @@ class Kernels(Base):
         self.bandwidth = bandwidth
         self.n_features = points.shape[-1]
 
-    @property
-    def width(self) -> int:
-        return self.points.shape[1]
-
     def log_prob(self, z: Tensor) -> Tensor:
         precision = self.bandwidth**-2
         offset = self.log_weights - 0.5 * precision * self.squares
         log_sum = kernels_log_sum(z, offset, self.points, precision)
         if log_sum is None:
-            log_sum = logsumexp(torch.baddbmm(offset.unsqueeze(1), z * precision, self.points.mT), -1)
+            log_sum = in_chunks(lambda some: self._log_sum(some * precision, offset), z, self.points.shape[1])
         constant = self.n_features * (math.log(self.bandwidth) + 0.5 * LOG_2_PI)
         return log_sum - 0.5 * precision * z.square().sum(-1) - constant
+
+    def _log_sum(self, z: Tensor, offset: Tensor) -> Tensor:
+        return logsumexp(torch.baddbmm(offset.unsqueeze(1), z, self.points.mT), -1)
 
     def sample(self, shape: tuple[int, int], reference: Tensor, generator: torch.Generator | None = None) -> Tensor:
         noise = normal_noise((*shape, self.n_features), reference, generator)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ..native import mixture_log_prob
-from .base import LOG_2_PI, Base, logsumexp, normal_noise, sample_categorical
+from .base import LOG_2_PI, Base, in_chunks, logsumexp, normal_noise, sample_categorical
 
 
 class GaussianMixture(Base):
@@ -34,14 +34,12 @@ class GaussianMixture(Base):
         self.register_buffer("precisions_cholesky", precisions_cholesky)
         self.n_features = means.shape[-1]
 
-    @property
-    def width(self) -> int:
-        return self.means[0].numel()
-
     def log_prob(self, z: Tensor) -> Tensor:
         constants, shifts, matrices = self._constants, -self._centres, self.precisions_cholesky
         found = mixture_log_prob(z, constants, shifts, matrices)
-        return logsumexp(self.log_joint(z), -1) if found is None else found
+        if found is None:
+            found = in_chunks(lambda some: logsumexp(self.log_joint(some), -1), z, self.means[0].numel())
+        return found
 
     def log_joint(self, z: Tensor) -> Tensor:
         """Return ``log w_k + log N(z; mu_k, Sigma_k)`` in nats, shape (n_members, n_rows, n_components)."""

@@ -30,10 +30,6 @@ class Product(Base):
         self.register_buffer("columns", columns)
         self.register_buffer("others", other_columns(columns, self.n_features))
 
-    @property
-    def width(self) -> int:
-        return self.base.width
-
     def log_prob(self, z: Tensor) -> Tensor:
         return self.base.log_prob(z[..., self.columns]) + self.rest.log_prob(z[..., self.others])
 

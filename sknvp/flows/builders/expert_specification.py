@@ -124,10 +124,18 @@ class StudentTSpecification(WhitenedSpecification):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LinearRegressionSpecification(WhitenedSpecification):
-    """A t-distribution around a linear map of the context for each member."""
+    """A normal distribution around a linear map of the context for each member."""
 
     coefficients: Array  # shape (n_members, n_varying, n_context), for a standardised context
-    degrees_of_freedom: int
 
     name = "linear_regression"
     make = staticmethod(experts.linear_regression)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class StudentTRegressionSpecification(LinearRegressionSpecification):
+    """A t-distribution around a linear map of the context for each member."""
+
+    degrees_of_freedom: int
+
+    name = "student_t_regression"

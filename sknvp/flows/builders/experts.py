@@ -97,9 +97,9 @@ def linear_regression(
     columns: Tensor,
     coefficients: Tensor,
     whiten: Whitening,
-    degrees_of_freedom: int,
+    degrees_of_freedom: int | None = None,
 ) -> Flow:
-    """Build a multivariate t-distribution per member around a linear map of the context.
+    """Build a normal or a multivariate t-distribution per member around a linear map of the context.
 
     Parameters
     ----------
@@ -107,9 +107,12 @@ def linear_regression(
         Location, scale and varying columns; see `tabular.real_nvp`.
     coefficients : Tensor of shape (n_members, n_varying, n_context)
         The linear map in standardised units; see `layers.AdditiveConditioning`.
-    whiten, degrees_of_freedom
-        The distribution of the residuals of the regression; see `student_t`.
+    whiten : Whiten or LowRankWhiten
+        The map from the residuals of the regression to the noise.
+    degrees_of_freedom : int, optional
+        The degrees of freedom of the t-distribution of the noise, which is normal without them.
     """
-    base = StudentT(len(columns), degrees_of_freedom)
+    n_varying = len(columns)
+    base = StandardNormal(n_varying) if degrees_of_freedom is None else StudentT(n_varying, degrees_of_freedom)
     body = Chain(AdditiveConditioning(coefficients), whiten)
     return standardized(loc, scale, columns, body, base, n_members=len(whiten.mean))
