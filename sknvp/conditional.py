@@ -42,9 +42,9 @@ class ConditionalRealNVPDensity(ConditionalDensityMethods, FlowFitter):
     A single target is bent in every layer by a monotone spline that x alone decides. ``n_estimators`` flows are
     trained at once by maximum likelihood, each validated on rows of its own.
 
-    With ``stacking`` a linear regression with t-distributed noise stands beside the flows, since where little is known
-    a line is hard to beat. The density is a weighted mean of all of them, with the weights under which the rows that
-    were held out are likeliest; with ``stacking=False`` it is the mean of the flows.
+    With ``stacking`` two linear regressions stand beside the flows, one with normal and one with t-distributed noise,
+    since where little is known a line is hard to beat. The density is a weighted mean of all of them, with the weights
+    under which the rows that were held out are likeliest; with ``stacking=False`` it is the mean of the flows.
 
     Log-densities are in nats, in the units of ``y``. All probability of a constant target lies at its value, where it
     adds nothing to the log-density; each other value of it takes 69 nats off.
@@ -70,8 +70,8 @@ class ConditionalRealNVPDensity(ConditionalDensityMethods, FlowFitter):
         :class:`RealNVPDensity`.
     {n_estimators}
     stacking : bool, default=True
-        Whether the linear regression stands beside the flows. It gets a thousandth of the weight at least. Needs
-        ``early_stopping``, without which nothing is held out and the flows stay alone.
+        Whether linear regressions stand beside the flows. The one with t-distributed noise gets a thousandth of the
+        weight at least. Needs ``early_stopping``, without which nothing is held out and the flows stay alone.
     {alpha}
     {batch_size}
     {learning_rate_init}
@@ -102,7 +102,8 @@ class ConditionalRealNVPDensity(ConditionalDensityMethods, FlowFitter):
     scale_ : ndarray of shape (n_outputs,)
         The scale that each target was divided by, in the units of the target.
     stacking_weights_ : dict of str to float
-        The weights of "flows" and "linear_regression" in the density, as far as they take part; they add up to one.
+        The weights of "flows", "linear_regression" and "student_t_regression" in the density, as far as they take part;
+        they add up to one.
     {n_iter_}
     {loss_curve_}
     {validation_scores_}
@@ -264,9 +265,9 @@ class ConditionalRealNVPDensity(ConditionalDensityMethods, FlowFitter):
 
         A first call starts new flows, standardised by the pairs that it gets, so these should be typical: pass enough
         of them, or `fit` to the first thousands. Later calls keep location, scale, constant targets, the margins of
-        discrete ones and the optimiser's state, which pickles carry along. No pairs are held out. The regression that
-        stands beside the flows since `fit` stays as it is, but is weighed anew by the pairs of each call, before the
-        flows learn from them. Without a `fit` there is none.
+        discrete ones and the optimiser's state, which pickles carry along. No pairs are held out. The regressions that
+        stand beside the flows since `fit` stay as they are, but are weighed anew by the pairs of each call, before the
+        flows learn from them. Without a `fit` there are none.
 
         If anything raises, Ctrl-C included, what was fitted before stays as it was.
 

@@ -169,8 +169,8 @@ class ConditionalDensityMethods(RegressorMixin, ConditionedOnRows, DensityOfCell
         For one target this is an integral over the flows' noise by the trapezoidal rule on 100 points, with an error of
         about 1e-5 standard deviations, or of up to a few hundredths where y jumps between modes that lie apart. For
         several targets it is the mean of 512 quasi-random draws, the same for every row, with an error of about a
-        hundredth of a standard deviation. The regression's share is exact. For a single discrete target it is the sum
-        of up to a hundred values, each times its probability, and where others have probabilities the mean of 512
+        hundredth of a standard deviation. The share of the regressions is exact. For a single discrete target it is the
+        sum of up to a hundred values, each times its probability, and where others have probabilities the mean of 512
         points too.
 
         Parameters
@@ -206,7 +206,7 @@ class ConditionalDensityMethods(RegressorMixin, ConditionedOnRows, DensityOfCell
     def predict_quantile(self, X: ArrayLike, q: ArrayLike = 0.5) -> NDArray[Any]:
         """Compute quantiles of the target for each row: where its distribution function, given the row, is ``q``.
 
-        They belong to the density that `score_samples` evaluates, all flows and the regression together, and are exact
+        They belong to the density that `score_samples` evaluates, all flows and regressions together, and are exact
         but for rounding; so between the quantiles for 0.1 and 0.9 lie 80 percent of its mass. The quantile of a
         discrete target is one of its values, the least up to which lies at least that probability.
 

@@ -1,21 +1,26 @@
-"""The expert of a conditional density: a linear regression with t-distributed noise."""
+"""The experts of a conditional density: a linear regression with normal noise, and one with t-distributed noise."""
 
 import torch
 from torch import Tensor
 
 from ..flows import AdditiveConditioning
 from ..flows.bases.expectation_maximization import precision_cholesky
-from ..flows.builders.expert_specification import DenseWhitening, LinearRegressionSpecification
+from ..flows.builders.expert_specification import (
+    DenseWhitening,
+    LinearRegressionSpecification,
+    StudentTRegressionSpecification,
+)
 from .stacking import Candidate
 from .table import RIDGE, Table
 
-DEGREES_OF_FREEDOM = 10  # of the noise: it is close to normal, but for far outliers
+DEGREES_OF_FREEDOM = 10  # of the t-distribution: it is close to normal, but for far outliers
 SHRINKAGE = 1e-3  # of the coefficients, as a share of the variance of the context
 
 
 def regression_candidates(table: Table) -> list[Candidate]:
-    """Fit the regression for each member, and to all rows."""
-    return [Candidate(*(linear_regression(table, w) for w in (table.training_weights, table.all_weights)))]
+    """Fit the regression for each member, and to all rows; the one with t-distributed noise comes last."""
+    compared, final = (linear_regression(table, w) for w in (table.training_weights, table.all_weights))
+    return [Candidate(compared, final), Candidate(with_heavy_tails(compared), with_heavy_tails(final))]
 
 
 def linear_regression(table: Table, weights: Tensor) -> LinearRegressionSpecification:
@@ -31,11 +36,21 @@ def linear_regression(table: Table, weights: Tensor) -> LinearRegressionSpecific
     coefficients = torch.linalg.solve(gram, (c * weights).mT @ z).mT
     residuals = z - c @ coefficients.mT
     precision = precision_cholesky((residuals * weights).mT @ residuals, RIDGE)
-    precision = precision * (DEGREES_OF_FREEDOM / (DEGREES_OF_FREEDOM - 2)) ** 0.5
     return LinearRegressionSpecification(
         scaling=table.scaling,
         coefficients=coefficients.numpy(),
         whiten=DenseWhitening((mean_z - mean_c @ coefficients.mT)[:, 0].numpy(), precision.numpy()),
+    )
+
+
+def with_heavy_tails(regression: LinearRegressionSpecification) -> StudentTRegressionSpecification:
+    """Give the noise of a regression a t-distribution with the covariance of the noise."""
+    assert isinstance(regression.whiten, DenseWhitening)
+    gain = (DEGREES_OF_FREEDOM / (DEGREES_OF_FREEDOM - 2)) ** 0.5
+    return StudentTRegressionSpecification(
+        scaling=regression.scaling,
+        coefficients=regression.coefficients,
+        whiten=DenseWhitening(regression.whiten.mean, regression.whiten.precision_cholesky * gain),
         degrees_of_freedom=DEGREES_OF_FREEDOM,
     )
 
