@@ -7,7 +7,7 @@ from scipy import stats
 from sklearn.neighbors import KernelDensity
 
 from sknvp._experts import unconditional
-from sknvp._experts.unconditional import ExpertFitter, resolution
+from sknvp._experts.unconditional import ExpertFitter, spacings
 
 from .small import normal_rows
 from .test_stacking import cross_fitted, kernels_on, table
@@ -75,13 +75,13 @@ def test_a_finer_ridge_must_pay():
 def test_resolution_is_the_distance_to_the_nearest_other_value():
     z = torch.tensor([[0.0, 1.0], [0.0, 4.0], [0.5, 2.0], [3.0, 8.0]], dtype=torch.float64)
     expected = [[0.5, 1.0], [0.5, 2.0], [0.5, 1.0], [1.0, 1.0]]  # at most one, a standard deviation, at the ends
-    np.testing.assert_allclose(resolution(z), expected, rtol=1e-6)
-    np.testing.assert_allclose(resolution(torch.full((2, 1), 1e4).double()), 1.0, rtol=1e-3)
+    np.testing.assert_allclose(spacings(z), expected, rtol=1e-6)
+    np.testing.assert_allclose(spacings(torch.full((2, 1), 1e4).double()), 1.0, rtol=1e-3)
 
 
 def test_resolution_is_no_finer_than_rounding():
     z = torch.tensor([[1e4], [1e4 + 1e-9]], dtype=torch.float64)
-    assert (resolution(z) > 1e-3).all()
+    assert (spacings(z) > 1e-3).all()
 
 
 def test_clamped_rows_leave_covariances_positive():

@@ -146,7 +146,7 @@ class ExpertFitter:
 
     def _narrowed(self, score: float, mixture: GaussianMixtureSpecification) -> GaussianMixtureSpecification:
         """Let components become as narrow as the rows held out ask for, down to the resolution of the data."""
-        table, noise = self.table, resolution(self.table.z).square() / 12  # the variance of a uniform distribution
+        table, noise = self.table, spacings(self.table.z).square() / 12  # the variance of a uniform distribution
         for ridge in FINER_RIDGES:
             parts = mixture.log_weights, mixture.means, mixture.precisions_cholesky
             start = GaussianMixture(*map(torch.tensor, parts))
@@ -195,7 +195,7 @@ def mixture_specification(table: Table, mixture: GaussianMixture) -> GaussianMix
     )
 
 
-def resolution(z: Tensor) -> Tensor:
+def spacings(z: Tensor) -> Tensor:
     """Measure how exactly the numbers of a table are known, in the shape of the table.
 
     That is the distance of each number to the nearest other value in its column, but never less than rounding errors.
