@@ -32,7 +32,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PowerTransformer, QuantileTransformer, StandardScaler
 
 from sknvp import DensityClassifier, RealNVPOutlierDetector, RealNVPTransformer
-from sknvp.outlier import threshold
+from sknvp._outliers.threshold import threshold
 
 LABELLED = {"iris": load_iris, "wine": load_wine, "breast_cancer": load_breast_cancer}
 

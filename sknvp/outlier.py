@@ -20,14 +20,17 @@ from ._estimators.training import FittedFlow, Start
 from ._estimators.weights import check_weights
 from ._experts.stacking import Candidate
 from ._experts.table import Table
-from ._experts.unconditional import smooth_kernels
+from ._experts.unconditional import ExpertFitter, smooth_kernels
 from ._outliers.densities import OneDensity, SmoothDensity
 from ._outliers.pooling import Standardization
+from ._outliers.threshold import threshold
+from ._outliers.trimming import without_least_likely
 from .density import RealNVPDensity, ScoresAndErrors
 from .flows.builders.expert_specification import ExpertSpecification
 from .flows.builders.parts import MakeBase, MakeCoupling
 from .flows.builders.specification import Scores, Specification
 
+TRIMMED_SHARE = 0.05  # the share of the rows, the least likely ones, that the mixture and the kernels leave out
 AUTO_SHARE = 0.05  # the share of the density's own draws below the threshold where contamination is "auto"
 N_DRAWN = 10_000  # the number of rows drawn to find that threshold
 N_ORDINARY = 1_000  # the number of rows drawn to standardise log-densities
@@ -38,13 +41,15 @@ class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc
     """Outliers: rows that one of several densities finds unlikely, beside what it finds of ordinary rows.
 
     Three densities score a row: the mean density of the Real NVP flows of :class:`RealNVPDensity`, which all see the
-    columns as they are here; the Gaussian mixture beside them; and kernels with the bandwidth of Scott's rule [1]_,
-    which are smooth. In discrete columns these kernels see how far values are from each other, whatever the probability
-    of each. Each log-density is standardised [2]_: z is the number
-    of standard deviations by which it lies above its mean over rows that are drawn from the whole density. The score is
-    ``-log mean exp(-z)`` over the three: their mean where they agree, and near the least where one of them finds the
-    row far less likely than the others do. So zero is an ordinary row; a row is an outlier where its score is below
-    ``offset_``.
+    columns as they are here; a Gaussian mixture; and kernels with the bandwidth of Scott's rule [1]_, which are smooth.
+    In discrete columns these kernels see how far values are from each other, whatever the probability of each. The
+    mixture and the kernels are fitted to 95 percent of the rows, without those that are least likely (trimming [2]_),
+    so that outliers among the rows do not make others like them likely.
+
+    Each log-density is standardised [3]_: z is the number of standard deviations by which it lies above its mean over
+    rows that are drawn from the whole density. The score is ``-log mean exp(-z)`` over the three: their mean where they
+    agree, and near the least where one of them finds the row far less likely than the others do. So zero is an ordinary
+    row; a row is an outlier where its score is below ``offset_``.
 
     The likeliest density is not the best judge of outliers: it is sharp, and a few training rows that are odd
     themselves are enough to make their neighbours likely. In the mean over many tables the pooled score ranks outliers
@@ -120,7 +125,9 @@ class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc
     References
     ----------
     .. [1] Scott, "Multivariate Density Estimation: Theory, Practice, and Visualization", Wiley, 1992.
-    .. [2] Kriegel, Kröger, Schubert and Zimek, "Interpreting and Unifying Outlier Scores", SIAM International
+    .. [2] García-Escudero, Gordaliza, Matrán and Mayo-Iscar, "A general trimming approach to robust cluster analysis",
+       Annals of Statistics 36, 2008.
+    .. [3] Kriegel, Kröger, Schubert and Zimek, "Interpreting and Unifying Outlier Scores", SIAM International
        Conference on Data Mining, 2011.
 
     Examples
@@ -288,9 +295,11 @@ class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc
         return super()._fit_experts(start, fitted, rows, rng)
 
     def _candidates(self, table: Table, of_flow: torch.Tensor, rng: np.random.RandomState) -> list[Candidate]:
-        mixture, *others = super()._candidates(table, of_flow, rng)
-        self._beside = mixture.final, smooth_kernels(table)
-        return [mixture, *others]
+        candidates = super()._candidates(table, of_flow, rng)
+        of_mixture = table.cross_fitted_log_density(candidates[0].compared.build())
+        typical = without_least_likely(table, torch.logaddexp(of_flow, of_mixture), TRIMMED_SHARE)
+        self._beside = ExpertFitter(typical, rng).best_mixture(), smooth_kernels(typical)
+        return candidates
 
     def _densities(self) -> list[RealNVPDensity]:
         """Return the densities that score a row, the flows first."""
@@ -414,16 +423,3 @@ class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc
             1 for inliers and -1 for outliers, whose `decision_function` is negative.
         """
         return np.where(self.decision_function(X) < 0, -1, 1)
-
-
-def threshold(scores: NDArray[np.float64], weights: NDArray[Any], share: float) -> float:
-    """Compute a weighted quantile of the scores, below which lies at most this share of the weight, and no more could.
-
-    It stands half-way between the last score below and the next one up, so that rounding errors move no row across,
-    and is the lowest score if even that weighs more than the share.
-    """
-    counts = weights > 0
-    levels, group = np.unique(scores[counts], return_inverse=True)
-    up_to = np.cumsum(np.bincount(group, weights[counts]))
-    n_below = int((up_to <= share * (1 + 1e-9) * up_to[-1]).sum())
-    return float(levels[max(n_below - 1, 0) : n_below + 1].mean())

@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -17,8 +18,11 @@ from sklearn.neighbors import KernelDensity
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sknvp import RealNVPDensity, RealNVPOutlierDetector
+from sknvp._experts.table import Table
 from sknvp._outliers.pooling import Standardization
-from sknvp.outlier import threshold
+from sknvp._outliers.threshold import threshold
+from sknvp._outliers.trimming import without_least_likely
+from sknvp.flows.builders.specification import Scaling
 
 from .small import full_batch, moons, normal_rows, small, stacked
 
@@ -68,16 +72,22 @@ def test_the_density_is_real_nvp_densitys_of_plain_flows():
     assert ours.stacking_weights_ == theirs.stacking_weights_
 
 
-def log_densities(X, rows):
+def typical_rows(fitted):
+    """The rows that the kernels stand on."""
+    kernels = fitted._beside[1]
+    return kernels.points[np.isfinite(kernels.log_weights[0])] * kernels.scaling.scale + kernels.scaling.loc
+
+
+def log_densities(fitted, X, rows):
     """Those of the three densities by other means: flows fitted alone, SciPy's normals, scikit-learn's kernels."""
-    (mixture,) = (expert for expert in plain(stacked()).fit(X)._experts if expert.name == "gaussian_mixture")
-    loc, scale = X.mean(0), X.std(0)
+    mixture, loc, scale = fitted._beside[0], X.mean(0), X.std(0)
     z, members = (rows - loc) / scale, []
     for shares, means, precisions in zip(mixture.log_weights, mixture.means, mixture.precisions_cholesky, strict=True):
         covariances = [np.linalg.inv(each @ each.T) for each in precisions]
         parts = [multivariate_normal.logpdf(z, *moments) for moments in zip(means, covariances, strict=True)]
         members.append(np.logaddexp.reduce(np.array(parts) + shares[:, None]))
-    kernels = KernelDensity(bandwidth=len(X) ** (-1 / 6)).fit((X - loc) / scale)
+    centres = typical_rows(fitted)
+    kernels = KernelDensity(bandwidth=len(centres) ** (-1 / 6)).fit((centres - loc) / scale)
     of_mixture = np.logaddexp.reduce(members) - np.log(len(members)) - np.log(scale).sum()
     of_kernels = kernels.score_samples(z) - np.log(scale).sum()
     return np.array([plain(small(max_iter=20)).fit(X).score_samples(rows), of_mixture, of_kernels])
@@ -87,9 +97,38 @@ def test_the_score_pools_three_standardised_densities():
     """By its formula; the ordinary rows that standardise are drawn as the detector draws them."""
     X = moons()
     rows, fitted = np.r_[X[:50], normal_rows(50, 2)], detector(stacked).fit(X)
-    drawn = log_densities(X, fitted.sample(1000, random_state=fitted._split_seed))
-    z = (log_densities(X, rows) - drawn.mean(1, keepdims=True)) / drawn.std(1, keepdims=True)
+    drawn = log_densities(fitted, X, fitted.sample(1000, random_state=fitted._split_seed))
+    z = (log_densities(fitted, X, rows) - drawn.mean(1, keepdims=True)) / drawn.std(1, keepdims=True)
     np.testing.assert_allclose(fitted.score_samples(rows), np.log(3) - logsumexp(-z, axis=0), rtol=1e-5)
+
+
+def test_mixture_and_kernels_leave_out_the_least_likely_rows():
+    """Five percent of the rows, with the odd ones among them; the whole density learns from all rows."""
+    odd = np.array([[6.0, -6.0], [6.1, -6.0], [6.0, -6.1], [-9.0, 9.0]])
+    X = np.r_[odd, normal_rows(396, 2)]
+    fitted = detector(stacked, n_estimators=4).fit(X)
+    typical = typical_rows(fitted)
+    assert len(typical) == 380
+    assert np.abs(typical).max() < 5
+    assert fitted.score(X) == plain(stacked(n_estimators=4)).fit(X).score(X)
+    mixture, kernels = (each.score_samples(odd) for each in fitted._densities()[1:])
+    of_all = KernelDensity(bandwidth=0.37).fit(X / X.std(0)).score_samples(odd / X.std(0)) - np.log(X.std(0)).sum()
+    assert (kernels < of_all - 5).all()
+    assert (mixture < of_all - 5).all()
+
+
+@given(st.lists(st.tuples(st.integers(-5, 5), st.integers(0, 4)), min_size=2), st.floats(0, 1))
+def test_the_rows_left_out_have_the_least_log_densities(pairs, share):
+    """By counting repeated rows: as many as the share allows. Rows of an unknown density stay."""
+    log_density, counts = np.array(pairs, dtype=float).T
+    log_density[log_density == 5] = np.nan
+    log_density[log_density == -5] = -np.inf
+    rows = torch.zeros(len(pairs), 1), torch.tensor(counts), torch.zeros(1, len(pairs), dtype=torch.bool)
+    table = Table(Scaling(np.zeros(1), np.ones(1), np.arange(1)), *rows)
+    left = without_least_likely(table, torch.tensor(log_density), share).weights.numpy()
+    repeated = np.repeat(log_density, counts.astype(int))
+    gone = [not np.isnan(d) and (repeated <= d).sum() <= share * len(repeated) * (1 + 1e-9) for d in log_density]
+    np.testing.assert_array_equal(left, np.where(gone, 0, counts))
 
 
 @given(
@@ -118,8 +157,9 @@ def test_kernels_see_the_middles_of_cells():
     z = (norm.ppf((cells.low + cells.high) / 2) - expert.scaling.loc) / expert.scaling.scale
     for known in ([0, 1], [1]):
         rows = np.where(np.isin([0, 1], known), X, np.nan)
-        oracle = KernelDensity(bandwidth=expert.bandwidth).fit(expert.points[:, known]).score_samples(z[:, known])
-        expected = oracle - np.log(expert.scaling.scale[known]).sum()
+        typical = np.isfinite(expert.log_weights[0])
+        oracle = KernelDensity(bandwidth=expert.bandwidth).fit(expert.points[typical][:, known])
+        expected = oracle.score_samples(z[:, known]) - np.log(expert.scaling.scale[known]).sum()
         np.testing.assert_allclose(kernels._score_rows(rows), expected, atol=1e-6 if len(known) == 2 else 0.3)
 
 
