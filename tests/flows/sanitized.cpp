@@ -200,11 +200,28 @@ void try_experts(int d, int n_members, int n_rows, int n_parts, int n_noise, int
   expect_true(is_finite && (n_rows == 1 || moments.is_finite()), "experts", d, n_members, n_rows);
 }
 
+void try_maximization(int d, int n_members, int n_parts, int n_noise, int n_threads) {
+  const int64_t k = (int64_t)n_members * n_parts, n_monomials = (d + 1) * (d + 2) / 2, n_sums = n_monomials + n_noise;
+  Tensor<double> sums(k * n_sums), coefficients(k * n_monomials), value(n_members);
+  for (int64_t i = 0; i < k * n_sums; i++) sums.start[i] = i % n_sums == 0;  // rows that are all zero
+  Expert call{};
+  call.n_threads = n_threads, call.n_members = n_members, call.n_features = d, call.n_parts = n_parts;
+  call.n_noise = n_noise, call.constants = sums.start, call.moments = coefficients.start, call.value = value.start;
+  call.scale = 0.5;
+  sknvp_maximize(&call);
+  expect_true(coefficients.is_finite() && value.start[0] == 1, "a maximization step", d, n_members, 0);
+}
+
 }  // namespace
 
 int main() {
   try_flows<float>();
   try_flows<double>();
+  for (int n_threads : {1, 3})
+    for (int d : {1, 3, 13}) {
+      try_maximization(d, 2, 5, 0, n_threads);
+      try_maximization(d, 3, 2, d, n_threads);
+    }
   for (int n_threads : {1, 3})
     for (int n_rows : {1, 129, 300}) {
       try_experts(1, 1, n_rows, 1, 0, n_threads);

@@ -60,16 +60,50 @@ def test_rows_that_need_gradients_get_them(make):
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("n_noise", [0, 2])
-def test_the_expectation_step_is_that_of_torch(shape, n_noise):
+@pytest.mark.parametrize("own_rows", [False, True])
+def test_the_expectation_step_is_that_of_torch(shape, n_noise, own_rows):
+    """Of rows that all members have, and of rows of each."""
     *parts, n_features, n_rows = shape
     weights = torch.rand(parts[0], n_rows, dtype=DTYPE) * (torch.rand(parts[0], n_rows) < 0.8)
     weights[:, 0] = 1
-    inputs = mixture(*parts, n_features), 2 * randn(n_rows, n_features), weights, randn(n_rows, n_noise).square()
+    x = 2 * randn(*parts[: int(own_rows)], n_rows, n_features)
+    inputs = em._coefficients(mixture(*parts, n_features)), x, weights, randn(n_rows, n_noise).square()
     with torch_only():
         expected = em._expected(*inputs)
     torch.testing.assert_close(em._expected(*inputs), expected, rtol=1e-9, atol=1e-9)
     removed = em._expected(*inputs)[0][:, 1::5, 0]
     assert not removed.any(), "what was removed stays so, in every bit"
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("has_noise", [False, True])
+@pytest.mark.parametrize("ridge", [1e-1, 1e-3])
+def test_the_maximization_step_is_that_of_torch(shape, has_noise, ridge):
+    """Of components with all rows, with some, and with none."""
+    *parts, n_features, n_rows = shape
+    n_rows = max(n_rows, 3 * n_features)
+    x, noise = 2 * randn(n_rows, n_features), randn(n_rows, n_features * has_noise).square()
+    coefficients = em._coefficients(mixture(*parts, n_features))
+    moments = em._expected(coefficients, x, torch.rand(parts[0], n_rows, dtype=DTYPE), noise)[0]
+    found = em._next_coefficients(moments, n_features, ridge)
+    with torch_only():
+        expected = em._next_coefficients(moments, n_features, ridge)
+    enough = moments[..., 0] > 1e-3 * moments[..., :1].sum(1)
+    torch.testing.assert_close(found[enough], expected[enough], rtol=1e-6, atol=1e-6)
+    assert (found[~enough][:, 0] < 0).all()
+    assert found[:, 1::5, 0].isneginf().all(), "what was removed stays so"
+
+
+@pytest.mark.parametrize("value", [-1.0, torch.nan])
+def test_a_covariance_that_is_none_is_the_same_error(value):
+    moments = em._expected(em._coefficients(mixture(2, 3, 4)), randn(50, 4), torch.ones(2, 50).double(), randn(50, 0))[
+        0
+    ]
+    moments[1, 2, 5] = value
+    with torch_only(), pytest.raises(torch.linalg.LinAlgError):
+        em._next_coefficients(moments, 4, 1e-4)
+    with pytest.raises(torch.linalg.LinAlgError):
+        em._next_coefficients(moments, 4, 1e-4)
 
 
 def test_no_member_depends_on_another_in_any_bit():

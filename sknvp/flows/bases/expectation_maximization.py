@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor
 
-from ..native import expected_moments
+from ..native import expected_moments, maximized_coefficients
 from .base import LOG_2_PI, exp_
 from .mixture import GaussianMixture
 
@@ -63,16 +63,17 @@ def expectation_maximization(
     least = (mixture.n_features + 1) / (weights > 0).sum(1, keepdim=True)
     weights = weights / weights.sum(1, keepdim=True)
     noise = x.new_empty(x.shape[-2], 0) if noise is None else noise
-    before = -math.inf
+    coefficients, known, before = _coefficients(mixture), None, -math.inf
     for left in reversed(range(MAX_ITER)):
-        moments, after = _expected(mixture, x, weights, noise)
+        moments, after = _expected(coefficients, x, weights, noise)
         if after - before < TOL or not left:
             if not (too_small := _too_small(moments[..., 0], least)).any():
                 break
             moments[too_small] = 0
             after = -math.inf
-        mixture, before = _maximized(moments, mixture.n_features, ridge), after
-    return mixture
+        known, before = moments, after
+        coefficients = _next_coefficients(moments, mixture.n_features, ridge)
+    return mixture if known is None else _maximized(known, mixture.n_features, ridge)
 
 
 def _too_small(shares: Tensor, least: Tensor) -> Tensor:
@@ -80,8 +81,8 @@ def _too_small(shares: Tensor, least: Tensor) -> Tensor:
     return (shares > 0) & (shares < torch.minimum(least, shares.max(1, keepdim=True).values))
 
 
-def _expected(mixture: GaussianMixture, x: Tensor, weights: Tensor, noise: Tensor) -> tuple[Tensor, float]:
-    """Take the expectation step.
+def _expected(coefficients: Tensor, x: Tensor, weights: Tensor, noise: Tensor) -> tuple[Tensor, float]:
+    """Take the expectation step, given the coefficients of the monomials in each component's log-density.
 
     Returns
     -------
@@ -90,7 +91,8 @@ def _expected(mixture: GaussianMixture, x: Tensor, weights: Tensor, noise: Tenso
     log_likelihood : float
         The mean log-likelihood of a row, in nats, averaged over the members.
     """
-    coefficients = _coefficients(mixture)
+    if (found := expected_moments(coefficients, x, weights, noise)) is not None:
+        return found
     if x.ndim == 2:
         return _moments(coefficients, x, weights, noise)
     parts = zip(torch.split(coefficients, 1), x, torch.split(weights, 1), strict=True)
@@ -99,10 +101,7 @@ def _expected(mixture: GaussianMixture, x: Tensor, weights: Tensor, noise: Tenso
 
 
 def _moments(coefficients: Tensor, x: Tensor, weights: Tensor, noise: Tensor) -> tuple[Tensor, float]:
-    """Take the expectation step for members with the same rows, given the coefficients of their mixtures."""
-    found = expected_moments(coefficients, x, weights, noise)
-    if found is not None:
-        return found
+    """Take the expectation step for members with the same rows in PyTorch's operations."""
     shape, n_monomials = coefficients.shape[:2], coefficients.shape[2]
     moments, log_likelihood = coefficients.new_zeros(*shape, n_monomials + noise.shape[1]), 0.0
     chunk_size = max(1, MAX_CHUNK_NUMBERS // max(shape.numel(), moments.shape[2]))
@@ -139,6 +138,12 @@ def _coefficients(mixture: GaussianMixture) -> Tensor:
     i, j = torch.triu_indices(d, d, device=p.device)
     quadratic = -precision[..., i, j] * torch.where(i == j, 0.5, 1.0)
     return torch.cat([constant.unsqueeze(-1), linear, quadratic], -1)
+
+
+def _next_coefficients(moments: Tensor, n_features: int, ridge: float) -> Tensor:
+    """Take the maximization step: return the coefficients of the mixtures with the given sums."""
+    found = maximized_coefficients(moments, n_features, ridge)
+    return _coefficients(_maximized(moments, n_features, ridge)) if found is None else found
 
 
 def _maximized(moments: Tensor, n_features: int, ridge: float) -> GaussianMixture:

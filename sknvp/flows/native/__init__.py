@@ -5,7 +5,7 @@ nor Python: `Chain` asks `program_for` for a `Program`, which hands over the add
 reference that tests hold it to, and does the work wherever there is no program.
 """
 
-from .experts import expected_moments, kernels_log_sum, mixture_log_prob
+from .experts import expected_moments, kernels_log_sum, maximized_coefficients, mixture_log_prob
 from .loader import library, status, torch_only
 from .optimizer import Step, can_step, describe_step, take_step
 from .program import Inputs, Program, Tape, program_for
@@ -20,6 +20,7 @@ __all__ = [
     "expected_moments",
     "kernels_log_sum",
     "library",
+    "maximized_coefficients",
     "mixture_log_prob",
     "program_for",
     "status",

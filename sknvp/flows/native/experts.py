@@ -41,9 +41,9 @@ def kernels_log_sum(z: Tensor, constants: Tensor, points: Tensor, scale: float) 
 def expected_moments(coefficients: Tensor, x: Tensor, weights: Tensor, noise: Tensor) -> tuple[Tensor, float] | None:
     """Take the expectation step of mixtures, or return None where PyTorch has to do it.
 
-    The arguments have shape (n_members, n_components, n_monomials), (n_rows, n_features), (n_members, n_rows) and
-    (n_rows, n_noise). Returns the moments, shape (n_members, n_components, n_monomials + n_noise), and the mean
-    log-likelihood of the members.
+    The arguments have shape (n_members, n_components, n_monomials), (n_rows, n_features) or (n_members, n_rows,
+    n_features), (n_members, n_rows) and (n_rows, n_noise). Returns the moments, shape (n_members, n_components,
+    n_monomials + n_noise), and the mean log-likelihood of the members.
     """
     native = library()
     if native is None or not x.numel() or plain_dtype(coefficients, x, weights, noise) != torch.float64:
@@ -52,13 +52,35 @@ def expected_moments(coefficients: Tensor, x: Tensor, weights: Tensor, noise: Te
     moments = coefficients.new_zeros(n_members, n_components, n_monomials + noise.shape[1])
     value = coefficients.new_empty(n_members)
     x, weights, noise, coefficients = (part.contiguous() for part in (x, weights, noise, coefficients))
-    threads = n_threads(2 * coefficients.numel() * len(x), n_members)
-    z = Columns(start=x.data_ptr())
-    call = Expert(threads, n_members, len(x), x.shape[1], n_components, z, n_noise=noise.shape[1])
+    n_rows, n_features = x.shape[-2:]
+    threads = n_threads(2 * coefficients.numel() * n_rows, n_members)
+    z = Columns(start=x.data_ptr(), member_step=n_rows * n_features if x.ndim == 3 else 0)
+    call = Expert(threads, n_members, n_rows, n_features, n_components, z, n_noise=noise.shape[1])
     call.weights, call.noise, call.constants = weights.data_ptr(), noise.data_ptr(), coefficients.data_ptr()
     call.moments, call.value = moments.data_ptr(), value.data_ptr()
     native.sknvp_expect(ctypes.byref(call))
     return moments, float(value.mean())
+
+
+def maximized_coefficients(moments: Tensor, n_features: int, ridge: float) -> Tensor | None:
+    """Take the maximization step of mixtures, or return None where PyTorch has to do it.
+
+    Takes the moments of the expectation step and returns the coefficients that the next one takes. Where a covariance
+    is not positive definite, PyTorch's own step raises its error.
+    """
+    native = library()
+    if native is None or plain_dtype(moments) != torch.float64:
+        return None
+    n_members, n_components, n_sums = moments.shape
+    n_monomials = (n_features + 1) * (n_features + 2) // 2
+    moments, coefficients = moments.contiguous(), moments.new_empty(n_members, n_components, n_monomials)
+    succeeded = moments.new_empty(n_members)
+    threads = n_threads(coefficients.numel() * n_features, n_members)
+    call = Expert(threads, n_members, n_features=n_features, n_parts=n_components, n_noise=n_sums - n_monomials)
+    call.constants, call.moments, call.value = moments.data_ptr(), coefficients.data_ptr(), succeeded.data_ptr()
+    call.scale = ridge
+    native.sknvp_maximize(ctypes.byref(call))
+    return coefficients if succeeded.all() else None
 
 
 def _log_prob(function: str, z: Tensor, scale: float = 1.0, **parts: Tensor) -> Tensor | None:

@@ -13,9 +13,9 @@ struct Expert {
   Columns z;
   const double *weights, *noise;        // of rows, for the expectation step
   int64_t n_noise;                      // the number of columns of noise
-  const double *constants, *matrices;   // of the parts: of a mixture the P_k, of kernels their centres
+  const double *constants, *matrices;   // of the parts: of a mixture the P_k, of kernels their centres; see the steps
   const double *shifts;                 // of a mixture the mu_k P_k
-  double scale;                         // what rows are multiplied by
+  double scale;                         // what rows are multiplied by, or the ridge
   double *moments, *value;
 };
 
@@ -124,11 +124,12 @@ void kernels_log_sum(const Expert& call, int64_t member, Range rows, double* mem
 }
 
 // Put 1, every z_i, z_i z_j for i <= j and the noise of some rows below each other.
-void monomials(const Expert& call, const int64_t* rows, int n, double* out) {
+void monomials(const Expert& call, int64_t member, const int64_t* rows, int n, double* out) {
   const int64_t d = call.n_features, length = padded(n);
+  const double* start = (const double*)call.z.start + member * call.z.member_step;
   double *columns = out + length, *next = columns + d * length;
   for (int64_t row = 0; row < length; row++) {
-    const double* z = (const double*)call.z.start + (row < n ? rows[row] : 0) * d;
+    const double* z = start + (row < n ? rows[row] : 0) * d;
     out[row] = 1;
     for (int64_t i = 0; i < d; i++) columns[i * length + row] = row < n ? z[i] : 0;
   }
@@ -172,7 +173,7 @@ void expect(const Expert& call, int64_t member, double* memory) {
   for_each_block({0, (int64_t)rows.size()}, [&](int64_t first, int n) {
     alignas(64) double weights[BLOCK] = {};
     for (int row = 0; row < n; row++) weights[row] = all_weights[rows[first + row]];
-    monomials(call, rows.data() + first, n, summed);
+    monomials(call, member, rows.data() + first, n, summed);
     multiply<double>(joint, {coefficients, n_monomials, 1}, summed, n_parts, (int)n_monomials, padded(n));
     call.value[member] += share_out(joint, n_parts, weights, padded(n));
     outer<double>(moments, joint, summed, n_parts, (int)n_sums, padded(n), first > 0);

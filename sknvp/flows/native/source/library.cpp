@@ -1,6 +1,6 @@
 // What Python calls, in single or double precision.
 #include "adamw.h"
-#include "experts.h"
+#include "maximization.h"
 #include "members.h"
 
 namespace {
@@ -118,5 +118,13 @@ EXPORT void sknvp_expect(const Expert* call) {
   share_out_work((int)call->n_threads, call->n_members, 1, [&](Range members) {
     Memory<double> memory((n_sums + call->n_parts) * BLOCK);
     for (int64_t m = members.begin; m < members.end; m++) expect(*call, m, memory.arena.start);
+  });
+}
+
+// Take the maximization step of mixtures. The value of a member is one, or zero where a covariance is not positive definite.
+EXPORT void sknvp_maximize(const Expert* call) {
+  share_out_work((int)call->n_threads, call->n_members, 1, [&](Range members) {
+    Memory<double> memory(call->n_features * (2 * call->n_features + 1));
+    for (int64_t m = members.begin; m < members.end; m++) call->value[m] = maximize(*call, m, memory.arena.start);
   });
 }
