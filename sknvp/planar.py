@@ -78,7 +78,7 @@ class PlanarFlowDensity(FlowDensity):
     >>> from sklearn.datasets import make_circles
     >>> from sknvp import PlanarFlowDensity
     >>> X, _ = make_circles(400, noise=0.05, factor=0.5, random_state=0)
-    >>> density = PlanarFlowDensity(n_estimators=1, random_state=0).fit(X)
+    >>> density = PlanarFlowDensity(n_layers=8, n_estimators=1, random_state=0).fit(X)
     >>> on_a_circle, outside = density.score_samples([[1.0, 0.0], [1.0, 1.0]])
     >>> bool(on_a_circle > outside)
     True
