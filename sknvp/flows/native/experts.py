@@ -65,8 +65,8 @@ def expected_moments(coefficients: Tensor, x: Tensor, weights: Tensor, noise: Te
 def maximized_coefficients(moments: Tensor, n_features: int, ridge: float) -> Tensor | None:
     """Take the maximization step of mixtures, or return None where PyTorch has to do it.
 
-    Takes the moments of the expectation step and returns the coefficients that the next one takes. Where a covariance
-    is not positive definite, PyTorch's own step raises its error.
+    Takes the moments of the expectation step, with noise of no column or of all, and returns the coefficients that the
+    next one takes. Where a covariance is not positive definite, it returns None, and PyTorch's own step raises an error.
     """
     native = library()
     if native is None or plain_dtype(moments) != torch.float64:

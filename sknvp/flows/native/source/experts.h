@@ -13,7 +13,8 @@ struct Expert {
   Columns z;
   const double *weights, *noise;        // of rows, for the expectation step
   int64_t n_noise;                      // the number of columns of noise
-  const double *constants, *matrices;   // of the parts: of a mixture the P_k, of kernels their centres; see the steps
+  const double *constants, *matrices;   // of the parts: of a mixture the P_k, of kernels their centres; the constants are
+                                        // coefficients for the expectation step, and sums for the maximization step
   const double *shifts;                 // of a mixture the mu_k P_k
   double scale;                         // what rows are multiplied by, or the ridge
   double *moments, *value;

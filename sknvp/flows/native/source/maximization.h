@@ -35,8 +35,8 @@ void invert(const double* u, double* v, int d) {
 }
 
 // Write the coefficients of the monomials 1, z_i, and z_i z_j for i <= j in the logarithm of the weighted density of a
-// component, given the sums of these monomials, and of the noise, over its rows. Return false where the covariance plus
-// the ridge is not positive definite.
+// component, given the sums of these monomials, and of the noise, over its rows. There is noise in no column or in all.
+// Return false where the covariance plus the ridge is not positive definite.
 bool maximize_component(const Expert& call, const double* sums, double total, double* memory, double* out) {
   const int d = (int)call.n_features, n_monomials = (d + 1) * (d + 2) / 2;
   double *u = memory, *v = u + d * d, *mean = v + d * d, *linear = out + 1, *quadratic = linear + d;
