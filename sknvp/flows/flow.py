@@ -181,7 +181,7 @@ class Flow(nn.Module):
     @cached_property
     def chunk_size(self) -> int:
         """The number of rows to evaluate at once, so that memory does not grow with the number of all rows."""
-        widest = max([self.base.n_features, *(part.shape[1] for part in self.parameters())])
+        widest = max([1, self.base.n_features, *(part.shape[1] for part in self.parameters())])
         return max(1, MAX_CHUNK_NUMBERS // (widest * self.n_members))
 
     def _per_member(self, x: Tensor) -> Tensor:

@@ -86,7 +86,7 @@ def in_chunks(function: Callable[[Tensor], Tensor], z: Tensor, n_numbers: int) -
     -------
     numbers : Tensor of shape (n_members, n_rows)
     """
-    n_rows = max(1, MAX_CHUNK_NUMBERS // (n_numbers * len(z)))
+    n_rows = max(1, MAX_CHUNK_NUMBERS // max(1, n_numbers * len(z)))
     return torch.cat([function(chunk) for chunk in torch.split(z, n_rows, 1)], 1)
 
 

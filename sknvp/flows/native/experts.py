@@ -66,7 +66,7 @@ def maximized_coefficients(moments: Tensor, n_features: int, ridge: float) -> Te
     """Take the maximization step of mixtures, or return None where PyTorch has to do it.
 
     Takes the moments of the expectation step, with noise of no column or of all, and returns the coefficients that the
-    next one takes. Where a covariance is not positive definite, it returns None, and PyTorch's own step raises an error.
+    next one takes. Where a covariance is not positive definite, it returns None: PyTorch's own step raises an error.
     """
     native = library()
     if native is None or plain_dtype(moments) != torch.float64:
