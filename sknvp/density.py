@@ -1,6 +1,7 @@
 """Density estimation with Real NVP flows."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar, Literal, overload
 
 import numpy as np
@@ -12,7 +13,7 @@ from ._estimators import parameters as rule
 from ._estimators.density import FlowDensity
 from ._estimators.docs import document
 from ._estimators.fitter import NO_EXPERTS, Experts
-from ._estimators.normal_scores import scores_of
+from ._estimators.normal_scores import scores_of, scores_of_all
 from ._estimators.rows import Rows
 from ._estimators.scaling import restore_constants, scaling_in_columns
 from ._estimators.specify import specify_real_nvp
@@ -322,12 +323,18 @@ class RealNVPDensity(FlowDensity):
                 cells[known, j] = whole[known] - self._scores_without(rows[known], j)
         return cells
 
+    @property
+    def _sees_scores(self) -> bool:
+        """Whether some flows and experts see the normal scores of columns."""
+        return bool(self.standardize)
+
     def _specify(self, rows: Rows, generator: torch.Generator) -> RealNVPSpecification:
         return specify_real_nvp(self, rows, generator, n_estimators=self.n_estimators)
 
     def _margins(self, specification: Specification, rows: Rows, validation: NDArray[np.bool_]) -> Scores | None:
         assert isinstance(specification, RealNVPSpecification)
-        return scores_of(specification, rows, validation) if self.standardize else None
+        n_plain = len(validation) - len(validation) // 2  # members; the last half of them sees normal scores
+        return scores_of(specification, rows, validation[n_plain:]) if self._sees_scores else None
 
     def _fit_experts(self, start: Start, fitted: FittedFlow, rows: Rows, rng: np.random.RandomState) -> Experts:
         if not self.stacking or not fitted.validation.any():
@@ -336,8 +343,8 @@ class RealNVPDensity(FlowDensity):
         assert isinstance(specification, RealNVPSpecification)
         scaling = scaling_in_columns(rows, specification.scaling)
         table = Table.of(scaling, rows, fitted.validation, rng)
-        if scaling.equals(specification.scaling):  # otherwise the scores are those of other units
-            table = table._replace(scores=specification.scores)
+        if self._sees_scores and scaling.equals(specification.scaling):  # otherwise the scores are those of other units
+            table = table._replace(scores=partial(scores_of_all, specification, rows, fitted.validation))
         return stack(fitted.flow, table, lambda of_flow: self._candidates(table, of_flow, rng))
 
     def _candidates(self, table: Table, of_flow: torch.Tensor, rng: np.random.RandomState) -> list[Candidate]:

@@ -28,7 +28,6 @@ from ._outliers.trimming import without_least_likely
 from .density import RealNVPDensity, ScoresAndErrors
 from .flows.builders.expert_specification import ExpertSpecification
 from .flows.builders.parts import MakeBase, MakeCoupling
-from .flows.builders.specification import Scores, Specification
 
 TRIMMED_SHARE = 0.05  # the share of the rows, the least likely ones, that the mixture and the kernels leave out
 AUTO_SHARE = 0.05  # the share of the density's own draws below the threshold where contamination is "auto"
@@ -287,8 +286,9 @@ class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc
         first = np.unique(groups, return_index=True)[1]
         return self._score_rows(rows)[first], np.bincount(groups, weights)
 
-    def _margins(self, specification: Specification, rows: Rows, validation: NDArray[np.bool_]) -> Scores | None:
-        return None  # a density that is sharper in each column was measured to rank anomalies no better
+    @property
+    def _sees_scores(self) -> bool:
+        return False  # a density that is sharper in each column was measured to rank anomalies no better
 
     def _fit_experts(self, start: Start, fitted: FittedFlow, rows: Rows, rng: np.random.RandomState) -> Experts:
         self._beside = ()

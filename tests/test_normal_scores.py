@@ -109,14 +109,15 @@ def test_flows_as_numbers_are_where_nothing_is_standardized_and_in_streams():
 
 
 def test_a_member_knows_no_margin_of_the_rows_that_it_holds_out():
-    """Each of four members holds out one of four groups, and has the margins of the rows of the others."""
+    """Each of four members holds out one of four groups; the last two have the margins of the rows of the others."""
     rows, groups = normal_rows(400, 2), np.arange(400) // 100
     scores = small(n_estimators=4, max_iter=1).fit(rows, groups=groups)._specification.scores
     z, weights = (rows - rows.mean(0)) / rows.std(0), np.stack([groups != group for group in range(4)]) * 1.0
     without = normal_scores(z, weights, np.ones(2, bool)).knots
     same = np.array([[np.allclose(own, other, atol=1e-4) for other in without] for own in scores.knots])
-    assert (same.sum(0) == 1).all()
+    assert len(same) == 2
     assert (same.sum(1) == 1).all()
+    assert (same.sum(0) <= 1).all()
 
 
 def test_weights_stand_for_repetitions_where_columns_are_discrete_too():

@@ -15,13 +15,21 @@ MAX_ROWS = 10_000  # the largest number of rows that margins are estimated from
 
 
 def scores_of(specification: RealNVPSpecification, rows: Rows, validation: NDArray[np.bool_]) -> Scores | None:
-    """Estimate normal scores by the rows that each member does not hold out, at most `MAX_ROWS` rows.
+    """Estimate normal scores for each member by the rows that it does not hold out, at most `MAX_ROWS` rows.
 
-    Columns that have cells have margins already; None if all have.
+    Columns that have cells have margins already; None if all have, or if there are no members.
+
+    Parameters
+    ----------
+    specification : RealNVPSpecification
+        It has the scaling of the columns.
+    rows : Rows
+    validation : ndarray of shape (n_members, n_rows), dtype bool
+        The rows that each member holds out.
     """
     scaling, columns = specification.scaling, specification.scaling.columns
     continuous = np.ones(len(columns), bool) if rows.cells is None else ~np.isin(columns, rows.cells.mapped)
-    if not continuous.any():
+    if not continuous.any() or not len(validation):
         return None
     weights: NDArray[Any] = rows.weights * ~validation
     if len(rows.x) > MAX_ROWS:
@@ -32,3 +40,10 @@ def scores_of(specification: RealNVPSpecification, rows: Rows, validation: NDArr
         distinct = Distinct.of(np.ascontiguousarray(z[:, continuous]))
         z, weights = z[distinct.first], np.stack([distinct.sums(own) for own in weights])
     return normal_scores(z, weights, continuous)
+
+
+def scores_of_all(specification: RealNVPSpecification, rows: Rows, validation: NDArray[np.bool_]) -> Scores | None:
+    """Estimate normal scores for the members whose flow sees none, too; see `scores_of`."""
+    seen = specification.scores
+    plain = scores_of(specification, rows, validation if seen is None else validation[: -len(seen.knots)])
+    return plain if plain is None or seen is None else Scores(*map(np.concatenate, zip(plain, seen, strict=True)))

@@ -28,16 +28,16 @@ class CopulaFitter:
     Parameters
     ----------
     table : Table
-        It must have scores.
+    scores : Scores
+        The functions that map columns to normal scores, of each member.
     most : int
         The largest number of components.
     rng : RandomState
         The source of the first centres.
     """
 
-    def __init__(self, table: Table, most: int, rng: np.random.RandomState) -> None:
-        assert table.scores is not None
-        self.table, self.scores = table, table.scores
+    def __init__(self, table: Table, scores: Scores, most: int, rng: np.random.RandomState) -> None:
+        self.table, self.scores = table, scores
         rows = np.linspace(0, len(table.x) - 1, min(len(table.x), MAX_ROWS)).astype(int)
         self.z = _scores_of_members(table.z[rows], self.scores)
         self.weights = table.training_weights[:, rows]

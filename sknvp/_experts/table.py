@@ -1,6 +1,7 @@
 """The rows that experts learn from, and what they score on the rows that were held out."""
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -28,7 +29,7 @@ class Table(NamedTuple):
     weights: Tensor  # shape (n_rows,)
     validation: Tensor  # shape (n_members, n_rows), True for the rows that a member does not train on
     context: Tensor | None = None  # shape (n_rows, n_context), standardised
-    scores: Scores | None = None  # the functions that map columns to normal scores, of each member
+    scores: Callable[[], Scores | None] = lambda: None  # estimates how columns map to normal scores, for each member
     draws: tuple[Tensor, Tensor] | None = None  # of unknown cells: rows and log-weights, with an axis of draws in front
 
     @classmethod

@@ -90,10 +90,11 @@ class ExpertFitter:
 
     def best_copula(self) -> list[CopulaSpecification]:
         """Find the best mixture of normal scores, if there are any, and rows enough for two components."""
-        if self.table.scores is None or max(self.sizes, default=1) == 1:
+        scores = self.table.scores() if max(self.sizes, default=1) > 1 else None
+        if scores is None:
             return []
         sizes = [n for n in self.sizes if n <= MAX_COPULA_COMPONENTS]
-        return [self.best_of_sizes(CopulaFitter(self.table, sizes[-1], self.rng).fit, sizes)[1]]
+        return [self.best_of_sizes(CopulaFitter(self.table, scores, sizes[-1], self.rng).fit, sizes)[1]]
 
     def best_kernels(self, beside: Tensor) -> tuple[bool, float]:
         """Find the shape, whitened or not, and the bandwidth that make the rows held out likeliest beside the others.

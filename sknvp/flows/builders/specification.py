@@ -92,14 +92,8 @@ class RealNVPSpecification(TabularSpecification):
     batch_norm: bool = False  # whether batch normalisation stands between every two couplings
     context: Scaling | None = None  # of the columns that the density is conditioned on, or None for no condition
     bounds: tuple[Array, Array] | None = None  # low and high, shape (n_features,); for variational fits alone
-    scores: Scores | None = None  # of all members, of which the last half use theirs; None without them
+    scores: Scores | None = None  # of the last members, which see them; None if no member does
     max_log_scale: float = AffineCoupling.MAX_LOG_SCALE  # the bound of the logarithm of scales in affine couplings
-
-    @property
-    def scores_of_flow(self) -> Scores | None:
-        """The normal scores that the flow sees: those of the last half of its members, rounded down."""
-        n_mapped = len(self.masks) // 2
-        return None if self.scores is None or not n_mapped else Scores(*(part[-n_mapped:] for part in self.scores))
 
     def _assemble(self, generator: torch.Generator | None) -> Flow:
         settings: dict[str, Any] = {
@@ -111,7 +105,7 @@ class RealNVPSpecification(TabularSpecification):
             "base": self.base,
             "batch_norm": self.batch_norm,
             "n_context": 0 if self.context is None else len(self.context.columns),
-            "scores": None if self.scores_of_flow is None else self.scores_of_flow.tensors(),
+            "scores": None if self.scores is None else self.scores.tensors(),
             "max_log_scale": self.max_log_scale,
             "generator": generator,
         }
