@@ -32,8 +32,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 class PlainDensity(RealNVPDensity):
     """A density of flows that see the columns as they are, as those of a detector do."""
 
-    def _margins(self, specification, rows, validation):
-        return None
+    @property
+    def _sees_scores(self):
+        return False
 
 
 def plain(density):

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from ..flows.bases.point_mass import LOG_OTHER
-from .shares import likeliest_shares
+from .shares import shares_of_estimates
 
 Array = NDArray[Any]
 
@@ -238,6 +238,6 @@ def _mixture(counts: Array, estimates: list[tuple[Array, Array]]) -> Array:
     """Mix estimates of probabilities such that each row is likeliest under the estimates that were made without it."""
     seen = counts > 0
     without = np.stack([left_out for _, left_out in estimates])[:, seen]
-    shares = likeliest_shares(without, counts[seen] / counts.sum())
+    shares = shares_of_estimates(without, counts[seen] / counts.sum())
     mixed: Array = shares @ np.stack([estimate for estimate, _ in estimates])
     return mixed

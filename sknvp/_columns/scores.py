@@ -18,7 +18,7 @@ from scipy.special import ndtr, ndtri
 
 from ..flows.builders.specification import Scores
 from .resolution import resolution
-from .shares import TINY, likeliest_shares
+from .shares import TINY, shares_of_estimates
 
 Array = NDArray[Any]
 
@@ -99,7 +99,7 @@ class _Column(NamedTuple):
         by_others = np.maximum(at_values - own * weights, 0) / (np.maximum(1 - weights, TINY) * step)
         some = np.flatnonzero(weights)[:: -(-np.count_nonzero(weights) // N_COMPARED)]
         densities = np.concatenate([by_others, self.others])[:, some]
-        shares = likeliest_shares(densities, weights[some] / weights[some].sum())
+        shares = shares_of_estimates(densities, weights[some] / weights[some].sum())
         shares /= shares.sum()
         smooth = shares[:-2] @ (kernels / kernels.sum(1, keepdims=True))
         cdf, sf, density = np.tensordot(shares[-2:], self.at_edges, (0, 1))

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .._columns.shares import likeliest_shares
 from .._estimators.evaluation import to_tensor
 from .._estimators.fitter import NO_EXPERTS, Experts
 from .._estimators.rows import Rows
@@ -16,6 +17,8 @@ from ..flows.builders.expert_specification import ExpertSpecification
 from ..flows.ensemble import log_mixture_density
 from .table import Table
 
+N_ITERATIONS = 1_000  # of expectation-maximization at most
+TOL = 1e-6  # a smaller change of all weights ends it
 LEAST = 1e-12  # the least of all weights, so that their logarithms are finite
 LEAST_EARLIER = 1e-6  # the least of the first weights, so that each may rise
 LEAST_WEIGHT = 0.01  # an expert with less weight is left out, since it costs time and adds little
@@ -139,19 +142,14 @@ def stacking_weights(
     """Find the mixture of densities under which the rows, weighted, are likeliest, shape (n_densities,).
 
     ``log_densities`` has shape (n_densities, n_rows); rows where any is NaN, or all are minus infinity, do not count.
-    The problem is convex, and expectation-maximization from equal weights solves it. The weights found ``earlier``
-    count like rows that have ``strength`` times the weight of all these rows.
+    The weights found ``earlier`` count like rows that have ``strength`` times the weight of all these rows.
     """
     known = ~log_densities.isnan().any(0) & log_densities.isfinite().any(0)
     log_densities, weights = log_densities[:, known], weights[known] / weights[known].sum()
-    equal = torch.full((len(log_densities),), 1 / len(log_densities), dtype=torch.float64)
-    shares = earlier = equal if earlier is None else earlier
-    for _ in range(1000):
-        posterior = torch.softmax(log_densities + shares.log().unsqueeze(1), 0)
-        before, shares = shares, (posterior @ weights + strength * earlier) / (1 + strength)
-        if (shares - before).abs().max() < 1e-6:
-            break
-    return shares
+    densities = (log_densities - log_densities.amax(0)).exp().numpy()
+    prior = None if earlier is None else earlier.numpy()
+    found = likeliest_shares(densities, weights.numpy(), prior, strength, n_iterations=N_ITERATIONS, tol=TOL)
+    return torch.tensor(found)
 
 
 def weights_by_name(experts: Experts) -> dict[str, float]:
