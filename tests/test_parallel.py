@@ -5,10 +5,13 @@ import threading
 import numpy as np
 import pytest
 import torch
+from joblib import parallel_config
+from joblib._parallel_backends import ThreadingBackend
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV, cross_val_score
+from sklearn.neighbors import NearestNeighbors
 
-from sknvp import ConditionalRealNVPDensity, DensityClassifier, RealNVPImageDensity
+from sknvp import ConditionalRealNVPDensity, DensityClassifier, RealNVPImageDensity, RealNVPOutlierDetector
 from sknvp._estimators import evaluation, threads
 from sknvp._estimators.threads import threads_for
 from sknvp.flows.native import loader
@@ -38,6 +41,29 @@ def test_scores_and_classifiers_of_two_processes_equal_those_of_one():
     np.testing.assert_array_equal(shared, alone)
     one, two = (DensityClassifier(stacked(max_iter=3), n_jobs=n, random_state=0).fit(X, y) for n in (1, 2))
     np.testing.assert_array_equal(two.predict_log_proba(X), one.predict_log_proba(X))
+
+
+class Counted(ThreadingBackend):
+    """A backend of joblib that notes how often it is asked for several jobs."""
+
+    n_asked = 0
+
+    def configure(self, n_jobs=1, **settings):
+        Counted.n_asked += n_jobs != 1
+        return super().configure(n_jobs=n_jobs, **settings)
+
+
+def test_a_fit_sends_no_parts_of_itself_to_the_workers_of_others():
+    X = normal_rows(300, 3)
+    with parallel_config(backend=Counted(), n_jobs=2):
+        NearestNeighbors(algorithm="kd_tree").fit(X).kneighbors(X)
+        assert Counted.n_asked == 1
+        density = stacked(max_iter=3).fit(X)
+        density.score(X)
+        density.sample(5)
+        RealNVPOutlierDetector(**small(max_iter=3).get_params()).fit(X).predict(X)
+        ConditionalRealNVPDensity(n_estimators=2, max_iter=3).fit(X[:, :1], X[:, 1]).predict(X[:, :1])
+    assert Counted.n_asked == 1
 
 
 @pytest.fixture

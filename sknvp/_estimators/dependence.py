@@ -9,11 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.neighbors import NearestNeighbors
 
 from .._warn import warn_caller
 from .groups import components, groups_of_equal_rows
-from .neighbours import Signs
+from .neighbours import Signs, nearest_neighbors
 from .rows import Rows
 from .scaling import location_and_scale
 
@@ -123,7 +122,7 @@ def distance_jump(z: NDArray[np.float64]) -> Jump:
 def near_copies(z: NDArray[np.float64], jump: Jump) -> NDArray[np.intp]:
     """Number the groups of near copies: each row is joined to the neighbours before the jump of its distances."""
     n = 2 * jump.n_near
-    distances, neighbours = NearestNeighbors(algorithm="kd_tree").fit(z).kneighbors(z, n + 1)
+    distances, neighbours = nearest_neighbors(z).kneighbors(z, n + 1)
     distances = np.maximum(distances, np.finfo(np.float64).tiny)
     rows, places = np.nonzero(distances < distances[:, n:] * np.exp(-jump.log_ratio / 2))
     return components(len(z), rows, neighbours[rows, places])
@@ -137,7 +136,7 @@ def share_on_lines(z: NDArray[np.float64], dtype: np.dtype[Any]) -> float:
     if z.shape[1] < 2:
         return 0.0
     queries = _queries(z)
-    distances, neighbours = NearestNeighbors(algorithm="kd_tree").fit(z).kneighbors(queries, N_ENDS + 1)
+    distances, neighbours = nearest_neighbors(z).kneighbors(queries, N_ENDS + 1)
     directions = (z[neighbours] - queries[:, None])[:, 1:] / np.maximum(distances[:, 1:, None], 1e-300)
     cosines = directions @ directions.transpose(0, 2, 1)
     tolerance = 1e-12 if dtype == np.float64 else 1e-6
@@ -180,6 +179,6 @@ def _queries(z: NDArray[np.float64]) -> NDArray[np.float64]:
 def _distances(z: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the distances of some rows to their nearest neighbours in rising order."""
     n_neighbours = min(MAX_NEIGHBOURS, len(z) // 4)
-    distances, _ = NearestNeighbors(algorithm="kd_tree").fit(z).kneighbors(_queries(z), n_neighbours + 1)
+    distances, _ = nearest_neighbors(z).kneighbors(_queries(z), n_neighbours + 1)
     positive: NDArray[np.float64] = np.maximum(distances[:, 1:], np.finfo(np.float64).tiny)
     return positive

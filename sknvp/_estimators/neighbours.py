@@ -24,6 +24,14 @@ MIN_TURN = 0.1  # a larger turn, in units of the evenness, is that of a path
 MIN_ERRORS = 4.0  # standard errors that the turn must differ from zero by
 
 
+def nearest_neighbors(z: NDArray[np.float64], algorithm: str = "kd_tree") -> NearestNeighbors:
+    """Return an index of rows that is searched in one job.
+
+    Where no number of jobs is given, joblib would send parts of the search to the workers on which fits run.
+    """
+    return NearestNeighbors(algorithm=algorithm, n_jobs=1).fit(z)
+
+
 class Nearest(NamedTuple):
     """The nearest rows of each row, nearest first."""
 
@@ -36,7 +44,7 @@ class Nearest(NamedTuple):
         """Find the nearest rows; of many rows take `MAX_ROWS` that follow each other."""
         start = max(0, len(z) - MAX_ROWS) // 2
         z = z[start : start + MAX_ROWS]
-        numbers = NearestNeighbors(algorithm="brute").fit(z).kneighbors(n_neighbors=N_NEAREST, return_distance=False)
+        numbers = nearest_neighbors(z, "brute").kneighbors(n_neighbors=N_NEAREST, return_distance=False)
         distances = np.linalg.norm(z[numbers] - z[:, None], axis=2)  # the search loses digits where rows are near
         logs = np.log(np.maximum(distances, np.finfo(np.float64).tiny))
         return cls(z, np.maximum(logs, np.median(logs[:, 0]) - MAX_LOG_RATIO), numbers)
