@@ -53,7 +53,8 @@ class Counted(ThreadingBackend):
         return super().configure(n_jobs=n_jobs, **settings)
 
 
-def test_a_fit_sends_no_parts_of_itself_to_the_workers_of_others():
+def test_a_fit_sends_no_parts_of_itself_to_the_workers_of_others(monkeypatch):
+    monkeypatch.setattr(Counted, "n_asked", 0)
     X = normal_rows(300, 3)
     with parallel_config(backend=Counted(), n_jobs=2):
         NearestNeighbors(algorithm="kd_tree").fit(X).kneighbors(X)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sknvp._columns.shares import LEAST_SHARE, likeliest_shares, shares_of_estimates
+from sknvp._shares import LEAST_SHARE, likeliest_shares, shares_of_estimates
 
 
 def densities_and_weights(seed):

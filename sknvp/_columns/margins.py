@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from .._shares import shares_of_estimates
 from ..flows.bases.point_mass import LOG_OTHER
-from .shares import shares_of_estimates
 
 Array = NDArray[Any]
 

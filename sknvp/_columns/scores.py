@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
+from .._shares import TINY, shares_of_estimates
 from ..flows.builders.specification import Scores
 from .resolution import resolution
-from .shares import TINY, shares_of_estimates
 
 Array = NDArray[Any]
 

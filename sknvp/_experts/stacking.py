@@ -8,10 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .._columns.shares import likeliest_shares
 from .._estimators.evaluation import to_tensor
 from .._estimators.fitter import NO_EXPERTS, Experts
 from .._estimators.rows import Rows
+from .._shares import likeliest_shares
 from ..flows import Ensemble, Flow
 from ..flows.builders.expert_specification import ExpertSpecification
 from ..flows.ensemble import log_mixture_density
