@@ -24,7 +24,7 @@ from sknvp.flows.builders.expert_specification import (
     StudentTSpecification,
 )
 from sknvp.flows.builders.specification import Scaling
-from sknvp.flows.layers import Standardize
+from sknvp.flows.layers import AdditiveConditioning, Standardize
 from sknvp.flows.train.completions import EVALUATIONS_BETWEEN, Completions
 
 CORRELATED = np.array([[1.0, 0.6], [0.6, 1.0]])
@@ -185,6 +185,21 @@ def test_batches_are_completed_by_draws_in_proportion_to_the_present_density():
     expected = 1 / (1 + np.exp(-2 * 2 * 0.3))  # of phi(2 - 0.3) against phi(-2 - 0.3)
     later = draws.drawn(x, chosen, generator)[0, ::2, 1]
     assert (later == 2).double().mean() == pytest.approx(expected, abs=0.03)
+
+
+def test_draws_are_weighed_by_the_density_given_the_context_of_their_row():
+    """The context moves the density up in every fourth row, and down in the other ones that are incomplete."""
+    draws, x = completions(), torch.full((1, 4000, 2), 7.0, dtype=torch.float64)
+    chosen, generator = torch.arange(4000).remainder(40).unsqueeze(0), torch.Generator().manual_seed(0)
+    line = AdditiveConditioning(torch.tensor([[[0.0], [0.3]]], dtype=torch.float64))
+    context = torch.where(torch.arange(40) % 4 == 0, 1.0, -1.0).double().unsqueeze(1)
+    context[1::2] = torch.nan  # of complete rows, on which nothing depends
+    for _ in range(EVALUATIONS_BETWEEN):
+        draws.weigh(Flow(line, StandardNormal(2)), generator, context)
+    later = draws.drawn(x, chosen, generator)[0, :, 1]
+    expected = 1 / (1 + np.exp(-2 * 2 * 0.3))
+    for first, share in ((0, expected), (2, 1 - expected)):
+        assert (later[first::4] == 2).double().mean() == pytest.approx(share, abs=0.05)
 
 
 def test_validation_averages_densities_over_draws():

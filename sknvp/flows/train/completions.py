@@ -67,15 +67,20 @@ class Completions:
         return torch.logsumexp(torch.stack(parts), 0) - math.log(n_draws)
 
     @torch.no_grad()
-    def weigh(self, flow: Flow, generator: torch.Generator) -> None:
-        """Weigh the draws of some rows by the present flow, once in a few evaluations of the loss."""
+    def weigh(self, flow: Flow, generator: torch.Generator, context: Tensor | None = None) -> None:
+        """Weigh the draws of some rows by the present flow, once in a few evaluations of the loss.
+
+        A flow that has a context needs that of all rows, shape (n_rows, n_context).
+        """
         self.n_evaluations += 1
         if self.n_evaluations % EVALUATIONS_BETWEEN:
             return
         n_rows, n_draws = self.log_weights.shape
+        given = None if context is None else context[self.place >= 0]  # of the incomplete rows, in their order
         some = torch.randperm(n_rows, generator=generator, device=generator.device).to(self.place.device)
         for part in torch.split(some[: max(1, MAX_WEIGHED // n_draws)], max(1, flow.chunk_size // n_draws)):
             points = self.points[part].flatten(0, 1).expand(flow.n_members, -1, -1)
-            log_prob = flow.log_prob(points).view(-1, len(part), n_draws)
+            repeated = None if given is None else given[part].repeat_interleave(n_draws, 0).expand(len(points), -1, -1)
+            log_prob = flow.log_prob(points, repeated).view(-1, len(part), n_draws)
             shares = torch.softmax((log_prob + self.log_weights[part]).nan_to_num(-torch.inf), -1)
             self.cumulative[:, part] = shares.nan_to_num(1 / n_draws).cumsum(-1).to(self.cumulative)

@@ -145,7 +145,7 @@ class NegativeLogLikelihood:
     def validate(self) -> Tensor | None:
         """Return the loss of each member on its validation rows, shape (n_members,); None if there are no such rows."""
         if self.completions is not None:
-            self.completions.weigh(self.flow, self.generator)
+            self.completions.weigh(self.flow, self.generator, self.context)
         n_rows = self.validation_rows.shape[1]
         if not n_rows:
             return None
