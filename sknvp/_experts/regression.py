@@ -1,6 +1,10 @@
 """The experts of a conditional density: a linear regression with normal noise, and one with t-distributed noise."""
 
+from dataclasses import replace
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..flows import AdditiveConditioning
@@ -17,9 +21,13 @@ DEGREES_OF_FREEDOM = 10  # of the t-distribution: it is close to normal, but for
 SHRINKAGE = 1e-3  # of the coefficients, as a share of the variance of the context
 
 
-def regression_candidates(table: Table) -> list[Candidate]:
-    """Fit the regression for each member, and to all rows; the one with t-distributed noise comes last."""
-    compared, final = (linear_regression(table, w) for w in (table.training_weights, table.all_weights))
+def regression_candidates(table: Table, periods: NDArray[np.float64] | None = None) -> list[Candidate]:
+    """Fit the regression for each member, and to all rows; the one with t-distributed noise comes last.
+
+    The targets may have periods, shape (n_varying,), in standardised units, infinite for those without one.
+    """
+    fitted = (linear_regression(table, w) for w in (table.training_weights, table.all_weights))
+    compared, final = (replace(regression, periods=periods) for regression in fitted)
     return [Candidate(compared, final), Candidate(with_heavy_tails(compared), with_heavy_tails(final))]
 
 
@@ -50,6 +58,7 @@ def with_heavy_tails(regression: LinearRegressionSpecification) -> StudentTRegre
     return StudentTRegressionSpecification(
         scaling=regression.scaling,
         coefficients=regression.coefficients,
+        periods=regression.periods,
         whiten=DenseWhitening(regression.whiten.mean, regression.whiten.precision_cholesky * gain),
         degrees_of_freedom=DEGREES_OF_FREEDOM,
     )

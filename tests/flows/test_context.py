@@ -39,6 +39,20 @@ def test_a_regression_stops_at_its_limit():
     torch.testing.assert_close(at, far, rtol=0, atol=0)
 
 
+def test_a_regression_moves_columns_with_a_period_by_what_remains_after_whole_periods():
+    coefficients, periods = 5 * randn(2, 3, 4), torch.tensor([2.0, torch.inf, 0.5], dtype=DTYPE)
+    transform, x, context = AdditiveConditioning(coefficients, periods), randn(2, 50, 3), randn(2, 50, 4, seed=1)
+    line = AdditiveConditioning(coefficients)
+    for direction, along_the_line in ((transform, line), (transform.inverse, line.inverse)):
+        moved, _ = direction(x, context)
+        turns = (moved - along_the_line(x, context)[0]) / periods
+        torch.testing.assert_close(turns, turns.round(), **TOLERANCE)
+        assert turns[..., 0].unique().numel() > 2
+        assert not turns[..., 1].any()
+        assert ((moved - x).abs() <= periods / 2 * (1 + 1e-9)).all()
+        assert torch.autograd.gradcheck(direction, (x.clone().requires_grad_(), context.clone().requires_grad_()))
+
+
 @pytest.mark.parametrize("nu", [2, 4, 10])
 def test_the_distribution_function_of_the_t_distribution_is_scipys(nu):
     z = torch.tensor([-1e200, -30.0, -1.0, 0.0, 0.3, 2.0, 1e9], dtype=DTYPE)

@@ -127,6 +127,7 @@ class LinearRegressionSpecification(WhitenedSpecification):
     """A normal distribution around a linear map of the context for each member."""
 
     coefficients: Array  # shape (n_members, n_varying, n_context), for a standardised context
+    periods: Array | None = None  # shape (n_varying,), in standardised units, infinite for columns without one
 
     name = "linear_regression"
     make = staticmethod(experts.linear_regression)

@@ -98,6 +98,7 @@ def linear_regression(
     coefficients: Tensor,
     whiten: Whitening,
     degrees_of_freedom: int | None = None,
+    periods: Tensor | None = None,
 ) -> Flow:
     """Build a normal or a multivariate t-distribution per member around a linear map of the context.
 
@@ -111,8 +112,10 @@ def linear_regression(
         The map from the residuals of the regression to the noise.
     degrees_of_freedom : int, optional
         The degrees of freedom of the t-distribution of the noise, which is normal without them.
+    periods : Tensor of shape (n_varying,), optional
+        The periods of the columns in standardised units; see `layers.AdditiveConditioning`.
     """
     n_varying = len(columns)
     base = StandardNormal(n_varying) if degrees_of_freedom is None else StudentT(n_varying, degrees_of_freedom)
-    body = Chain(AdditiveConditioning(coefficients), whiten)
+    body = Chain(AdditiveConditioning(coefficients, periods), whiten)
     return standardized(loc, scale, columns, body, base, n_members=len(whiten.mean))

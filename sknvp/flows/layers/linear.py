@@ -131,26 +131,34 @@ class AdditiveConditioning(AnalyticTransform):
     """Map ``z = x - B context``, with a fixed matrix B. The log-determinant is zero.
 
     So z is the residual of a linear regression of x on the context. Numbers of the context are clipped to ``LIMIT``
-    in absolute value, so that a context far outside the data does not carry x away with it.
+    in absolute value, so that a context far outside the data does not carry x away with it. A column with a period is
+    moved by what remains of ``B context`` after whole periods, between minus and plus half of one.
 
     Parameters
     ----------
     coefficients : Tensor of shape (n_members, n_features, n_context)
         The matrix B, for a context in standardised units.
+    periods : Tensor of shape (n_features,), optional
+        The periods of the columns, infinite for those without one. By default no column has one.
     """
 
     LIMIT = 10.0
 
     coefficients: Tensor
+    periods: Tensor | None
 
-    def __init__(self, coefficients: Tensor) -> None:
+    def __init__(self, coefficients: Tensor, periods: Tensor | None = None) -> None:
         super().__init__()
         self.register_buffer("coefficients", coefficients)
+        self.register_buffer("periods", None if periods is None else periods.unsqueeze(1))
 
     def evaluate_with_residuals(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor, Any]:
         assert context is not None
         inside = context.clamp(-self.LIMIT, self.LIMIT)
         shift = torch.matmul(self.coefficients, inside)
+        if self.periods is not None:
+            turns = (shift / self.periods).round()
+            shift = torch.where(turns == 0, shift, shift - turns * self.periods)
         residuals = AdditiveConditioningResiduals(inverse, inside == context)
         return x + shift if inverse else x - shift, x.new_zeros(len(x), 1), residuals
 
