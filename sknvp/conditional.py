@@ -157,6 +157,7 @@ class ConditionalRealNVPDensity(ConditionalDensityMethods, FlowFitter):
         coupling: str | MakeCoupling = "spline",
         discrete_targets: str | ArrayLike | None = "auto",
         bounds: tuple[ArrayLike, ArrayLike] | None = None,
+        periods: dict[Any, float] | ArrayLike | None = None,
         n_estimators: int = 4,
         stacking: bool = True,
         alpha: float = 0.1,
@@ -178,6 +179,7 @@ class ConditionalRealNVPDensity(ConditionalDensityMethods, FlowFitter):
         self.coupling = coupling
         self.discrete_targets = discrete_targets
         self.bounds = bounds
+        self.periods = periods
         self.n_estimators = n_estimators
         self.stacking = stacking
         self.alpha = alpha
@@ -347,7 +349,8 @@ class ConditionalRealNVPDensity(ConditionalDensityMethods, FlowFitter):
         assert isinstance(start.specification, TabularSpecification)
         context = standardized_context(start.specification, rows.given)
         table = Table.of(start.specification.scaling, rows, fitted.validation, rng, context)
-        return stack(fitted.flow, table, lambda _: regression_candidates(table))
+        periods = self._standardized_periods(table.scaling)
+        return stack(fitted.flow, table, lambda _: regression_candidates(table, periods))
 
     def _weigh_experts(self, rows: Rows) -> Experts:
         context = standardized_context(self._specification, rows.given)

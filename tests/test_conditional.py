@@ -338,7 +338,7 @@ def test_clone_and_tags():
     values = {name: object() for name in estimator.get_params()}
     assert vars(ConditionalRealNVPDensity(**values)) == values
     ours, theirs = ConditionalRealNVPDensity().get_params(), RealNVPDensity().get_params()
-    assert theirs.keys() - ours.keys() == {"base", "mask", "batch_norm", "standardize", "discrete_features", "periods"}
+    assert theirs.keys() - ours.keys() == {"base", "mask", "batch_norm", "standardize", "discrete_features"}
     assert ours.keys() - theirs.keys() == {"discrete_targets"}
     assert {name for name in ours.keys() & theirs.keys() if ours[name] != theirs[name]} == {"activation"}
 

@@ -60,12 +60,17 @@ class Cells(NamedTuple):
         """Which rows lie so near to the cut of a circle that both of their points matter, shape (n_rows,)."""
         return np.asarray((self.share < SURE).any(axis=1))
 
-    def copies(self) -> Iterator[Self]:
-        """Yield the cells of all combinations of the points of values on circles, over which densities are summed."""
+    def copies(self, n_points: int = 2) -> Iterator[Self]:
+        """Yield the cells of all combinations of the points of values on circles, over which densities are summed.
+
+        Each value has two points, or three with the one that lies a period away from the first on the other side.
+        """
         circles = np.flatnonzero((self.other != self.point).any(axis=0) & ~np.isnan(self.point).any(axis=0))
-        for moved in product((False, True), repeat=len(circles)):
+        points = (self.point, self.other, 2 * self.point - self.other)[:n_points]
+        for chosen in product(points, repeat=len(circles)):
             point = self.point.copy()
-            point[:, circles] = np.where(moved, self.other[:, circles], self.point[:, circles])
+            for j, one in zip(circles, chosen, strict=True):
+                point[:, j] = one[:, j]
             yield self._replace(point=point, other=point, share=np.ones_like(self.share))
 
     def points(self, x: Array, uniform: Array) -> Array:
@@ -113,6 +118,11 @@ class CellMap:
             if margin is not None:
                 margins[j] = margin
         return cls(margins)
+
+    @property
+    def circles(self) -> dict[int, Circle]:
+        """The margins of columns with a period, by the number of the column."""
+        return {j: margin for j, margin in self.margins.items() if isinstance(margin, Circle)}
 
     @property
     def has_intervals(self) -> bool:

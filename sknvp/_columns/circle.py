@@ -6,6 +6,7 @@ around the circle, which makes a density with the period,
     p(x) = sum over k of q(x + k P).
 
 Of this sum the two terms nearest to the data are computed; what lies more than one period from their middle is lost.
+Given a context, which may carry the density along, there are three terms, and one and a half periods.
 
 A cut through values would ask the flow for two edges. So while it learns each value is cut open at a place of its own,
 drawn from a normal distribution around the emptiest place. A value close to it then lies at one end of the line or at
@@ -91,14 +92,22 @@ class Circle:
 
     def values_at(self, y: Array) -> Array:
         """Return the value of each point ``y`` that the flow sees, in its own precision."""
-        return self._wrapped(y if self.margin is None else self.margin.values_at(y), y.dtype)
+        return self.wrapped(y if self.margin is None else self.margin.values_at(y), y.dtype)
 
     def mean(self, values: Array) -> Array:
         """Return the circular mean over the last axis: the direction of the mean of the points on the circle."""
-        direction = np.angle(np.exp(2j * np.pi * values / self.period).mean(-1))
-        return self._wrapped(direction * self.period / (2 * np.pi), values.dtype)
+        return self.direction(self.points(values).mean(-1), values.dtype)
 
-    def _wrapped(self, x: Array, dtype: np.dtype[Any]) -> Array:
+    def points(self, values: Array) -> Array:
+        """Return the points on the unit circle of complex numbers."""
+        on_circle: Array = np.exp(2j * np.pi * values / self.period)
+        return on_circle
+
+    def direction(self, points: Array, dtype: np.dtype[Any]) -> Array:
+        """Return the values in whose directions complex numbers lie."""
+        return self.wrapped(np.angle(points) * self.period / (2 * np.pi), dtype)
+
+    def wrapped(self, x: Array, dtype: np.dtype[Any]) -> Array:
         """Move numbers to the range of values, in which rounding leaves them."""
         x = self._from(x, self.first).astype(dtype)
         return np.where((x < self.first) | (x >= self.first + self.period), dtype.type(self.first), x)

@@ -14,7 +14,7 @@ from .._columns.kinds import Column
 from .._columns.lattice import LatticeMargin
 from .._columns.mixed import MixedMargin
 from ..flows import Density
-from ..flows.builders.specification import TabularSpecification
+from ..flows.builders.specification import Scaling, TabularSpecification
 from .evaluation import LEAST_LOG_DENSITY, finite_log_density, in_single_precision
 from .missing import DensityOfKnownCells
 from .rows import Rows, repeated
@@ -49,6 +49,11 @@ class DensityOfCells(DensityOfKnownCells):
         return [f"{column.name}: {kind}" for column, kind in zip(columns, kinds, strict=True)]
 
     @property
+    def _circles(self) -> dict[int, Circle]:
+        """The margins of the columns with a period, by their numbers."""
+        return {} if self._cell_map is None else self._cell_map.circles
+
+    @property
     def density_(self) -> Density:
         """A copy of the fitted density of continuous columns, a `torch.nn.Module` in their units."""
         if not self._is_fitted:
@@ -72,6 +77,14 @@ class DensityOfCells(DensityOfKnownCells):
         if getattr(self, "_context_columns", ()) or getattr(self, "_context_middles", {}):
             return "categories or missing cells in X"
         return None if self._cell_map is None else self.columns_
+
+    def _standardized_periods(self, scaling: Scaling) -> NDArray[np.float64] | None:
+        """Return the periods of the varying columns as the flow sees them, infinite without one; None if all are."""
+        periods = np.full(len(scaling.loc), np.inf)
+        for j, circle in self._circles.items():
+            if circle.margin is None:  # values that have probabilities lie between bounds
+                periods[j] = circle.period / scaling.scale[j]
+        return periods[scaling.columns] if np.isfinite(periods).any() else None
 
     def _with_cells(self, rows: Rows, n_rows: float, continues: bool) -> Rows:
         """Put points of their cells in the place of values, where columns ask for it, in each of ``n_rows`` rows."""
@@ -144,7 +157,8 @@ class DensityOfCells(DensityOfKnownCells):
         """Compute the log-density of rows whose cells are all known."""
         if self._cell_map is None:
             return finite_log_density(self._density, rows, context)
-        copies = [self._log_density_of(cells, rows, context) for cells in self._cell_map.cells(rows).copies()]
+        n_points = 2 if context is None else 3
+        copies = [self._log_density_of(cells, rows, context) for cells in self._cell_map.cells(rows).copies(n_points)]
         finite: NDArray[np.float64] = np.maximum(np.logaddexp.reduce(copies), LEAST_LOG_DENSITY)
         return finite
 

@@ -10,9 +10,11 @@ from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from .._columns.averages import averages, to_average
 from .._columns.cells import Cells, normal_quantile
+from .._columns.circle import Circle
 from .._columns.describe import columns_of, discrete_mask
-from .._columns.kinds import Column, encoded, library_of, with_indicators, without_indicators
+from .._columns.kinds import Column, encoded, library_of
 from .._columns.lattice import LatticeMargin
 from .._columns.margins import Margin
 from ..flows.summaries import distribution, mean, noise_points, quantile
@@ -20,10 +22,10 @@ from . import parameters as rule
 from .base import FLOATS
 from .cells import DensityOfCells
 from .context import ConditionedOnRows, standardized_context
-from .distribution import cumulative, ends_of
+from .distribution import check_ordered, cumulative, ends_of
 from .evaluation import default_torch_modes, evaluate
 from .scaling import restore_constants
-from .specify import checked_bounds
+from .specify import checked_bounds, checked_periods
 from .weights import weighted_total
 
 N_POINTS = 100  # the number of points of noise that `predict` averages over if there is one target, ...
@@ -79,12 +81,13 @@ class ConditionalDensityMethods(RegressorMixin, ConditionedOnRows, DensityOfCell
         is_numeric = library_of(table) is None and table.dtype.kind in "fiu"
         if is_numeric:  # numbers that are not finite are refused first
             table = check_array(table, dtype=FLOATS, input_name="y")
-            if self.discrete_targets is None and self.bounds is None:
+            if self.discrete_targets is None and self.bounds is None and self.periods is None:
                 return ()
+        labels = list(range(table.shape[1]) if library_of(table) is None else table.columns)
         bounds = None if self.bounds is None else checked_bounds(self.bounds, table.shape[1])
-        return columns_of(
-            table, discrete_mask(self.discrete_targets, table, "discrete_targets"), bounds, counts=counts, table="y"
-        )
+        periods = None if self.periods is None else checked_periods(self.periods, labels, "y")
+        discrete = discrete_mask(self.discrete_targets, table, "discrete_targets")
+        return columns_of(table, discrete, bounds, periods, counts, table="y")
 
     def score_samples(self, X: ArrayLike, y: ArrayLike | None = None) -> NDArray[np.float64]:
         """Compute the log-density of the targets of each row, given its columns.
@@ -187,21 +190,21 @@ class ConditionalDensityMethods(RegressorMixin, ConditionedOnRows, DensityOfCell
         context, density = self._context(X), self._density
         if (edges := self._few_edges()) is not None:
             middle = normal_quantile((edges[1:] + edges[:-1]) / 2)
-            numbers = self._shares_between(edges, context) @ self._with_indicators(middle[:, None])
-            return self._as_in_fit(without_indicators(numbers, self._columns))
+            numbers = self._shares_between(edges, context) @ self._to_average(middle[:, None])
+            return self._as_in_fit(averages(numbers, self._columns, self._circles))
         is_smooth = self._cell_map is None or not self._cell_map.has_intervals
         with default_torch_modes():
             n_points = N_POINTS if self.n_outputs_ == 1 and is_smooth else N_POINTS_OF_SEVERAL
             points, weights = noise_points(self.n_outputs_, n_points)
 
         def values(y: Tensor) -> Tensor:
-            return y if self._cell_map is None else y.new_tensor(self._with_indicators(y.cpu().numpy()))
+            return y if self._cell_map is None else y.new_tensor(self._to_average(y.cpu().numpy()))
 
         def means(context: Tensor) -> Tensor:
             return mean(density, context, points, weights, values)
 
         numbers = evaluate(means, density, context, n_each=len(points))
-        return self._as_in_fit(without_indicators(numbers, self._columns) if self._columns else numbers)
+        return self._as_in_fit(averages(numbers, self._columns, self._circles) if self._columns else numbers)
 
     def predict_quantile(self, X: ArrayLike, q: ArrayLike = 0.5) -> NDArray[Any]:
         """Compute quantiles of the target for each row: where its distribution function, given the row, is ``q``.
@@ -228,7 +231,9 @@ class ConditionalDensityMethods(RegressorMixin, ConditionedOnRows, DensityOfCell
             If there are several targets, the target is a category without order, or ``q`` breaks its rule.
         """
         check_is_fitted(self)
-        self._check_ordered("predict_quantile", "Take quantiles of what sample(X, n_samples) draws")
+        check_ordered(
+            self._columns, self.n_outputs_, "predict_quantile", "Take quantiles of what sample(X, n_samples) draws"
+        )
         shares = np.asarray(q, dtype=np.float64)
         if shares.ndim > 1 or not ((shares > 0) & (shares < 1)).all():
             raise ValueError(f"q must be a number strictly between 0 and 1, or a list of such numbers, got {q!r}.")
@@ -280,7 +285,7 @@ class ConditionalDensityMethods(RegressorMixin, ConditionedOnRows, DensityOfCell
     def _cdf_around(self, X: ArrayLike, y: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Compute the probabilities of less than the target of each row, and of at most that."""
         check_is_fitted(self)
-        self._check_ordered("predict_cdf", "Compare draws by sknvp.metrics.energy_score")
+        check_ordered(self._columns, self.n_outputs_, "predict_cdf", "Compare draws by sknvp.metrics.energy_score")
         rows, targets = np.split(self._check_pairs(X, y, reset=False), [-1], axis=1)
         scaling = self._specification.scaling
         values = restore_constants(targets, scaling)[:, 0]
@@ -299,23 +304,11 @@ class ConditionalDensityMethods(RegressorMixin, ConditionedOnRows, DensityOfCell
         between: NDArray[np.float64] = np.clip(probability, 0.0, 1.0)
         return between
 
-    def _check_ordered(self, method: str, cure: str) -> None:
-        """Raise a ValueError if there are several targets, or one without an order."""
-        if self.n_outputs_ > 1:
-            raise ValueError(
-                f"{method} needs a single target, got {self.n_outputs_} in fit. {cure}, or fit one density for each "
-                "target."
-            )
-        if any(c.categories is not None and not getattr(c.dtype, "ordered", False) for c in self._columns):
-            raise ValueError(
-                f"{method} needs a target of numbers or of ordered categories, got one without order in fit. Take the "
-                "likeliest value, predict(X), or draws."
-            )
-
     def _few_edges(self) -> NDArray[np.float64] | None:
         """Return the ends of the intervals of a single target's values, if it is discrete and these are few."""
         margin = None if self._cell_map is None or self.n_outputs_ > 1 else self._cell_map.margins[0]
-        margin = margin.margin if isinstance(margin, LatticeMargin) else margin
+        while isinstance(margin, Circle | LatticeMargin):
+            margin = margin.margin
         return margin.edges if isinstance(margin, Margin) and margin.n_values < N_POINTS else None
 
     def _shares_between(self, edges: NDArray[np.float64], context: NDArray[Any]) -> NDArray[np.float64]:
@@ -331,16 +324,17 @@ class ConditionalDensityMethods(RegressorMixin, ConditionedOnRows, DensityOfCell
         shares: NDArray[np.float64] = np.diff(value, axis=1, prepend=0, append=1)
         return shares
 
-    def _with_indicators(self, y: NDArray[Any]) -> NDArray[Any]:
-        """Return the targets in whose cells points lie, with indicators in the place of categories."""
+    def _to_average(self, y: NDArray[Any]) -> NDArray[Any]:
+        """Return the targets in whose cells points lie, as numbers whose means tell their averages."""
         numbers = self._numbers_at(y.reshape(-1, self.n_outputs_))
-        return with_indicators(numbers, self._columns).reshape(*y.shape[:-1], -1)
+        return to_average(numbers, self._columns, self._circles).reshape(*y.shape[:-1], -1)
 
     def _nearest(self, y: NDArray[Any]) -> NDArray[Any]:
         """Return the possible values next to targets of the shape that was fitted."""
         margins = {} if self._cell_map is None else self._cell_map.margins
         nearest = y.reshape(len(y), -1).copy()
-        for j, margin in margins.items():
+        for j, each in margins.items():
+            margin = each.margin if isinstance(each, Circle) else each
             if isinstance(margin, Margin | LatticeMargin) and self._columns[j].categories is None:
                 numbers = nearest[:, j].astype(np.float64)
                 nearest[:, j] = margin.first + margin.spacing * np.rint((numbers - margin.first) / margin.spacing)
@@ -368,6 +362,8 @@ class ConditionalDensityMethods(RegressorMixin, ConditionedOnRows, DensityOfCell
                 y = y.astype(self._columns[0].categories.dtype)  # type: ignore[union-attr]
         else:
             y = y.astype(self._target_dtype)
+            for j, circle in self._circles.items():  # rounding may have moved a number off the circle
+                y[..., j] = circle.wrapped(y[..., j], y.dtype)
         return y[..., 0] if self._squeeze else y
 
 

@@ -7,7 +7,6 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import _safe_indexing, check_array
 from sklearn.utils.validation import validate_data
 
-from .._columns.circle import Circle
 from .._columns.describe import columns_of, discrete_mask
 from .._columns.kinds import Column, encoded, frame, library_of, with_indicators, without_indicators
 from .._warn import warn_caller
@@ -106,9 +105,8 @@ class DiscreteColumns(DensityOfCells):
         """
         means: NDArray[Any] = with_indicators(drawn, self._columns).mean(1) if self._columns else drawn.mean(1)
         means = without_indicators(means, self._columns) if self._columns else means
-        for j, margin in ({} if self._cell_map is None else self._cell_map.margins).items():
-            if isinstance(margin, Circle):
-                means[:, j] = margin.mean(drawn[..., j])
+        for j, circle in self._circles.items():
+            means[:, j] = circle.mean(drawn[..., j])
         return means
 
     def _presented(self, y: NDArray[Any]) -> Any:

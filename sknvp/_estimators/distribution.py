@@ -1,5 +1,6 @@
 """Distribution functions of single targets, which may be discrete or bounded."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,11 +8,32 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .._columns.cells import CellMap, normal_quantile
+from .._columns.kinds import Column
 from ..flows import Ensemble
 from ..flows.summaries import distribution
 from .evaluation import evaluate
 
 ROUNDING = 1e-6  # of a value in single precision, as a share of it
+
+
+def check_ordered(columns: Sequence[Column], n_outputs: int, method: str, cure: str) -> None:
+    """Raise a ValueError if there are several targets, or one without an order; the cure is for several."""
+    if n_outputs > 1:
+        raise ValueError(
+            f"{method} needs a single target, got {n_outputs} in fit. {cure}, or fit one density for each target."
+        )
+    for column in columns:
+        if column.period is not None:
+            raise ValueError(
+                f"{method} needs a target without a period, since a circle has no least value, got one with period "
+                f"{column.period:g} in fit. Take shares or quantiles of draws, sample(X, n_samples), measured from "
+                "predict(X)."
+            )
+        if column.categories is not None and not getattr(column.dtype, "ordered", False):
+            raise ValueError(
+                f"{method} needs a target of numbers or of ordered categories, got one without order in fit. Take the "
+                "likeliest value, predict(X), or draws."
+            )
 
 
 def cumulative(density: Ensemble, points: NDArray[Any], context: NDArray[Any]) -> NDArray[np.float64]:

@@ -14,7 +14,8 @@ from ..flows.layers import AffineCoupling
 from .rows import Rows
 from .scaling import WHOLE_TABLE, WholeTable, scaling_of
 
-MAX_PERIODIC = 8  # columns with a period, since the density of a row is a sum over two places in each of them
+MAX_PERIODIC = 8  # columns with a period, since the density of a row is a sum over two places in each of them, ...
+MAX_PERIODIC_TARGETS = 5  # ... and that of targets a sum over three
 MAX_TOTAL_LOG_SCALE = 16.0  # of all affine couplings of a flow; up to eight layers, each has the bound of its own
 
 
@@ -118,21 +119,23 @@ def per_column(name: str, values: ArrayLike, n_features: int) -> NDArray[np.floa
         raise ValueError(f"{name} must be numbers of shape () or ({n_features},), got {values!r}.") from error
 
 
-def checked_periods(periods: Any, labels: list[Any]) -> NDArray[np.float64]:
-    """Check the periods of columns with these labels, and return a number for each column, NaN where there is none."""
+def checked_periods(periods: Any, labels: list[Any], table: str = "X") -> NDArray[np.float64]:
+    """Check the periods of the columns with these labels of a table, and return a number for each, NaN without one."""
     if isinstance(periods, dict):
         lengths = np.full(len(labels), np.nan)
         for column, period in periods.items():
             place = labels.index(column) if column in labels else column
             if place not in range(len(labels)):
-                raise ValueError(f"periods must name columns of X or hold their numbers, of {labels}, got {column!r}.")
+                raise ValueError(
+                    f"periods must name columns of {table} or hold their numbers, of {labels}, got {column!r}."
+                )
             lengths[place] = per_column("periods", period, 1)[0]
     else:
         lengths = per_column("periods", periods, len(labels))
-    given = lengths[~np.isnan(lengths)]
-    if not ((given > 0) & np.isfinite(given)).all() or len(given) > MAX_PERIODIC:
+    given, most = lengths[~np.isnan(lengths)], MAX_PERIODIC if table == "X" else MAX_PERIODIC_TARGETS
+    if not ((given > 0) & np.isfinite(given)).all() or len(given) > most:
         raise ValueError(
-            f"periods must be finite numbers greater than 0, of {MAX_PERIODIC} columns at most, got {periods!r}. None "
+            f"periods must be finite numbers greater than 0, of {most} columns at most, got {periods!r}. None "
             "or NaN stands for no period."
         )
     return lengths
