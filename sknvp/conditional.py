@@ -68,6 +68,11 @@ class ConditionalRealNVPDensity(ConditionalDensityMethods, FlowFitter):
     bounds : None or tuple (low, high) of floats or array-likes of shape (n_outputs,), default=None
         The least and the greatest number that each target can be, -inf and inf where there is no end to it. See
         :class:`RealNVPDensity`.
+    periods : None, dict or array-like of float, of shape () or (n_outputs,), default=None
+        The periods of targets that are angles, hours, longitudes and the like, at most five of them: ``dict(hour=24)``
+        by the names or numbers of the targets, or a number for each target, with None where there is no period. See
+        :class:`RealNVPDensity`. Such targets have a mean direction, `predict`, but no quantiles. Columns of ``X`` that
+        have a period are best given as cosine and sine.
     {n_estimators}
     stacking : bool, default=True
         Whether linear regressions stand beside the flows. The one with t-distributed noise gets a thousandth of the
@@ -143,6 +148,14 @@ class ConditionalRealNVPDensity(ConditionalDensityMethods, FlowFitter):
     True
     >>> density.sample([[0.1], [0.9]], n_samples=3, random_state=0).shape
     (2, 3)
+
+    An angle that turns with x, whose density is equal at both ends of the circle:
+
+    >>> angle = (180 + 90 * X[:, 0] + 20 * rng.normal(size=500)) % 360
+    >>> density = ConditionalRealNVPDensity(periods=360, n_estimators=1, random_state=0).fit(X, angle)
+    >>> low, high = density.score_samples([[0.9], [0.9]], [0.0, 360.0])
+    >>> bool(abs(low - high) < 1e-6)
+    True
     """
 
     stacking: bool

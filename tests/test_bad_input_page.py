@@ -45,8 +45,8 @@ def density(**settings):
     return RealNVPDensity(**{"n_layers": 2, "hidden_layer_sizes": 8, "max_iter": 1, "stacking": False, **settings})
 
 
-def conditional(X=X, Y=Y):
-    return ConditionalRealNVPDensity(n_layers=2, max_iter=1).fit(X, Y)
+def conditional(X=X, Y=Y, **settings):
+    return ConditionalRealNVPDensity(n_layers=2, max_iter=1, **settings).fit(X, Y)
 
 
 class Doubling(Coupling):
@@ -114,6 +114,8 @@ CASES = {
     "two columns of `y` after one": lambda: conditional().score_samples(X, X),
     "`predict_quantile(X, 1)`": lambda: conditional().predict_quantile(X, 1),
     "the distribution function of two targets": lambda: conditional(Y=X).predict_cdf(X, X),
+    "quantiles of an angle": lambda: conditional(periods=360).predict_quantile(X),
+    "a period of an unknown target": lambda: conditional(periods={"hour": 24}),
     "scores of a single draw": lambda: crps(Y, Y[:, None]),
     "a cell of a conditional density missing that was never": lambda: conditional().predict(np.r_[[[np.nan, 0]], X]),
     "missing target": lambda: conditional(Y=np.r_[np.nan, Y[1:]]),

@@ -11,6 +11,7 @@ from sklearn.base import clone
 from sknvp import ConditionalRealNVPDensity, PITDisplay
 from sknvp._columns.cells import CellMap
 from sknvp._columns.kinds import Column
+from sknvp.metrics import energy_score
 
 from .test_conditional import full_batch, small
 
@@ -43,6 +44,10 @@ def fitted():
 
 def around(density, row, angles=AROUND):
     return np.exp(density.score_samples(np.tile(row, (len(angles), 1)), angles))
+
+
+def on_circle(angles):
+    return np.stack([np.cos(DEGREE * angles), np.sin(DEGREE * angles)], -1)
 
 
 def apart(a, b, period=360):
@@ -331,3 +336,6 @@ def test_the_cures_work(fitted):
     assert inside.mean() == pytest.approx(0.8, abs=0.05)
     display = PITDisplay.from_predictions(y, drawn, random_state=0)
     assert stats.kstest(display.pit, "uniform").statistic < 0.06
+    even = np.random.default_rng(0).uniform(0, 360, drawn.shape)
+    scores = [energy_score(on_circle(y), on_circle(draws)) for draws in (drawn, drawn + 90, even)]
+    assert scores[0] < min(scores[1:])

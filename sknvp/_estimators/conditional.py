@@ -153,7 +153,8 @@ class ConditionalDensityMethods(RegressorMixin, ConditionedOnRows, DensityOfCell
         -------
         y : ndarray of shape (n_rows, n_samples) or (n_rows, n_samples, n_outputs)
             Independent draws, of the dtype of the ``y`` that was fitted; of the former shape if ``y`` had one dimension
-            in `fit`.
+            in `fit`. Those of a target with a period lie between zero and the period, or, if it was negative somewhere
+            in `fit`, between minus and plus half of it.
 
         Raises
         ------
@@ -167,7 +168,7 @@ class ConditionalDensityMethods(RegressorMixin, ConditionedOnRows, DensityOfCell
         return self._as_in_fit(numbers.reshape(-1, n_samples, self.n_outputs_))
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """Compute the mean of the targets for each row; of a category, the likeliest value.
+        """Compute the mean of the targets for each row; of a category, the likeliest value; of an angle, the direction.
 
         For one target this is an integral over the flows' noise by the trapezoidal rule on 100 points, with an error of
         about 1e-5 standard deviations, or of up to a few hundredths where y jumps between modes that lie apart. For
@@ -175,6 +176,9 @@ class ConditionalDensityMethods(RegressorMixin, ConditionedOnRows, DensityOfCell
         hundredth of a standard deviation. The share of the regressions is exact. For a single discrete target it is the
         sum of up to a hundred values, each times its probability, and where others have probabilities the mean of 512
         points too.
+
+        For a target with a period it is the mean direction: that of the mean of its points on the circle. Where the
+        density is nearly even around the circle, or has two opposite modes, this direction means little.
 
         Parameters
         ----------
@@ -228,7 +232,8 @@ class ConditionalDensityMethods(RegressorMixin, ConditionedOnRows, DensityOfCell
         Raises
         ------
         ValueError
-            If there are several targets, the target is a category without order, or ``q`` breaks its rule.
+            If there are several targets, the target has a period or is a category without order, or ``q`` breaks its
+            rule.
         """
         check_is_fitted(self)
         check_ordered(
@@ -273,7 +278,8 @@ class ConditionalDensityMethods(RegressorMixin, ConditionedOnRows, DensityOfCell
         Raises
         ------
         ValueError
-            If there are several targets, the target is a category without order, or ``X`` or ``y`` breaks its rule.
+            If there are several targets, the target has a period or is a category without order, or ``X`` or ``y``
+            breaks its rule.
 
         References
         ----------
