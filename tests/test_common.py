@@ -128,6 +128,13 @@ CASES = {
         lambda e: [e.score_samples(X, Y), e.predict(X), e.predict_quantile(X, 0.2), e.sample(X, 2, 0)],
         bad={"stacking": "yes"},
     ),
+    "conditional, an angle": case(
+        sknvp.ConditionalRealNVPDensity,
+        (X, Y),
+        lambda e: [e.score_samples(X, Y), e.predict(X), e.sample(X, 2, 0)],
+        {**BRIEF, "periods": 3.0},
+        {"periods": -1},
+    ),
     "conditional, two targets": case(
         sknvp.ConditionalRealNVPDensity,
         (Y[:, None], X),
