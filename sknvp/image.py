@@ -72,7 +72,8 @@ class RealNVPImageDensity(LatentMixin, FlowDensity):
     warm_start : bool, default=False
         Whether `fit` continues from the flow fitted before, from a pickle as well.
     device : str, default="cpu"
-        The torch device to train the flow and to score on, such as "cuda", where networks are trained in bfloat16.
+        The torch device to train the flow and to score on, such as "cuda". Networks are trained in bfloat16 there, and
+        on CPUs that have units for its products (Intel AMX).
     random_state : int, RandomState instance or None, default=None
         Determines initial weights, validation images, the order of the batches, and their noise.
     {verbose}
@@ -99,9 +100,9 @@ class RealNVPImageDensity(LatentMixin, FlowDensity):
 
     Notes
     -----
-    Computation is in single precision whatever the dtype of ``X``. Images come out of `sample` and `inverse_transform`
-    in the dtype that was fitted, or in a larger one if that does not hold all levels. On a GPU convolutions round as
-    ``torch.backends.cudnn.allow_tf32`` says, by torch's default to ten bits.
+    Apart from networks in training, computation is in single precision whatever the dtype of ``X``. Images come out of
+    `sample` and `inverse_transform` in the dtype that was fitted, or in a larger one if that does not hold all levels.
+    On a GPU convolutions round as ``torch.backends.cudnn.allow_tf32`` says, by torch's default to ten bits.
 
     Images that are simpler than those fitted, a blank one above all, can be likelier than these: a low probability is
     a sign of an outlier, a high one no proof of the contrary (Nalisnick and others 2019).

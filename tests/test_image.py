@@ -15,6 +15,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import sknvp.image
 from sknvp import RealNVPImageDensity
+from sknvp.flows.networks import residual
 from sknvp.flows.train.dequantization import Dequantized
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -289,6 +290,19 @@ def test_new_images_are_checked_too(fitted):
         fitted.inverse_transform(np.zeros((1, 3)))
     with pytest.raises(NotFittedError):
         small().bits_per_dim(digits(3))
+
+
+def test_a_cpu_that_multiplies_halves_trains_in_half_precision_and_finds_pixels_again(monkeypatch):
+    seen, convolve = [], residual.functional.conv2d
+    monkeypatch.setattr(residual, "_multiplies_halves", lambda: True)
+    monkeypatch.setattr(residual.functional, "conv2d", lambda *a, **k: seen.append((o := convolve(*a, **k)).dtype) or o)
+    density = small().fit(digits())
+    assert set(seen) == {torch.bfloat16, torch.float32}  # in training and in validation
+    seen.clear()
+    np.testing.assert_array_equal(density.inverse_transform(density.transform(digits())), digits())
+    assert set(seen) == {torch.float32}
+    monkeypatch.setattr(residual, "_multiplies_halves", lambda: False)
+    assert density.bits_per_dim(digits()) == pytest.approx(small().fit(digits()).bits_per_dim(digits()), abs=0.1)
 
 
 @pytest.mark.gpu

@@ -2,6 +2,7 @@
 
 import math
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from typing import Any
 
 import torch
@@ -47,7 +48,7 @@ class Convolution(nn.Module):
 
 
 class ResidualNetwork(nn.Module):
-    """A convolution, blocks ``h + conv(relu(conv(relu(h))))``, and a last convolution that starts at zero.
+    """A convolution, blocks ``h + conv(elu(conv(elu(h))))``, and a last convolution that starts at zero.
 
     Parameters
     ----------
@@ -84,20 +85,26 @@ class ResidualNetwork(nn.Module):
         with self._precision(x):
             h = self.first(_pixel_unshuffle(x, self.patch).contiguous(memory_format=torch.channels_last))
             for first, second in zip(self.inner[::2], self.inner[1::2], strict=True):
-                h = h + second(first(h.relu()).relu())
-            h = _pixel_shuffle(self.last(h.relu()), self.patch)
+                h = h + second(functional.elu(first(functional.elu(h))))
+            h = _pixel_shuffle(self.last(functional.elu(h)), self.patch)
         return h.to(x.dtype)
 
     def _precision(self, x: Tensor) -> AbstractContextManager[Any]:
-        """Choose half precision for training on GPUs.
+        """Choose half precision for training on GPUs, and on CPUs that multiply matrices of half precision (Intel AMX).
 
         Everything else is computed in full precision, since both directions of a flow must agree to the last digits.
         """
-        halved = self.training and x.is_cuda and x.dtype == torch.float32
-        return torch.autocast("cuda", torch.bfloat16) if halved else nullcontext()
+        halved = self.training and x.dtype == torch.float32 and (x.is_cuda or _multiplies_halves())
+        return torch.autocast(x.device.type, torch.bfloat16) if halved else nullcontext()
 
     def extra_repr(self) -> str:
         return f"patch={self.patch}"
+
+
+@cache
+def _multiplies_halves() -> bool:
+    """Whether the CPU has units for products of bfloat16 matrices. Versions of torch that cannot tell say no."""
+    return bool(getattr(torch.cpu, "_is_amx_tile_supported", bool)())
 
 
 def _pixel_unshuffle(x: Tensor, side: int) -> Tensor:
