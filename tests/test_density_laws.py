@@ -2,7 +2,7 @@
 
 import itertools
 import pickle
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -23,18 +23,24 @@ def skewed(n, n_features, seed=0):
     return X * 10.0 ** np.arange(n_features) + 5
 
 
+@cache
+def fit_of_moons(make):
+    """The fit that several tests compare theirs with; it is not changed."""
+    return make().fit(moons())
+
+
 @pytest.mark.parametrize("make", [small, stacked])
 @pytest.mark.parametrize("coupling", ["affine", "spline"])
 def test_integrates_to_one_in_one_dimension(make, coupling):
     X = np.concatenate([normal_rows(200, 1) - 3, normal_rows(100, 1, 1) * 0.3 + 2])
     density = make(coupling=coupling).fit(X)
-    grid = np.linspace(-40, 40, 80_001)
+    grid = np.linspace(-40, 40, 40_001)
     assert integrate.simpson(np.exp(density.score_samples(grid[:, None])), x=grid) == pytest.approx(1, abs=1e-4)
 
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"coupling": "spline"}, {"mask": "half"}, {"standardize": False}, {"stacking": True}, {"batch_norm": True}],
+    [{}, {"coupling": "spline"}, {"standardize": False}, {"stacking": True}, {"batch_norm": True}],
     ids=str,
 )
 def test_integrates_to_one_in_two_dimensions(settings):
@@ -213,7 +219,7 @@ def test_members_are_averaged_as_densities():
 def test_all_probability_of_a_constant_column_is_at_its_value(make, value):
     """So it changes no score, whatever its units, and another value is as good as impossible."""
     X = moons()
-    alone = make().fit(X)
+    alone = fit_of_moons(make)
     wider = make().fit(np.c_[X, np.full(len(X), value)])
     equal, other = (np.c_[X, np.full(len(X), v)] for v in (value, np.nextafter(np.float32(value), np.float32(1))))
     np.testing.assert_allclose(wider.score_samples(equal), alone.score_samples(X), rtol=1e-9)
@@ -280,8 +286,8 @@ def test_rows_far_outside_score_low_and_finite(make, n_features):
 @pytest.mark.parametrize("make", [small, stacked])
 def test_a_gross_outlier_leaves_the_other_rows_their_density(make, outlier):
     """In training and standardisation: the others lose little more than the outlier's share of the mass."""
-    X, rows = moons(), moons(200, seed=1)
-    alone, spoilt = make().fit(X), make().fit(np.r_[X, [[outlier, outlier]]])
+    alone, rows = fit_of_moons(make), moons(200, seed=1)
+    spoilt = make().fit(np.r_[moons(), [[outlier, outlier]]])
     assert spoilt.score_samples(rows).mean() > alone.score_samples(rows).mean() - 0.1
     assert np.isfinite(spoilt.score_samples([[outlier, outlier], [-1e300, 1e300]])).all()
     assert np.isfinite(spoilt.sample(100, random_state=0)).all()
