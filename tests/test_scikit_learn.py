@@ -259,7 +259,7 @@ def test_the_printed_flow_shows_what_was_asked_for(settings, shown, not_shown):
 
 def course(**changed):
     X = np.exp(normal_rows(200, 4)) * 2
-    return small(**{"max_iter": 300, "mask": "alternating", **changed}).fit(X).loss_curve_
+    return small(**{"n_layers": 2, "max_iter": 300, "mask": "alternating", **changed}).fit(X).loss_curve_
 
 
 @pytest.fixture(scope="module")
