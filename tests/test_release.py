@@ -45,9 +45,8 @@ def tree(tmp_path_factory):
 def build(tree, kind, compiler, tmp_path):
     """Build a wheel ("build_wheel") or an archive ("build_sdist"); return its path, and what the builder printed."""
     command = [sys.executable, "-c", f"import hatchling.build as b; print(b.{kind}({str(tmp_path)!r}))"]
-    run = subprocess.run(
-        command, cwd=tree, env={**os.environ, "CXX": compiler, "SKNVP_PURE_PYTHON": "0"}, capture_output=True, text=True
-    )
+    own = {"CXX": compiler, "SKNVP_PURE_PYTHON": "0", "PYTHONDONTWRITEBYTECODE": "1"}  # which would be a stray, too
+    run = subprocess.run(command, cwd=tree, env={**os.environ, **own}, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     return tmp_path / run.stdout.splitlines()[-1], run.stdout + run.stderr
 
