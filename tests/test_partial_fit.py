@@ -31,6 +31,15 @@ def test_a_stream_learns_as_a_fit_does():
     assert often.score(held_out) > fitted.score(held_out) - 20
 
 
+@pytest.mark.parametrize("n_rows", [100, 400])
+def test_more_rows_from_where_a_fit_was_do_not_spoil_it(n_rows):
+    """Without a warm-up of the learning rate the first step costs more than 0.1 nats a row."""
+    held_out = moons(2000, seed=2)
+    estimator = small(coupling="spline", max_iter=60).fit(moons(1000))
+    before = estimator.score_samples(held_out).mean()
+    assert estimator.partial_fit(moons(n_rows, seed=1)).score_samples(held_out).mean() > before - 0.03
+
+
 def test_a_stream_is_standardised_by_its_first_rows():
     first, later = normal_rows(100, 3), 3 + 2 * normal_rows(100, 3)
     estimator = small().partial_fit(first).partial_fit(later)

@@ -10,7 +10,7 @@ import torch
 from torch.autograd.functional import jacobian
 
 from sknvp.flows import Chain
-from sknvp.flows.train import train
+from sknvp.flows.train import advance, train
 from sknvp.flows.train.buffer import flatten
 from sknvp.flows.train.objectives import NegativeLogLikelihood
 
@@ -287,6 +287,17 @@ def test_weights_decay_by_alpha_times_the_learning_rate_which_falls_to_the_end()
     train(flow, flow, learning_rate=0.1, alpha=2.0, max_steps=3, n_iter_no_change=9, tol=0.0)
     rates = [0.1, 0.1 * 2 / 3, 0.1 / 3]
     assert flow.value.item() == pytest.approx(8 * math.prod(1 - 2.0 * rate for rate in rates))
+
+
+def test_the_learning_rate_of_a_stream_rises_over_its_first_steps(monkeypatch):
+    """With AdamW and equal gradients every step has the length of the learning rate; calls go on where others ended."""
+    monkeypatch.setattr("sknvp.flows.train.loop.WARM_UP_STEPS", 4)
+    flow, places, moments = Recorder([1.0]), [0.0], {}
+    for n_steps in (1, 2, 3):
+        advance(flow, flow, learning_rate=0.1, alpha=0.0, n_steps=n_steps, moments=moments)
+        places.append(flow.value.item())
+    lengths = [places[i] - places[i + 1] for i in range(3)]
+    assert lengths == pytest.approx([0.025, 0.05 + 0.075, 3 * 0.1])
 
 
 @pytest.mark.parametrize(("max_steps", "lengths"), [(1, [1]), (25, [25]), (60, [25, 25, 10])])

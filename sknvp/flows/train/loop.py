@@ -19,6 +19,7 @@ from .objectives import Objective
 
 EVALUATION_STEPS = 25  # There are this many gradient steps between two evaluations of the loss.
 MAX_GRADIENT_NORM = 5.0  # The gradient of each member is clipped to this norm.
+WARM_UP_STEPS = 20  # The learning rate of `advance` rises during so many steps.
 
 
 def train(
@@ -138,14 +139,21 @@ def advance(
     """Train a flow for a number of steps, in place, and return the mean loss in nats per row.
 
     ``moments`` holds the moments of AdamW, so that the next call continues as if training had never stopped. It is
-    empty before the first call, and is changed in place.
+    empty before the first call, and is changed in place. During the first `WARM_UP_STEPS` steps the learning rate rises
+    linearly: an optimiser that has seen few gradients moves every weight by about the learning rate, however small its
+    gradient is, and would spoil a flow that is trained already (Ma and Yarats, "On the Adequacy of Untuned Warmup for
+    Adaptive Optimization", AAAI 2021, arXiv:1910.04209).
     """
     flat = flatten(flow)
     if not flat.numel():
         return 0.0
     optimizer = AdamW(flat, _decay(alpha, learning_rate), moments, MAX_GRADIENT_NORM)
     last = Checkpoint([flat, *statistics(flow)], torch.zeros(len(flat)))
-    losses = descend(flow, flat, objective, islice(objective.batches(), n_steps), optimizer, learning_rate)
+    batches, total = islice(objective.batches(), n_steps), flat.new_zeros(len(flat))
+    for n_equal, share in _warm_up(optimizer.n_steps, n_steps):
+        equal = islice(batches, n_equal)
+        total += n_equal * descend(flow, flat, objective, equal, optimizer, share * learning_rate)
+    losses = total / n_steps
     if losses.isfinite().all():
         moments.update(optimizer.moments)
     else:
@@ -155,6 +163,14 @@ def advance(
             RuntimeWarning,
         )
     return float(losses.mean())
+
+
+def _warm_up(n_taken: int, n_steps: int) -> Iterator[tuple[int, float]]:
+    """Yield numbers of the next steps, after so many, and the share of the learning rate that these steps have."""
+    n_rising = min(n_steps, max(0, WARM_UP_STEPS - n_taken))
+    yield from ((1, (n_taken + i) / WARM_UP_STEPS) for i in range(1, n_rising + 1))
+    if n_steps > n_rising:
+        yield n_steps - n_rising, 1.0
 
 
 def _decay(alpha: float, learning_rate: float) -> float:
