@@ -73,7 +73,7 @@ class RealNVPImageDensity(LatentMixin, FlowDensity):
         Whether `fit` continues from the flow fitted before, from a pickle as well.
     device : str, default="cpu"
         The torch device to train the flow and to score on, such as "cuda". Networks are trained in bfloat16 there, and
-        on CPUs that have units for its products (Intel AMX).
+        on CPUs that have units for its products (Intel AMX), so that fits on other CPUs are a little different.
     random_state : int, RandomState instance or None, default=None
         Determines initial weights, validation images, the order of the batches, and their noise.
     {verbose}

@@ -22,7 +22,7 @@ from . import parameters as rule
 from .evaluation import RandomState, default_torch_modes, draw_rows
 from .state import loaded_flow, saved_flow, usable_device
 
-FORMAT = 5  # the version of the pickles; it rises whenever a fitted estimator's state gets another meaning
+FORMAT = 6  # the version of the pickles; it rises whenever a fitted estimator's state gets another meaning
 FLOATS = (np.float64, np.float32)  # the dtypes that computation follows; anything else becomes the first
 
 

@@ -94,7 +94,8 @@ class ResidualNetwork(nn.Module):
 
         Everything else is computed in full precision, since both directions of a flow must agree to the last digits.
         """
-        halved = self.training and x.dtype == torch.float32 and (x.is_cuda or _multiplies_halves())
+        has_units = x.is_cuda or (x.device.type == "cpu" and _multiplies_halves())
+        halved = self.training and x.dtype == torch.float32 and has_units
         return torch.autocast(x.device.type, torch.bfloat16) if halved else nullcontext()
 
     def extra_repr(self) -> str:
