@@ -20,17 +20,14 @@ TRIED := dist/venv/bin/python $(INSTALL)
 demo: $(VENV)/demo
 	$(BIN)/python examples/demo.py $(if $(CSV),--csv "$(CSV)")
 
-# The second run does without the native library: the parts of flows, and the laws of fits and scores of tables. Of
-# scikit-learn's checks those of the density and of the conditional density, whose fits the other estimators share.
+# The second run does without the native library: the parts of flows, and the laws of fits and scores of tables.
 LAWS := flows test_common.py test_conditional.py test_density_laws.py test_discrete.py test_fuzz.py test_missing_cells.py \
 	test_outlier.py test_partial_fit.py test_scikit_learn.py test_stacking.py test_transformer.py
 test: check $(VENV)/test
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 	SKNVP_PURE_PYTHON=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(LAWS:%=tests/%) \
 		--ignore-glob "*image*" --ignore tests/flows/test_contract.py --ignore tests/flows/test_native_library.py \
-		-k "not (images or clones or bad_parameter or package_loads_torch or in_parallel_as_in_series)" \
-		--deselect tests/test_outlier.py::test_scikit_learns_checks \
-		--deselect tests/test_transformer.py::test_scikit_learns_checks
+		-k "not (images or clones or bad_parameter or package_loads_torch)"
 
 check: $(VENV)/test
 	$(BIN)/ruff check $(CODE)
