@@ -292,17 +292,27 @@ def test_new_images_are_checked_too(fitted):
         small().bits_per_dim(digits(3))
 
 
-def test_a_cpu_that_multiplies_halves_trains_in_half_precision_and_finds_pixels_again(monkeypatch):
+def test_a_cpu_with_units_for_bfloat16_trains_in_it_and_finds_pixels_again(monkeypatch):
     seen, convolve = [], residual.functional.conv2d
-    monkeypatch.setattr(residual, "_multiplies_halves", lambda: True)
+    monkeypatch.setattr(residual, "_cpu_has_bfloat16_units", lambda: True)
     monkeypatch.setattr(residual.functional, "conv2d", lambda *a, **k: seen.append((o := convolve(*a, **k)).dtype) or o)
     density = small().fit(digits())
     assert set(seen) == {torch.bfloat16, torch.float32}  # in training and in validation
     seen.clear()
     np.testing.assert_array_equal(density.inverse_transform(density.transform(digits())), digits())
     assert set(seen) == {torch.float32}
-    monkeypatch.setattr(residual, "_multiplies_halves", lambda: False)
+    monkeypatch.setattr(residual, "_cpu_has_bfloat16_units", lambda: False)
     assert density.bits_per_dim(digits()) == pytest.approx(small().fit(digits()).bits_per_dim(digits()), abs=0.1)
+
+
+def test_what_the_cpu_has_decides_for_the_cpu_alone(monkeypatch):
+    monkeypatch.setattr(residual, "_cpu_has_bfloat16_units", lambda: True)
+    network = residual.ResidualNetwork(1, 2, 4, 1).float()
+    for device, dtype in (("meta", torch.float32), ("cpu", torch.bfloat16)):
+        seen = []
+        network.to_empty(device=device).first.register_forward_hook(lambda *a, seen=seen: seen.append(a[-1].dtype))
+        network(torch.zeros(1, 1, 4, 4, device=device))
+        assert seen[0] == dtype
 
 
 @pytest.mark.gpu

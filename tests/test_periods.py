@@ -148,6 +148,10 @@ def test_rounding_moves_no_number_off_the_circle():
     circle = Circle(360.0, 0.0, 0.0)
     assert circle.values_at(np.array([-1e-18, 0.0, 360.0])).tolist() == [0, 0, 0]
     assert circle.values_at(np.array([-1e-6, 720.0], dtype=np.float32)).tolist() == [0, 0]
+    radians = Circle(2 * np.pi, -np.pi, 0.0).values_at(np.array([np.pi, -np.pi, 1.0], dtype=np.float32))
+    assert radians.dtype == np.float32
+    assert (-np.pi <= radians.astype(float)).all()  # the float32 nearest to -pi is less
+    np.testing.assert_allclose(np.cos(radians), np.cos([np.pi, np.pi, 1.0]), atol=1e-6)
 
 
 def test_the_circle_is_cut_open_where_it_is_empty():

@@ -108,9 +108,12 @@ class Circle:
         return self.wrapped(np.angle(points) * self.period / (2 * np.pi), dtype)
 
     def wrapped(self, x: Array, dtype: np.dtype[Any]) -> Array:
-        """Move numbers to the range of values, in which rounding leaves them."""
-        x = self._from(x, self.first).astype(dtype)
-        return np.where((x < self.first) | (x >= self.first + self.period), dtype.type(self.first), x)
+        """Move numbers to the range of values; those that rounding moves out of it become its first number."""
+        x, first = self._from(x, self.first).astype(dtype), dtype.type(self.first)
+        if float(first) < self.first:
+            first = np.nextafter(first, dtype.type(np.inf))
+        exact = x.astype(np.float64)
+        return np.where((exact < self.first) | (exact >= self.first + self.period), first, x)
 
     def _from(self, x: Array, first: float) -> Array:
         """Move numbers by multiples of the period to between ``first`` and one period above it."""

@@ -294,7 +294,8 @@ def test_the_learning_rate_of_a_stream_rises_over_its_first_steps(monkeypatch):
     monkeypatch.setattr("sknvp.flows.train.loop.WARM_UP_STEPS", 4)
     flow, places, moments = Recorder([1.0]), [0.0], {}
     for n_steps in (1, 2, 3):
-        advance(flow, flow, learning_rate=0.1, alpha=0.0, n_steps=n_steps, moments=moments)
+        loss = advance(flow, flow, learning_rate=0.1, alpha=0.0, n_steps=n_steps, moments=moments)
+        assert loss == pytest.approx(torch.stack(flow.seen[-n_steps:]).mean().item())
         places.append(flow.value.item())
     lengths = [places[i] - places[i + 1] for i in range(3)]
     assert lengths == pytest.approx([0.025, 0.05 + 0.075, 3 * 0.1])

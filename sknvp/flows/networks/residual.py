@@ -90,11 +90,11 @@ class ResidualNetwork(nn.Module):
         return h.to(x.dtype)
 
     def _precision(self, x: Tensor) -> AbstractContextManager[Any]:
-        """Choose half precision for training on GPUs, and on CPUs that multiply matrices of half precision (Intel AMX).
+        """Choose bfloat16 for training on GPUs, and on CPUs that have units for products of its matrices (Intel AMX).
 
         Everything else is computed in full precision, since both directions of a flow must agree to the last digits.
         """
-        has_units = x.is_cuda or (x.device.type == "cpu" and _multiplies_halves())
+        has_units = x.is_cuda or (x.device.type == "cpu" and _cpu_has_bfloat16_units())
         halved = self.training and x.dtype == torch.float32 and has_units
         return torch.autocast(x.device.type, torch.bfloat16) if halved else nullcontext()
 
@@ -103,8 +103,8 @@ class ResidualNetwork(nn.Module):
 
 
 @cache
-def _multiplies_halves() -> bool:
-    """Whether the CPU has units for products of bfloat16 matrices. Versions of torch that cannot tell say no."""
+def _cpu_has_bfloat16_units() -> bool:
+    """Whether the CPU has units for products of bfloat16 matrices; no for versions of torch that cannot tell."""
     return bool(getattr(torch.cpu, "_is_amx_tile_supported", bool)())
 
 
