@@ -137,7 +137,7 @@ def raises_a_sign(X):
     rows = Rows.merged(X, np.ones(len(X)))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        return hold_out_together(rows, X) is not rows or bool(caught)
+        return hold_out_together(rows, X, np.ones(len(X))) is not rows or bool(caught)
 
 
 def warned(n_tables):

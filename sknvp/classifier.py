@@ -13,17 +13,17 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted, check_X_y, validate_data
 
 from ._estimators.per_class import (
-    Seed,
     describe_together,
     entries_of,
     fitted,
     n_entries,
     places_and_weights,
     seeded,
-    seeds,
+    seeds_of_classes,
     weight_parameter,
 )
 from ._estimators.point_masses import check_kinds, log_units
+from ._estimators.seeds import RandomState
 from ._estimators.weights import check_weights, count_rows
 from .density import RealNVPDensity
 
@@ -112,7 +112,7 @@ class DensityClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # 
         *,
         priors: ArrayLike | None = None,
         n_jobs: int | None = None,
-        random_state: Seed = None,
+        random_state: RandomState = None,
     ) -> None:
         self.estimator = estimator
         self.priors = priors
@@ -164,7 +164,7 @@ class DensityClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # 
         prior = _priors(self.priors, np.bincount(codes, None if weights is None else weights[counts]))
         members = [np.flatnonzero(counts)[codes == c] for c in range(len(classes))]
         parts = [self._part(own, weights, fit_params, len(labels)) for own in members]
-        twins = [seeded(density, seed) for seed in seeds(self.random_state, len(classes))]
+        twins = [seeded(density, seed) for seed in seeds_of_classes(self.random_state, len(classes))]
         describe_together(twins, X, bounded_weights, count_rows(weights, labels))
         estimators = Parallel(n_jobs=self.n_jobs)(
             delayed(fitted)(twin, _safe_indexing(X, places), arguments, label)

@@ -11,26 +11,21 @@ from sklearn.utils import Tags, _safe_indexing
 from ._estimators.base import unchanged_on_error
 from ._estimators.callbacks import Task, with_callbacks
 from ._estimators.conditional import ConditionalDensityMethods
-from ._estimators.context import standardized_context
 from ._estimators.docs import document
-from ._estimators.fitter import NO_EXPERTS, Experts, FlowFitter
-from ._estimators.objectives import maximum_likelihood
 from ._estimators.rows import Rows
 from ._estimators.scaling import scaling_of
 from ._estimators.specify import real_nvp_specification
-from ._estimators.training import FittedFlow, Start
-from ._estimators.weights import check_weights, count_rows
+from ._estimators.stacked import StackedFitter
+from ._estimators.weights import check_weights, count_rows, rows_per_entry
 from ._experts.regression import regression_candidates
-from ._experts.stacking import reweigh, stack, weights_by_name
+from ._experts.stacking import Candidate
 from ._experts.table import Table
-from .flows import Flow
 from .flows.builders.parts import MakeCoupling
-from .flows.builders.specification import RealNVPSpecification, TabularSpecification
-from .flows.train.objectives import NegativeLogLikelihood
+from .flows.builders.specification import RealNVPSpecification
 
 
 @document
-class ConditionalRealNVPDensity(ConditionalDensityMethods, FlowFitter):
+class ConditionalRealNVPDensity(ConditionalDensityMethods, StackedFitter):
     """Density of one or several targets given the columns of X, by Real NVP flows.
 
     A flow maps the targets of a row to normal noise, by couplings whose networks see the row's other columns too,
@@ -158,9 +153,6 @@ class ConditionalRealNVPDensity(ConditionalDensityMethods, FlowFitter):
     True
     """
 
-    stacking: bool
-    stacking_weights_: dict[str, float]
-
     def __init__(
         self,
         *,
@@ -269,7 +261,7 @@ class ConditionalRealNVPDensity(ConditionalDensityMethods, FlowFitter):
             continues = self.warm_start and self._is_fitted
             device = self._check_parameters()
             pairs, weights, n_pairs = self._weighed_pairs(X, y, sample_weight, continues, n_least=2)
-            rows = self._rows_to_fit(pairs, weights, groups, n_given=pairs.shape[1] - self.n_outputs_)
+            rows = self._rows_to_fit(pairs, weights, groups, n_context=pairs.shape[1] - self.n_outputs_)
             rows = self._with_cells(rows, n_pairs, continues)
             self._fit_rows(rows, device, continues, task)
             task.end(X)
@@ -318,7 +310,7 @@ class ConditionalRealNVPDensity(ConditionalDensityMethods, FlowFitter):
             continues, device = self._is_fitted, self._check_parameters()
             n_least = 1 if continues else 2
             pairs, weights, n_pairs = self._weighed_pairs(X, y, sample_weight, continues, n_least)
-            rows = self._merge(pairs, weights, n_given=pairs.shape[1] - self.n_outputs_)
+            rows = self._merge(pairs, weights, n_context=pairs.shape[1] - self.n_outputs_)
             self._advance_rows(self._with_cells(rows, n_pairs, continues), device)
         return self
 
@@ -329,12 +321,13 @@ class ConditionalRealNVPDensity(ConditionalDensityMethods, FlowFitter):
         pairs = self._check_pairs(X, y, reset=not continues, n_least=n_least)
         weights = check_weights(sample_weight, pairs, n_least=n_least)
         n_pairs = count_rows(sample_weight, pairs)
-        if not continues and np.ptp(weights):  # describe the columns anew, by what counts and as often as it does
-            counted = np.flatnonzero(weights)
-            parts, counts = (_safe_indexing(part, counted) for part in (X, y)), weights[counted]
-            some = self._check_pairs(*parts, reset=True, counts=counts * (n_pairs / counts.sum()))
+        if not continues and np.ptp(weights):
+            # Describe the columns anew by the pairs of positive weight, each as often as it counts.
+            positive = np.flatnonzero(weights)
+            parts = (_safe_indexing(part, positive) for part in (X, y))
+            some = self._check_pairs(*parts, reset=True, counts=rows_per_entry(weights[positive], n_pairs))
             pairs = np.zeros((len(weights), some.shape[1]), some.dtype)
-            pairs[counted] = some
+            pairs[positive] = some
         return pairs, weights, n_pairs
 
     def _specify(self, rows: Rows, generator: torch.Generator) -> RealNVPSpecification:
@@ -347,30 +340,8 @@ class ConditionalRealNVPDensity(ConditionalDensityMethods, FlowFitter):
             hidden_layer_sizes=self.hidden_layer_sizes,
             activation=self.activation,
             coupling=self.coupling,
-            context=scaling_of(rows.given, rows.weights),
+            context=scaling_of(rows.context, rows.weights),
         )
 
-    def _objective(
-        self, start: Start, rows: Rows, validation: NDArray[np.bool_], batch_size: int
-    ) -> NegativeLogLikelihood:
-        given = standardized_context(start.specification, rows.given)
-        return maximum_likelihood(start, rows, validation, batch_size, given=given)
-
-    def _fit_experts(self, start: Start, fitted: FittedFlow, rows: Rows, rng: np.random.RandomState) -> Experts:
-        if not self.stacking or not fitted.validation.any():
-            return NO_EXPERTS
-        assert isinstance(start.specification, TabularSpecification)
-        context = standardized_context(start.specification, rows.given)
-        table = Table.of(start.specification.scaling, rows, fitted.validation, rng, context)
-        periods = self._standardized_periods(table.scaling)
-        return stack(fitted.flow, table, lambda _: regression_candidates(table, periods))
-
-    def _weigh_experts(self, rows: Rows) -> Experts:
-        context = standardized_context(self._specification, rows.given)
-        return reweigh(super()._weigh_experts(rows), self._density, rows, context)
-
-    def _fitted_state(
-        self, start: Start, flow: Flow, experts: Experts, moments: dict[str, NDArray[Any]] | None = None
-    ) -> dict[str, Any]:
-        state = super()._fitted_state(start, flow, experts, moments)
-        return {**state, "stacking_weights_": weights_by_name(experts)}
+    def _candidates(self, table: Table, flow_log_density: torch.Tensor, rng: np.random.RandomState) -> list[Candidate]:
+        return regression_candidates(table, self._standardized_periods(table.scaling))

@@ -12,16 +12,14 @@ from sklearn.utils.validation import check_is_fitted
 from ._estimators import parameters as rule
 from ._estimators.density import FlowDensity
 from ._estimators.docs import document
-from ._estimators.fitter import NO_EXPERTS, Experts
 from ._estimators.normal_scores import scores_of, scores_of_all
 from ._estimators.rows import Rows
-from ._estimators.scaling import restore_constants, scaling_in_columns
+from ._estimators.scaling import scaling_in_columns
 from ._estimators.specify import specify_real_nvp
-from ._estimators.training import FittedFlow, Start
-from ._experts.stacking import Candidate, reweigh, stack, weights_by_name
+from ._estimators.stacked import StackedFitter
+from ._experts.stacking import Candidate
 from ._experts.table import Table
 from ._experts.unconditional import ExpertFitter
-from .flows import Flow
 from .flows.builders.parts import MakeBase, MakeCoupling
 from .flows.builders.specification import RealNVPSpecification, Scores, Specification, TabularSpecification
 
@@ -29,7 +27,7 @@ ScoresAndErrors = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 @document
-class RealNVPDensity(FlowDensity):
+class RealNVPDensity(StackedFitter, FlowDensity):
     """Density of a table of numbers, by Real NVP normalizing flows and simple experts beside them.
 
     The flows have Real NVP's architecture [1]_, with its affine couplings replaced, unless told otherwise, by the
@@ -146,9 +144,6 @@ class RealNVPDensity(FlowDensity):
 
     _takes_missing: ClassVar[bool] = True
 
-    stacking: bool
-    stacking_weights_: dict[str, float]
-
     def __init__(
         self,
         *,
@@ -243,10 +238,7 @@ class RealNVPDensity(FlowDensity):
         rule.check("return_std", return_std, rule.boolean())
         if not return_std:
             return super().score_samples(X)
-        check_is_fitted(self)
-        assert isinstance(self._specification, TabularSpecification)
-        rows = restore_constants(self._check_rows(X, reset=False), self._specification.scaling)
-        return self._scores_and_errors(rows)
+        return self._scores_and_errors(self._rows_to_score(X))
 
     def impute(self, X: ArrayLike, n_samples: int = 1, random_state: int | np.random.RandomState | None = None) -> Any:
         """Draw whole rows given the known cells of each.
@@ -314,8 +306,7 @@ class RealNVPDensity(FlowDensity):
         log_density : ndarray of shape (n_samples, n_features), dtype float64
             In nats, in the units of the column; the log-probability of a discrete value. NaN where a cell is missing.
         """
-        check_is_fitted(self)
-        rows = self._check_rows(X, reset=False)
+        rows = self._rows_to_score(X)
         whole, cells = self._score_rows(rows), np.full(rows.shape, np.nan)
         for j in range(rows.shape[1]):
             known = ~np.isnan(rows[:, j])
@@ -324,7 +315,7 @@ class RealNVPDensity(FlowDensity):
         return cells
 
     @property
-    def _sees_scores(self) -> bool:
+    def _uses_normal_scores(self) -> bool:
         """Whether some flows and experts see the normal scores of columns."""
         return bool(self.standardize)
 
@@ -334,28 +325,18 @@ class RealNVPDensity(FlowDensity):
     def _margins(self, specification: Specification, rows: Rows, validation: NDArray[np.bool_]) -> Scores | None:
         assert isinstance(specification, RealNVPSpecification)
         n_plain = len(validation) - len(validation) // 2  # members; the last half of them sees normal scores
-        return scores_of(specification, rows, validation[n_plain:]) if self._sees_scores else None
+        return scores_of(specification, rows, validation[n_plain:]) if self._uses_normal_scores else None
 
-    def _fit_experts(self, start: Start, fitted: FittedFlow, rows: Rows, rng: np.random.RandomState) -> Experts:
-        if not self.stacking or not fitted.validation.any():
-            return NO_EXPERTS
-        specification = start.specification
+    def _table(
+        self, specification: TabularSpecification, rows: Rows, validation: NDArray[np.bool_], rng: np.random.RandomState
+    ) -> Table:
         assert isinstance(specification, RealNVPSpecification)
         scaling = scaling_in_columns(rows, specification.scaling)
-        table = Table.of(scaling, rows, fitted.validation, rng)
-        if self._sees_scores and scaling.equals(specification.scaling):  # otherwise the scores are those of other units
-            table = table._replace(scores=partial(scores_of_all, specification, rows, fitted.validation))
-        return stack(fitted.flow, table, lambda of_flow: self._candidates(table, of_flow, rng))
+        table = Table.of(scaling, rows, validation, rng)
+        # Where the experts have another scaling than the flows, the normal scores would be those of other units.
+        if self._uses_normal_scores and scaling.equals(specification.scaling):
+            table = table._replace(scores=partial(scores_of_all, specification, rows, validation))
+        return table
 
-    def _candidates(self, table: Table, of_flow: torch.Tensor, rng: np.random.RandomState) -> list[Candidate]:
-        """Fit the experts that may stand beside the flow, of which the log-density of each row is given."""
-        return ExpertFitter(table, rng).candidates(of_flow)
-
-    def _weigh_experts(self, rows: Rows) -> Experts:
-        return reweigh(super()._weigh_experts(rows), self._density, rows)
-
-    def _fitted_state(
-        self, start: Start, flow: Flow, experts: Experts, moments: dict[str, NDArray[Any]] | None = None
-    ) -> dict[str, Any]:
-        state = super()._fitted_state(start, flow, experts, moments)
-        return {**state, "stacking_weights_": weights_by_name(experts)}
+    def _candidates(self, table: Table, flow_log_density: torch.Tensor, rng: np.random.RandomState) -> list[Candidate]:
+        return ExpertFitter(table, rng).candidates(flow_log_density)

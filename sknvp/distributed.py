@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from ._distributed.fit import DataParallelFit
 from ._distributed.shard import Shard
 from ._estimators.base import unchanged_on_error
-from ._estimators.evaluation import default_torch_modes
+from ._estimators.modes import default_torch_modes
 from .density import RealNVPDensity
 from .flows.train.ranks import Ranks
 

@@ -388,11 +388,11 @@ class RealNVPImageDensity(LatentMixin, FlowDensity):
         self,
         table: NDArray[Any],
         weights: NDArray[np.float64],
-        n_given: int = 0,
+        n_context: int = 0,
         groups: NDArray[Any] | None = None,
         at_most: int | None = None,
     ) -> Rows:
-        return super()._merge(table.astype(np.float32, copy=False), weights, n_given, groups, at_most)
+        return super()._merge(table.astype(np.float32, copy=False), weights, n_context, groups, at_most)
 
     def _objective(self, start: Start, rows: Rows, validation: NDArray[np.bool_], batch_size: int) -> Dequantized:
         return dequantization(start, rows, validation, batch_size, flip=self.flip)
@@ -428,7 +428,7 @@ def _shape(image_shape: tuple[int, int, int] | None, n_features: int) -> tuple[i
 def _dtype_of_levels(n_levels: int, dtype: np.dtype[Any]) -> np.dtype[Any]:
     """Return the dtype, or the next larger one if it does not hold all levels."""
     top = n_levels - 1
-    needed = np.min_scalar_type(-top if dtype.kind == "i" else top) if top > 1 else np.dtype(bool)
+    needed = np.min_scalar_type(-top - 1 if dtype.kind == "i" else top) if top > 1 else np.dtype(bool)
     return np.promote_types(dtype, needed)
 
 

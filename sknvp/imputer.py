@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._columns.kinds import known_values, library_of, series_of
 from ._estimators import parameters as rule
+from ._estimators.seeds import new_seed
 from ._warn import warn_caller
 from .density import RealNVPDensity
 
@@ -139,7 +140,7 @@ class RealNVPImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # 
             for j in np.setdiff1d(np.arange(table.shape[1]), kept).tolist():
                 name = j if library_of(table) is None else table.columns[j]
                 warn_caller(f"Column {name} of X has no known value, and is left out.")
-        seed = check_random_state(self.random_state).randint(2**31 - 1)
+        seed = new_seed(self.random_state)
         density = RealNVPDensity(random_state=seed) if self.estimator is None else clone(self.estimator)
         self.density_ = density.fit(_columns(table, kept))
         self._kept, self._incomplete = kept, np.flatnonzero(~known.all(0))

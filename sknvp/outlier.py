@@ -1,43 +1,30 @@
-"""Outliers by density: rows that one of several densities finds unlikely."""
+"""Outliers by density: rows that one of several densities finds much less likely than ordinary rows."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, Self, overload
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import OutlierMixin
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_is_fitted
 
-from ._estimators.base import ensemble
 from ._estimators.docs import document
-from ._estimators.evaluation import default_torch_modes
-from ._estimators.fitter import Experts
 from ._estimators.groups import groups_of_equal_rows
-from ._estimators.rows import Rows
-from ._estimators.training import FittedFlow, Start
 from ._estimators.weights import check_weights
-from ._experts.stacking import Candidate
-from ._experts.table import Table
-from ._experts.unconditional import ExpertFitter, smooth_kernels
-from ._outliers.densities import OneDensity, SmoothDensity
-from ._outliers.pooling import Standardization
+from ._outliers.densities import OneDensity
+from ._outliers.pooled import PooledDensity
 from ._outliers.threshold import threshold
-from ._outliers.trimming import without_least_likely
-from .density import RealNVPDensity, ScoresAndErrors
-from .flows.builders.expert_specification import ExpertSpecification
+from .density import ScoresAndErrors
 from .flows.builders.parts import MakeBase, MakeCoupling
 
-TRIMMED_SHARE = 0.05  # the share of the rows, the least likely ones, that the mixture and the kernels leave out
-AUTO_SHARE = 0.05  # the share of the density's own draws below the threshold where contamination is "auto"
-N_DRAWN = 10_000  # the number of rows drawn to find that threshold
-N_ORDINARY = 1_000  # the number of rows drawn to standardise log-densities
+AUTO_SHARE = 0.05  # With contamination="auto" this share of rows drawn from the density lies below the threshold.
+N_DRAWN = 10_000  # That threshold is found by this many drawn rows.
 
 
 @document
-class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc]
-    """Outliers: rows that one of several densities finds unlikely, beside what it finds of ordinary rows.
+class RealNVPOutlierDetector(OutlierMixin, PooledDensity):  # type: ignore[misc]
+    """Outliers: rows that one of several densities finds much less likely than ordinary rows.
 
     Three densities score a row: the mean density of the Real NVP flows of :class:`RealNVPDensity`, which all see the
     columns as they are here; a Gaussian mixture; and kernels with the bandwidth of Scott's rule [1]_, which are smooth.
@@ -143,9 +130,6 @@ class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc
 
     contamination: str | float
     offset_: float
-
-    _beside: tuple[ExpertSpecification, ...] = ()  # the densities that score beside the flows
-    _ordinary: tuple[NDArray[np.float64], NDArray[np.float64]]  # the fields of `Standardization`
 
     def __init__(
         self,
@@ -264,9 +248,7 @@ class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc
 
     def _complete_fit(self, X: ArrayLike, sample_weight: ArrayLike | None) -> None:
         """Standardise the log-densities and set the threshold."""
-        ordinary = self._check_rows(self.sample(N_ORDINARY, random_state=self._split_seed), reset=False)
-        log_densities = np.stack([density._score_rows(ordinary) for density in self._densities()])
-        self._ordinary = Standardization.of(log_densities).arrays
+        self._standardize_scores()
         if isinstance(self.contamination, str):
             scores = self.score_samples(self.sample(N_DRAWN, random_state=self._split_seed))
             self.offset_ = threshold(scores, np.ones(N_DRAWN), AUTO_SHARE)
@@ -285,42 +267,6 @@ class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc
         groups = groups_of_equal_rows(rows)
         first = np.unique(groups, return_index=True)[1]
         return self._score_rows(rows)[first], np.bincount(groups, weights)
-
-    @property
-    def _sees_scores(self) -> bool:
-        return False  # a density that is sharper in each column was measured to rank anomalies no better
-
-    def _fit_experts(self, start: Start, fitted: FittedFlow, rows: Rows, rng: np.random.RandomState) -> Experts:
-        self._beside = ()
-        return super()._fit_experts(start, fitted, rows, rng)
-
-    def _candidates(self, table: Table, of_flow: torch.Tensor, rng: np.random.RandomState) -> list[Candidate]:
-        candidates = super()._candidates(table, of_flow, rng)
-        of_mixture = table.cross_fitted_log_density(candidates[0].compared.build())
-        typical = without_least_likely(table, torch.logaddexp(of_flow, of_mixture), TRIMMED_SHARE)
-        self._beside = ExpertFitter(typical, rng).best_mixture(), smooth_kernels(typical)
-        return candidates
-
-    def _densities(self) -> list[RealNVPDensity]:
-        """Return the densities that score a row, the flows first."""
-        densities: list[RealNVPDensity] = [OneDensity(self, ensemble(self._flow, (), np.zeros(1)), (), np.zeros(1))]
-        for kind, expert in zip((OneDensity, SmoothDensity), self._beside, strict=False):
-            with default_torch_modes():
-                built = ensemble(expert.build(self._flow.reference.device), (), np.zeros(1))
-            densities.append(kind(self, built, (expert,), np.array([-np.inf, 0.0])))
-        return densities
-
-    def _scores_and_errors(
-        self, rows: NDArray[Any], context: NDArray[Any] | None = None
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        each = [density._scores_and_errors(rows, context) for density in self._densities()]
-        log_densities, errors = (np.stack(part) for part in zip(*each, strict=True))
-        standardization = Standardization(*self._ordinary)
-        return standardization.pooled(log_densities), standardization.pooled_errors(log_densities, errors)
-
-    def _scores_without(self, rows: NDArray[Any], j: int) -> NDArray[np.float64]:
-        log_densities = np.stack([density._scores_without(rows, j) for density in self._densities()])
-        return Standardization(*self._ordinary).pooled(log_densities)
 
     @overload
     def score_samples(self, X: ArrayLike, *, return_std: Literal[False] = False) -> NDArray[np.float64]: ...
@@ -374,7 +320,7 @@ class RealNVPOutlierDetector(OutlierMixin, RealNVPDensity):  # type: ignore[misc
             In nats, in the units of the ``X`` that was fitted. It is not the sum of `score_samples`.
         """
         check_is_fitted(self)
-        return OneDensity(self, self._density, self._experts, self._log_weights).score(X, y, sample_weight)
+        return OneDensity.of(self, self._density, self._experts).score(X, y, sample_weight)
 
     def score_cells(self, X: ArrayLike) -> NDArray[np.float64]:
         """Compute what each known cell adds to the score of its row.

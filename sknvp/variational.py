@@ -1,10 +1,9 @@
 """Variational inference with Real NVP flows."""
 
 import copy
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -13,29 +12,46 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from ._estimators import parameters as rule
-from ._estimators.base import ensemble, unchanged_on_error
+from ._estimators.base import unchanged_on_error
 from ._estimators.density import DensityMethods
 from ._estimators.docs import document
-from ._estimators.evaluation import default_torch_modes, log_density, new_generator
-from ._estimators.fitter import NO_EXPERTS
+from ._estimators.evaluation import log_density
+from ._estimators.modes import default_torch_modes
+from ._estimators.seeds import new_generator
 from ._estimators.specify import checked_bounds, per_column, real_nvp_specification
 from ._estimators.state import loaded_flow, saved_flow
 from ._estimators.training import report
-from ._variational.importance import MAX_TRUSTED_PARETO_K, effective_share, log_mean, pareto_k
+from ._experts.weighted import NO_EXPERTS
+from ._variational.diagnostics import (
+    WeightedDraws,
+    lacking_bounds,
+    log_target,
+    lost_mass,
+    warn_of_fit,
+    warn_of_jumps,
+    warn_of_support,
+)
 from ._variational.jumps import has_jumps
 from ._variational.target import Target
-from ._warn import warn_caller
-from .flows import Chain, Flow, Standardize
+from .flows import Flow
 from .flows.builders.parts import MakeCoupling
 from .flows.builders.specification import RealNVPSpecification, Scaling
 from .flows.train import History, train
 from .flows.train.divergence import MixedKL
 
-N_DRAWS = 10_000  # for the importance weights
-N_TRIAL = 100  # first draws, on which a log-density is tried
-N_TIMES_OF_VALUES = 4  # as many draws in a step if the flows learn from values alone, which are noisier and cheaper
-LEAST_LOST_MASS, MAX_STD_ERRORS = 0.01, 4  # nats by which the log-evidence may be too low, and standard errors
-MAX_SHARE_OUTSIDE = 0.01  # a larger share of draws outside the support of the log-density calls for bounds
+N_DRAWS = 10_000  # Importance weights are those of this many draws.
+N_TRIAL = 100  # A log-density is tried on this many first draws.
+# A step takes this many times the draws if the flows learn from values alone, which give noisier and cheaper gradients.
+N_TIMES_OF_VALUES = 4
+
+
+class Start(NamedTuple):
+    """Where a variational fit begins."""
+
+    specification: RealNVPSpecification
+    flow: Flow  # The annealing leads from the density of this flow to the target.
+    generator: torch.Generator  # The source of initial weights and of all draws in training.
+    n_continued: int  # How often the flow was trained before.
 
 
 @document
@@ -124,7 +140,7 @@ class VariationalRealNVP(DensityMethods):
         Kish's effective sample size of those draws as a share of their number, above zero and at most one.
     pareto_k_ : float
         Shape of the tail of the importance weights, as in Pareto smoothed importance sampling. Above 0.7 nothing that
-        rests on them can be trusted. Minus infinity if the largest weights are equal to a tenth.
+        rests on them can be trusted. Minus infinity if the largest weights differ by at most a tenth.
 
     See Also
     --------
@@ -176,8 +192,7 @@ class VariationalRealNVP(DensityMethods):
 
     _specification: RealNVPSpecification
     elbo_curve_: list[float]
-    _draws: NDArray[np.float64]
-    _draw_log_weights: NDArray[np.float64]
+    _weighted_draws: WeightedDraws
 
     def __init__(
         self,
@@ -263,54 +278,55 @@ class VariationalRealNVP(DensityMethods):
             rule.check("n_features", n_features, rule.integer(1))
             rng = check_random_state(self.random_state)
             with default_torch_modes():
-                target, start = self._fit_target(log_density, int(n_features), rng, device)
-                self._weigh(target, rng)
-                lost = self._lost_mass(target, start, rng)
+                start = self._start(int(n_features), rng, device)
+                target = self._target(log_density, start)
+                self._train(start, target)
+                self._weigh_draws(target, rng)
+                lost = lost_mass(self._weighted_draws, self._density, start.flow, target, new_generator(rng))
                 jumps = target.has_gradient and self._jumps_between_draws(target)
-            self._warn(target, lost)
+            lacking = lacking_bounds(None if self.bounds is None else checked_bounds(self.bounds, self.n_features_in_))
+            warn_of_support(target, self._weighted_draws, lacking)
+            warn_of_fit(self._weighted_draws, lost, lacking)
             if jumps:
-                warn_caller(
-                    "log_density jumps on lines between draws from the fitted flows, and gradients do not see jumps. "
-                    "Let it take and return NumPy arrays, without a gradient, so that the flows learn from its values."
-                )
+                warn_of_jumps()
         return self
 
-    def _fit_target(
-        self,
-        log_density: Callable[[Any], Any],
-        n_features: int,
-        rng: np.random.RandomState,
-        device: torch.device,
-    ) -> tuple[Target, Flow]:
-        """Set the trained flow and the attributes that tell of training; return the target, and the flow at the start.
-
-        A target that jumps, or has no gradient, is learned from by its values alone, which cost a third of the time.
-        """
+    def _start(self, n_features: int, rng: np.random.RandomState, device: torch.device) -> Start:
+        """Return the flow at the start: of new flows the normal distribution, otherwise the flow as it is fitted."""
         continues = self.warm_start and self._is_fitted
         n_continued = self._n_continued + 1 if continues else 0
-        generator = torch.Generator().manual_seed(int(rng.randint(2**31 - 1)) + n_continued)
-        if continues:
-            self._check_architecture()
-            n_fitted = len(self._specification.scaling.loc)
-            if n_features != n_fitted:
-                raise ValueError(
-                    f"n_features must stay {n_fitted} to continue the fitted flow, got {n_features}. "
-                    "Call fit with warm_start=False to start afresh."
-                )
-            specification, start = self._specification, loaded_flow(self._specification, saved_flow(self._flow), device)
-        else:
+        generator = self._new_generator(rng, n_continued)
+        if not continues:
             specification = self._specify(n_features, generator)
-            start = replace(specification, masks=specification.masks[:, :0]).build(device, generator)
-        x = start.sample(N_TRIAL, generator=generator)[0].detach()
+            without_layers = replace(specification, masks=specification.masks[:, :0])
+            return Start(specification, without_layers.build(device, generator), generator, n_continued)
+        self._check_architecture()
+        n_fitted = len(self._specification.scaling.loc)
+        if n_features != n_fitted:
+            raise ValueError(
+                f"n_features must stay {n_fitted} to continue the fitted flow, got {n_features}. "
+                "Call fit with warm_start=False to start afresh."
+            )
+        flow = loaded_flow(self._specification, saved_flow(self._flow), device)
+        return Start(self._specification, flow, generator, n_continued)
+
+    def _target(self, log_density: Callable[[Any], Any], start: Start) -> Target:
+        """Try the log-density on first draws. If it jumps, its gradient is not used, since that sees no jumps."""
+        x = start.flow.sample(N_TRIAL, generator=start.generator)[0].detach()
         target = Target(log_density, x)
         if target.has_gradient and has_jumps(target.evaluate, x):
             target.has_gradient = False
-        flow = copy.deepcopy(start) if continues else specification.build(device, generator)
+        return target
+
+    def _train(self, start: Start, target: Target) -> None:
+        """Train the flow, and set the attributes that tell of it."""
+        continues, device = start.n_continued > 0, start.flow.reference.device
+        flow = copy.deepcopy(start.flow) if continues else start.specification.build(device, start.generator)
         n_draws = int(self.batch_size) * (1 if target.has_gradient else N_TIMES_OF_VALUES)
         n_annealing = int(self.annealing * self.max_iter)
         history = train(
             flow,
-            MixedKL(flow, target, start, n_draws, n_annealing, generator, by_path=target.has_gradient),
+            MixedKL(flow, target, start.flow, n_draws, n_annealing, start.generator, by_path=target.has_gradient),
             learning_rate=float(self.learning_rate_init),
             alpha=0.0,
             max_steps=int(self.max_iter),
@@ -319,14 +335,12 @@ class VariationalRealNVP(DensityMethods):
             min_steps=n_annealing,
             on_evaluation=_print if self.verbose else None,
         )
-        self._specification, self._flow = specification, flow
-        self._experts, self._log_weights, self._log_shares = NO_EXPERTS
-        self._density = ensemble(flow, *NO_EXPERTS)
-        self.n_features_in_ = n_features
+        self._specification, self._flow, self._experts = start.specification, flow, NO_EXPERTS
+        self._density = NO_EXPERTS.density(flow)
+        self.n_features_in_ = len(start.specification.scaling.loc)
         self.n_iter_ = history.n_steps
         self.elbo_curve_ = [*(self.elbo_curve_ if continues else []), *(-loss for loss in history.losses)]
-        self._architecture, self._n_continued = self._present_architecture(), n_continued
-        return target, start
+        self._architecture, self._n_continued = self._present_architecture(), start.n_continued
 
     def _present_architecture(self) -> dict[str, Any]:
         own = {name: np.asarray(getattr(self, name)).tolist() for name in ("loc", "scale")}
@@ -353,92 +367,24 @@ class VariationalRealNVP(DensityMethods):
             bounds=None if self.bounds is None else checked_bounds(self.bounds, n_features),
         )
 
-    def _weigh(self, target: Target, rng: np.random.RandomState) -> None:
-        """Set the draws, their importance weights, and the attributes that follow from these."""
-        self._draws = self.sample(N_DRAWS, rng)
-        x = torch.tensor(self._draws, device=self._flow.reference.device)
-        log_p = torch.cat([target(rows)[0] for rows in torch.split(x, max(1000, int(self.batch_size)))])
-        log_weights = log_p.cpu().numpy() - self.score_samples(self._draws)
-        self._draw_log_weights = np.where(np.isfinite(log_weights), log_weights, -np.inf)
-        if not np.isfinite(log_weights).any():
+    def _weigh_draws(self, target: Target, rng: np.random.RandomState) -> None:
+        """Draw from the flows, weigh the draws by the target, and set the attributes that follow from the weights."""
+        x = self.sample(N_DRAWS, rng)
+        log_p = log_target(target, torch.tensor(x, device=self._flow.reference.device), int(self.batch_size))
+        draws = WeightedDraws.of(x, log_p, self.score_samples(x))
+        if draws.n_outside == N_DRAWS:
             raise ValueError(
                 f"log_density must be finite at some of {N_DRAWS} draws from the fitted flows, got none, such as "
-                f"{log_p[0].item()} at {self._draws[0].tolist()}. Choose other loc, scale or bounds."
+                f"{log_p[0]} at {x[0].tolist()}. Choose other loc, scale or bounds."
             )
-        share = effective_share(self._draw_log_weights)
-        self.log_evidence_ = log_mean(self._draw_log_weights)
-        self.log_evidence_std_err_ = float(np.sqrt((1 / share - 1) / N_DRAWS))
-        self.effective_sample_size_ = share
-        self.pareto_k_ = pareto_k(self._draw_log_weights)
-
-    def _lost_mass(self, target: Target, start: Flow, rng: np.random.RandomState) -> str:
-        """Tell how much mass draws that reach farther find beside that of the flows; nothing if they find none.
-
-        A third of the draws comes from the flows, a third from the flows with noise twice as wide, and a third from
-        where the fit started. So a mode counts that one of these reaches.
-        """
-        generator = new_generator(rng)
-        zero = self._flow.reference.new_zeros(self.n_features_in_)
-        narrow_down = Standardize(zero, zero + 2)
-        wide = Flow(Chain(self._flow.transform, narrow_down), self._flow.base, self._flow.n_members)
-        parts = [*(ensemble(flow, *NO_EXPERTS) for flow in (wide, start)), self._density]
-        drawn = [part.sample(N_DRAWS // 3, generator=generator) for part in parts[:2]]
-        own = torch.tensor(self._draws[: N_DRAWS // 3], device=drawn[0].device)
-        x = torch.cat([*drawn, own])
-        with torch.no_grad():
-            log_p = torch.cat([target.evaluate(rows)[0] for rows in torch.split(x, 1000)])
-            log_q = torch.logsumexp(torch.stack([part.log_prob(x) for part in parts]), 0) - math.log(len(parts))
-        log_weights = (log_p - log_q).cpu().numpy()
-        log_weights = np.where(np.isfinite(log_weights), log_weights, -np.inf)
-        if not np.isfinite(log_weights).any():
-            return ""
-        std_err = np.sqrt((1 / effective_share(log_weights) - 1) / len(log_weights))
-        found, std_err = log_mean(log_weights) - self.log_evidence_, np.hypot(std_err, self.log_evidence_std_err_)
-        if found <= max(LEAST_LOST_MASS, MAX_STD_ERRORS * std_err):
-            return ""
-        return (
-            f" Draws that reach farther than the flows find a log-evidence {found:.3f} above log_evidence_, with a "
-            f"standard error of {std_err:.3f}, so the flows have lost mass."
-        )
+        self._weighted_draws = draws
+        self.log_evidence_, self.log_evidence_std_err_ = draws.log_evidence, draws.log_evidence_std_err
+        self.effective_sample_size_, self.pareto_k_ = draws.effective_share, draws.pareto_k
 
     def _jumps_between_draws(self, target: Target) -> bool:
         """Return whether the log-density jumps on lines between the last draws."""
-        return has_jumps(target.evaluate, torch.tensor(self._draws[:N_TRIAL], device=self._flow.reference.device))
-
-    def _warn(self, target: Target, lost: str) -> None:
-        """Warn of what is wrong with the target, or else with the fit."""
-        n_outside = int(np.isneginf(self._draw_log_weights).sum())
-        lacking = self._lacking_bounds()
-        cure = f"pass {lacking}" if lacking else "narrow bounds to it"
-        if target.n_bad:
-            warn_caller(
-                f"log_density was NaN or plus infinity at {target.n_bad} of {target.n_rows} draws, such as "
-                f"{target.bad}; they were left out. If that is outside of its support, {cure}."
-            )
-        elif n_outside > MAX_SHARE_OUTSIDE * N_DRAWS:
-            warn_caller(
-                f"log_density was minus infinity at {n_outside} of {N_DRAWS} draws from the fitted flows. If its "
-                f"support is bounded, {cure}."
-            )
-        far = (
-            f" The importance weights have Pareto k = {self.pareto_k_:.2f}, above {MAX_TRUSTED_PARETO_K}."
-            if self.pareto_k_ > MAX_TRUSTED_PARETO_K
-            else ""
-        )
-        if far or lost:
-            warn_caller(
-                f"The flows are far from log_density somewhere.{far}{lost} Trust neither log_evidence_ nor "
-                "effective_sample_size_ nor resample. Raise max_iter or n_layers, choose loc and scale such that the "
-                f"first draws cover the target, {f'{cure} if there are any, ' if lacking else ''}and see that its "
-                "integral is finite."
-            )
-
-    def _lacking_bounds(self) -> str:
-        """Name the bounds that could be passed besides those that were; nothing if every column has two."""
-        if self.bounds is None:
-            return "bounds"
-        lacking = np.flatnonzero(np.isinf(checked_bounds(self.bounds, self.n_features_in_)).any(0)).tolist()
-        return f"the bounds that columns {lacking} lack" if lacking else ""
+        x = torch.tensor(self._weighted_draws.x[:N_TRIAL], device=self._flow.reference.device)
+        return has_jumps(target.evaluate, x)
 
     def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
         """Compute the log-density of each row under the fitted flows.
@@ -476,10 +422,7 @@ class VariationalRealNVP(DensityMethods):
         """
         check_is_fitted(self)
         rule.check("n_samples", n_samples, rule.integer(1))
-        weights = np.exp(self._draw_log_weights - self._draw_log_weights.max())
-        rows = check_random_state(random_state).choice(len(weights), n_samples, p=weights / weights.sum())
-        drawn: NDArray[Any] = self._draws[rows]
-        return drawn
+        return self._weighted_draws.resampled(n_samples, check_random_state(random_state))
 
 
 def _print(history: History) -> bool:

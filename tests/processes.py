@@ -77,7 +77,7 @@ def uneven(rank, X):
 
 def state_of(density):
     """All numbers that a fit has found."""
-    learned = [*saved_flow(density.flow_)["learned"], density._log_weights, density.loc_, density.scale_]
+    learned = [*saved_flow(density.flow_)["learned"], density._experts.log_weights, density.loc_, density.scale_]
     curves = [np.array(density.loss_curve_), np.array(density.validation_scores_ or [])]
     return [*learned, *curves, density.score_samples(moons(50, seed=2))]
 

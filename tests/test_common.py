@@ -255,7 +255,7 @@ def test_a_failed_fit_loses_nothing(fitted_case, monkeypatch):
     before, state = case.answers(fitted), state_of(fitted)
     training = "sknvp.variational" if isinstance(fitted, sknvp.VariationalRealNVP) else "sknvp._estimators.training"
     other = [part.astype(np.float32) if isinstance(part, np.ndarray) else part for part in case.data]
-    for part in (f"{training}.train", "sknvp._estimators.base.Ensemble"):
+    for part in (f"{training}.train", "sknvp._experts.weighted.Ensemble"):
         with monkeypatch.context() as patch:
             patch.setattr(part, broken)
             with pytest.raises(RuntimeError, match="in the midst"):

@@ -274,7 +274,7 @@ def test_the_regression_is_compared_by_rows_that_it_has_not_seen(monkeypatch):
     np.testing.assert_array_equal(np.sort(final[0]), np.sort(counts) / 4)
     np.testing.assert_array_equal(compared, np.where(compared > 0, final, 0))
     assert ((compared == 0).sum(1) > 0).all()
-    assert len(density._experts[0].coefficients) == 1
+    assert len(density._experts.specifications[0].coefficients) == 1
 
 
 @pytest.mark.parametrize("settings", [{"stacking": False}, {"early_stopping": False}], ids=str)

@@ -59,7 +59,7 @@ def order_lost(X):
 @pytest.mark.parametrize("n_features", [1, 4])
 def test_rows_that_are_all_but_equal_are_held_out_together(noise, n_copies, n_features):
     X = copies(400 // n_copies, n_copies, noise / 100 if n_features == 1 else noise, n_features)
-    rows = hold_out_together(prepared(X), X)
+    rows = hold_out_together(prepared(X), X, np.ones(len(X)))
     group = {tuple(row): g for row, g in zip(rows.x, rows.groups, strict=True)}
     own = np.array([group[tuple(row)] for row in X]).reshape(-1, n_copies)
     assert (own == own[:, :1]).mean() > 0.95
@@ -93,7 +93,7 @@ def with_twins(X):
 )
 def test_dependent_rows_are_warned_of(X, sign):
     with pytest.warns(UserWarning, match=sign):
-        rows = hold_out_together(prepared(X), X)
+        rows = hold_out_together(prepared(X), X, np.ones(len(X)))
     np.testing.assert_array_equal(rows.groups, np.arange(len(rows.x)))
 
 
@@ -133,7 +133,7 @@ def test_independent_rows_are_not_warned_of(kind, n_features):
         rows = prepared(X)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            assert hold_out_together(rows, X) is rows
+            assert hold_out_together(rows, X, np.ones(len(X))) is rows
 
 
 @pytest.mark.parametrize(("n_features", "share"), [(1, 2 / 3), (2, 6 * np.pi / (8 * np.pi + 3 * 3**0.5)), (3, 16 / 27)])
@@ -149,7 +149,7 @@ def test_nearest_rows_of_independent_rows_keep_their_laws(n_features, share):
 
 def test_a_table_as_it_is_bundled_is_not_warned_of():
     X = load_iris().data  # sorted by class
-    assert hold_out_together(prepared(X), X).groups.max() == len(np.unique(X, axis=0)) - 1
+    assert hold_out_together(prepared(X), X, np.ones(len(X))).groups.max() == len(np.unique(X, axis=0)) - 1
 
 
 FITS = {

@@ -96,7 +96,7 @@ def test_columns_that_are_not_asked_for_have_the_identity():
 
 
 @pytest.mark.parametrize(("n_estimators", "n_mapped"), [(1, None), (2, 1), (5, 2)])
-def test_the_last_half_of_the_flows_sees_scores(n_estimators, n_mapped):
+def test_the_last_half_of_the_flows_uses_normal_scores(n_estimators, n_mapped):
     density = small(n_estimators=n_estimators, max_iter=1, early_stopping=False).fit(normal_rows(50, 2))
     layers = [part for part in density.flow_.modules() if isinstance(part, NormalScores)]
     assert [len(layer.knots) for layer in layers] == ([] if n_mapped is None else [n_mapped])

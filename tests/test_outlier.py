@@ -33,7 +33,7 @@ class PlainDensity(RealNVPDensity):
     """A density of flows that see the columns as they are, as those of a detector do."""
 
     @property
-    def _sees_scores(self):
+    def _uses_normal_scores(self):
         return False
 
 
@@ -75,13 +75,13 @@ def test_the_density_is_real_nvp_densitys_of_plain_flows():
 
 def typical_rows(fitted):
     """The rows that the kernels stand on."""
-    kernels = fitted._beside[1]
+    kernels = fitted._scoring_experts[1]
     return kernels.points[np.isfinite(kernels.log_weights[0])] * kernels.scaling.scale + kernels.scaling.loc
 
 
 def log_densities(fitted, X, rows):
     """Those of the three densities by other means: flows fitted alone, SciPy's normals, scikit-learn's kernels."""
-    mixture, loc, scale = fitted._beside[0], X.mean(0), X.std(0)
+    mixture, loc, scale = fitted._scoring_experts[0], X.mean(0), X.std(0)
     z, members = (rows - loc) / scale, []
     for shares, means, precisions in zip(mixture.log_weights, mixture.means, mixture.precisions_cholesky, strict=True):
         covariances = [np.linalg.inv(each @ each.T) for each in precisions]
@@ -112,7 +112,7 @@ def test_mixture_and_kernels_leave_out_the_least_likely_rows():
     assert len(typical) == 380
     assert np.abs(typical).max() < 5
     assert fitted.score(X) == plain(stacked(n_estimators=4)).fit(X).score(X)
-    mixture, kernels = (each.score_samples(odd) for each in fitted._densities()[1:])
+    mixture, kernels = (each.score_samples(odd) for each in fitted._scoring_densities()[1:])
     of_all = KernelDensity(bandwidth=0.37).fit(X / X.std(0)).score_samples(odd / X.std(0)) - np.log(X.std(0)).sum()
     assert (kernels < of_all - 5).all()
     assert (mixture < of_all - 5).all()
@@ -154,7 +154,7 @@ def test_kernels_see_the_middles_of_cells():
     X = np.random.default_rng(0).poisson([3.0, 8.0], (400, 2)).astype(float)
     X[:, 1] += X[:, 0]
     fitted = detector(stacked, max_iter=5, discrete_features=[0, 1]).fit(X)
-    kernels, (cells, expert) = fitted._densities()[2], (fitted._cell_map.cells(X), fitted._beside[1])
+    kernels, (cells, expert) = fitted._scoring_densities()[2], (fitted._cell_map.cells(X), fitted._scoring_experts[1])
     z = (norm.ppf((cells.low + cells.high) / 2) - expert.scaling.loc) / expert.scaling.scale
     for known in ([0, 1], [1]):
         rows = np.where(np.isin([0, 1], known), X, np.nan)

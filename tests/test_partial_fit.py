@@ -8,7 +8,6 @@ import torch
 
 from sknvp import ConditionalRealNVPDensity
 from sknvp._estimators.conditional import standardized_context
-from sknvp.flows.ensemble import log_mixture_density
 
 from .small import moons, normal_rows, small, stacked
 
@@ -70,12 +69,12 @@ def test_weights_count_in_a_stream():
 
 def test_experts_stay_and_are_weighed_anew_by_rows_that_the_flows_have_not_learned_from():
     estimator, rows = stacked().fit(moons()), moons(100, seed=1)
-    experts, weights = estimator._experts, np.array(list(estimator.stacking_weights_.values()))
-    parts = [log_mixture_density(*part, torch.tensor(rows)) for part in estimator._density.parts()]
-    densities = torch.stack(parts).exp().detach().numpy() / weights[:, None]
+    experts, weights = estimator._experts.specifications, np.array(list(estimator.stacking_weights_.values()))
+    weighted = estimator._density.weighted_log_probs(torch.tensor(rows))
+    densities = weighted.exp().detach().numpy() / weights[:, None]
     estimator.partial_fit(rows)
     found = np.array(list(estimator.stacking_weights_.values()))
-    assert all(now is before for now, before in zip(estimator._experts, experts, strict=True))
+    assert all(now is before for now, before in zip(estimator._experts.specifications, experts, strict=True))
 
     def posterior(w):  # its mode is where the gradient is the same in every coordinate
         return densities @ (1 / (w @ densities)) + 1000 * weights / w
@@ -176,8 +175,8 @@ def test_the_regression_is_weighed_anew_by_pairs_that_the_flows_have_not_learned
     estimator, (X, y) = conditional(max_iter=20).fit(*noisy_line()), noisy_line(100, seed=1)
     weights = np.array(list(estimator.stacking_weights_.values()))
     context = torch.tensor(standardized_context(estimator._specification, X))
-    parts = [log_mixture_density(*part, torch.tensor(y[:, None]), context) for part in estimator._density.parts()]
-    densities = torch.stack(parts).exp().detach().numpy() / weights[:, None]
+    weighted = estimator._density.weighted_log_probs(torch.tensor(y[:, None]), context)
+    densities = weighted.exp().detach().numpy() / weights[:, None]
     found = np.array(list(estimator.partial_fit(X, y).stacking_weights_.values()))
     slope = densities @ (1 / (found @ densities)) + 1000 * weights / found  # equal where the posterior has its mode
     np.testing.assert_allclose(slope[found > 1.1e-3], 1100, rtol=1e-3)

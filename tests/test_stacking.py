@@ -155,14 +155,14 @@ def test_members_that_explain_the_rows_held_out_get_larger_shares():
     """One column of values that repeat nearly: the flows that see normal scores are the better ones, by far."""
     repeated = np.random.default_rng(0).choice([0.0, 1.0, 1.5, 4.0], (1000, 1))
     X = np.c_[repeated + 0.001 * normal_rows(1000, 1), normal_rows(1000, 1, 1)]
-    shares = np.exp(stacked(n_estimators=4).fit(X)._log_shares)
+    shares = np.exp(stacked(n_estimators=4).fit(X)._experts.log_shares)
     assert shares.sum() == pytest.approx(1)
     assert shares[2:].sum() > 0.7
 
 
 def test_few_rows_leave_members_nearly_alike():
     X = moons(40)
-    assert np.ptp(np.exp(stacked(n_estimators=4).fit(X)._log_shares)) < 0.1
+    assert np.ptp(np.exp(stacked(n_estimators=4).fit(X)._experts.log_shares)) < 0.1
 
 
 def test_the_mixture_finds_clusters():
@@ -209,7 +209,7 @@ def test_large_tables_are_sampled(monkeypatch):
     monkeypatch.setattr(tables, "MAX_ROWS", 100)
     monkeypatch.setattr(stacking, "LEAST_WEIGHT", 0.0)
     density = stacked().fit(moons(1000))
-    kernels = [expert for expert in density._experts if expert.name == "kernels"]
+    kernels = [expert for expert in density._experts.specifications if expert.name == "kernels"]
     assert [len(expert.points) for expert in kernels] == [100]
     assert np.isfinite(density.score(moons(50, seed=1)))
 
@@ -342,6 +342,6 @@ def test_a_warm_start_keeps_the_columns_that_vary(constant_at_first):
     density = stacked(warm_start=True).fit(first)
     with pytest.warns(UserWarning, match="was constant") if constant_at_first else nullcontext():
         density.fit(then)
-    columns = {len(part.scaling.columns) for part in (density._specification, *density._experts)}
+    columns = {len(part.scaling.columns) for part in (density._specification, *density._experts.specifications)}
     assert columns == {2 if constant_at_first else 3}
     assert np.isfinite(density.score(then))

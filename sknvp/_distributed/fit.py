@@ -7,16 +7,16 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.utils import check_random_state
 
-from .._estimators.fitter import Experts
 from .._estimators.objectives import maximum_likelihood
 from .._estimators.rows import Rows
+from .._estimators.seeds import new_seeds
 from .._estimators.settings import TrainingSettings
 from .._estimators.specify import specify_real_nvp
 from .._estimators.state import loaded_flow, saved_flow
 from .._estimators.threads import one_thread
 from .._estimators.training import FittedFlow, Start, fit_flow, report, with_scores
+from .._experts.weighted import Experts
 from ..density import RealNVPDensity
 from ..flows import Flow
 from ..flows.train import History
@@ -128,7 +128,7 @@ def _rows(x: NDArray[Any], weights: NDArray[np.float64]) -> Rows:
 
 def _seeds_and_state(density: RealNVPDensity, shard: Shard, path: Path | None) -> tuple[Seeds, dict[str, torch.Tensor]]:
     """Draw seeds, or read them, and the state of training, from the checkpoint of an earlier start."""
-    seeds = Seeds(*check_random_state(density.random_state).randint(2**31 - 1, size=3).tolist())
+    seeds = Seeds(*new_seeds(density.random_state, 3))
     if path is None:
         return seeds, {}
     check_writable(path)

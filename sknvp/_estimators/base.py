@@ -15,25 +15,25 @@ from sklearn.utils.validation import validate_data
 
 from .. import __version__
 from .._columns.kinds import check_numbers
+from .._experts.weighted import Experts
 from ..flows import Ensemble, Flow
-from ..flows.builders.expert_specification import ExpertSpecification
 from ..flows.builders.specification import Specification
 from . import parameters as rule
-from .evaluation import RandomState, default_torch_modes, draw_rows
+from .evaluation import draw_rows
+from .seeds import RandomState, new_seed
 from .state import loaded_flow, saved_flow, usable_device
 
-FORMAT = 6  # the version of the pickles; it rises whenever a fitted estimator's state gets another meaning
-FLOATS = (np.float64, np.float32)  # the dtypes that computation follows; anything else becomes the first
+FORMAT = 7  # The version of the pickles, which rises whenever the state of a fitted estimator gets another meaning.
+FLOATS = (np.float64, np.float32)  # Computation follows these dtypes; rows of any other dtype become float64.
 
 
 class FlowEstimator(BaseEstimator):  # type: ignore[misc]
     """An estimator with a flow inside.
 
     Its parameters are those of its constructor, each with a rule in `parameters.RULES` or in its own ``_rules``. Its
-    fitted state is private: the specification of the flow, the flow, the specifications of the experts beside it, and
-    the log-weights of the flow and the experts; the density is made of these. Its pickles carry
-    specifications, NumPy arrays and plain values alone, so that one written where there is a GPU opens where there is
-    none.
+    fitted state is private: the specification of the flow, the flow, and the experts beside it with the weights of all;
+    the density is made of these. Its pickles carry specifications, NumPy arrays and plain values alone, so that a
+    pickle that was written where there is a GPU opens where there is none.
     """
 
     device: str
@@ -45,27 +45,29 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
         *("batch_norm", "standardize", "n_estimators"),
     )
     _rules: ClassVar[dict[str, rule.Rule]] = {}
-    _takes_missing: ClassVar[bool] = False  # whether cells of X may be unknown
+    _takes_missing: ClassVar[bool] = False  # Whether cells of X may be unknown.
 
     _specification: Specification
     _flow: Flow
     _architecture: dict[str, Any]
     _n_continued: int
-    _experts: tuple[ExpertSpecification, ...]
-    _log_weights: NDArray[np.float64]
-    _log_shares: NDArray[np.float64] | None
+    _experts: Experts
     _density: Ensemble
 
     @property
     def flow_(self) -> Flow:
         """The fitted flow, a `torch.nn.Module`; ``print(density.flow_)`` shows its architecture."""
-        if not self._is_fitted:
-            raise NotFittedError(f"This {type(self).__name__} is not fitted yet, so that it has no flow_. Call fit.")
+        self._check_has("flow_")
         return self._flow
 
     @property
     def _is_fitted(self) -> bool:
         return "_flow" in self.__dict__
+
+    def _check_has(self, attribute: str) -> None:
+        """Raise a NotFittedError unless the estimator is fitted, and so has this attribute."""
+        if not self._is_fitted:
+            raise NotFittedError(f"This {type(self).__name__} is not fitted yet, so it has no {attribute}. Call fit.")
 
     def _check_parameters(self) -> torch.device:
         """Raise a ValueError for the first parameter that breaks its rule; return the torch device."""
@@ -101,6 +103,10 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
         )
         return draw_rows(self._density, n_rows, random_state, message, context)
 
+    def _new_generator(self, random_state: RandomState, n_continued: int) -> torch.Generator:
+        """Make the generator of a training, which does not repeat the batches of the trainings that it continues."""
+        return torch.Generator().manual_seed(new_seed(random_state) + n_continued)
+
     def _present_architecture(self) -> dict[str, Any]:
         """Return the parameters that a fitted flow cannot change any more, as plain values."""
         values = {name: getattr(self, name) for name in self._architecture_parameters if hasattr(self, name)}
@@ -133,8 +139,7 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
             )
         if "_flow" in state:
             flow = loaded_flow(state["_specification"], state["_flow"])
-            experts = state["_experts"], state["_log_weights"], state["_log_shares"]
-            state = {**state, "_flow": flow, "_density": ensemble(flow, *experts)}
+            state = {**state, "_flow": flow, "_density": state["_experts"].density(flow)}
         super().__setstate__({name: value for name, value in state.items() if name != "_written"})
 
 
@@ -156,17 +161,3 @@ def unchanged_on_error(estimator: BaseEstimator) -> Iterator[None]:
         estimator.__dict__.clear()
         estimator.__dict__.update(before)
         raise
-
-
-def ensemble(
-    flow: Flow,
-    experts: tuple[ExpertSpecification, ...],
-    log_weights: NDArray[np.float64],
-    log_shares: NDArray[np.float64] | None = None,
-) -> Ensemble:
-    """Build the density of a flow and the experts beside it."""
-    device = flow.reference.device
-    with default_torch_modes():
-        parts = [flow, *(expert.build(device) for expert in experts)]
-        shares = None if log_shares is None else torch.tensor(log_shares, device=device)
-        return Ensemble(parts, torch.tensor(log_weights, device=device), shares)

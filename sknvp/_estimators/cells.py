@@ -1,42 +1,41 @@
 """Densities of columns that are discrete or bounded: flows of points of their cells."""
 
 import copy
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.exceptions import NotFittedError
 
 from .._columns.cells import N_POINTS, CellMap, Cells, shifts, uniform_points
 from .._columns.circle import Circle
 from .._columns.kinds import Column
 from .._columns.lattice import LatticeMargin
 from .._columns.mixed import MixedMargin
-from ..flows import Density
+from ..flows import Density, Ensemble
 from ..flows.builders.specification import Scaling, TabularSpecification
 from .evaluation import LEAST_LOG_DENSITY, finite_log_density, in_single_precision
 from .missing import DensityOfKnownCells
 from .rows import Rows, repeated
 from .specify import checked_bounds
 
-MAX_REPEATED = 10_000  # rows of weights that stand for more are not repeated to more rows than this, ...
-MAX_REPEATS = 100  # ... or each this many times
+MAX_REPEATED = 10_000  # Rows whose weights stand for more rows are repeated to at most this many rows,
+MAX_REPEATS = 100  # or each of them at most this many times, if that makes more rows.
 
 
 class DensityOfCells(DensityOfKnownCells):
     """An estimator whose flow sees points of cells in the place of the values of columns, where these ask for it."""
 
-    bounds: Any = None  # for estimators that do not have this parameter
-    periods: Any = None  # likewise
+    bounds: Any = None  # The value in estimators that do not have this parameter.
+    periods: Any = None  # The value in estimators that do not have this parameter.
 
-    _columns: tuple[Column, ...] = ()  # what the columns hold whose density is learned; empty if all are continuous
+    _columns: tuple[Column, ...] = ()  # The columns whose density is learned; empty if all are continuous.
 
     @property
     def columns_(self) -> list[str]:
         """What each column was found to hold in `fit`, a line for each."""
-        if not self._is_fitted:
-            raise NotFittedError(f"This {type(self).__name__} is not fitted yet, so that it has no columns_. Call fit.")
+        self._check_has("columns_")
         assert isinstance(self._specification, TabularSpecification)
         margins, scaling = {} if self._cell_map is None else self._cell_map.margins, self._specification.scaling
         columns = self._columns or [Column(str(j), "continuous") for j in range(len(scaling.loc))]
@@ -56,8 +55,7 @@ class DensityOfCells(DensityOfKnownCells):
     @property
     def density_(self) -> Density:
         """A copy of the fitted density of continuous columns, a `torch.nn.Module` in their units."""
-        if not self._is_fitted:
-            raise NotFittedError(f"This {type(self).__name__} is not fitted yet, so that it has no density_. Call fit.")
+        self._check_has("density_")
         specification, other = self._specification, self._not_continuous()
         if other:
             raise AttributeError(
@@ -158,25 +156,33 @@ class DensityOfCells(DensityOfKnownCells):
         if self._cell_map is None:
             return finite_log_density(self._density, rows, context)
         n_points = 2 if context is None else 3
-        copies = [self._log_density_of(cells, rows, context) for cells in self._cell_map.cells(rows).copies(n_points)]
-        finite: NDArray[np.float64] = np.maximum(np.logaddexp.reduce(copies), LEAST_LOG_DENSITY)
+        single = in_single_precision(self._density) if self._cell_map.has_intervals else self._density
+        copies = self._cell_map.cells(rows).copies(n_points)
+        log_densities = [self._log_density_of(cells, rows, context, single) for cells in copies]
+        finite: NDArray[np.float64] = np.maximum(np.logaddexp.reduce(log_densities), LEAST_LOG_DENSITY)
         return finite
 
-    def _log_density_of(self, cells: Cells, rows: NDArray[Any], context: NDArray[Any] | None) -> NDArray[np.float64]:
-        """Compute the log-density of rows with these cells."""
+    def _log_density_of(
+        self, cells: Cells, rows: NDArray[Any], context: NDArray[Any] | None, single: Ensemble
+    ) -> NDArray[np.float64]:
+        """Compute the log-density of rows with these cells; means over cells take the density in single precision."""
         wide, log_density = cells.has_interval, np.empty(len(rows))
-        for some, average in ((wide, self._mean_over_cells), (~wide, self._at_points)):
+        means = partial(self._mean_over_cells, single)
+        for some, log_density_of_some in ((wide, means), (~wide, self._at_points)):
             if some.any():
-                log_density[some] = average(rows[some], cells.of(some), None if context is None else context[some])
+                given = None if context is None else context[some]
+                log_density[some] = log_density_of_some(rows[some], cells.of(some), given)
         return log_density
 
     def _at_points(self, rows: NDArray[Any], cells: Cells, context: NDArray[Any] | None) -> NDArray[np.float64]:
         """Compute the log-density of rows without values that have a probability."""
         return finite_log_density(self._density, cells.points(rows, cells.low), context) + cells.log_measure
 
-    def _mean_over_cells(self, rows: NDArray[Any], cells: Cells, context: NDArray[Any] | None) -> NDArray[np.float64]:
+    def _mean_over_cells(
+        self, density: Ensemble, rows: NDArray[Any], cells: Cells, context: NDArray[Any] | None
+    ) -> NDArray[np.float64]:
         """Compute the logarithm of the mean density of each row over points of its cell."""
-        density, total, shift = in_single_precision(self._density), np.full(len(rows), -np.inf), shifts(cells)
+        total, shift = np.full(len(rows), -np.inf), shifts(cells)
         for uniform in uniform_points(N_POINTS, len(cells.mapped)):
             y = cells.points(rows, (uniform + shift) % 1)
             total = np.logaddexp(total, finite_log_density(density, y, context) + cells.log_measure_at(y))

@@ -17,13 +17,15 @@ from .._columns.describe import columns_of, discrete_mask
 from .._columns.kinds import Column, encoded, library_of
 from .._columns.lattice import LatticeMargin
 from .._columns.margins import Margin
+from ..flows import Ensemble
 from ..flows.summaries import distribution, mean, noise_points, quantile
 from . import parameters as rule
 from .base import FLOATS
 from .cells import DensityOfCells
 from .context import ConditionedOnRows, standardized_context
 from .distribution import check_ordered, cumulative, ends_of
-from .evaluation import default_torch_modes, evaluate
+from .evaluation import evaluate
+from .modes import default_torch_modes
 from .scaling import restore_constants
 from .specify import checked_bounds, checked_periods
 from .weights import weighted_total
@@ -346,10 +348,12 @@ class ConditionalDensityMethods(RegressorMixin, ConditionedOnRows, DensityOfCell
                 nearest[:, j] = margin.first + margin.spacing * np.rint((numbers - margin.first) / margin.spacing)
         return nearest.reshape(y.shape)
 
-    def _mean_over_cells(self, rows: NDArray[Any], cells: Cells, context: NDArray[Any] | None) -> NDArray[np.float64]:
+    def _mean_over_cells(
+        self, density: Ensemble, rows: NDArray[Any], cells: Cells, context: NDArray[Any] | None
+    ) -> NDArray[np.float64]:
         """Compute the logarithm of the mean density over cells; of a single target, exactly, by differences of F."""
         if self.n_outputs_ > 1:
-            return super()._mean_over_cells(rows, cells, context)
+            return super()._mean_over_cells(density, rows, cells, context)
         assert context is not None
         low, high = (cumulative(self._density, normal_quantile(edges), context) for edges in (cells.low, cells.high))
         total = np.where(cells.high[:, 0] < 1, high, 1) - np.where(cells.low[:, 0] > 0, low, 0)
@@ -357,7 +361,7 @@ class ConditionalDensityMethods(RegressorMixin, ConditionedOnRows, DensityOfCell
             mean: NDArray[np.float64] = np.log(total / (cells.high - cells.low)[:, 0]) + cells.log_measure
         small = total < LEAST_DIFFERENCE  # rounding errors of differences matter
         if small.any():
-            mean[small] = super()._mean_over_cells(rows[small], cells.of(small), context[small])
+            mean[small] = super()._mean_over_cells(density, rows[small], cells.of(small), context[small])
         return mean
 
     def _as_in_fit(self, y: NDArray[Any]) -> NDArray[Any]:

@@ -12,6 +12,7 @@ from .._columns.kinds import Column, encoded, library_of, with_indicators
 from ..flows.builders.specification import RealNVPSpecification, Specification
 from ..flows.density import MAX_CONTEXT
 from .base import FlowEstimator
+from .rows import Rows
 
 
 class ConditionedOnRows(FlowEstimator):
@@ -96,6 +97,12 @@ def standardized_context(specification: Specification, rows: NDArray[Any]) -> ND
         z = (rows[:, columns] - scaling.loc[columns]) / scaling.scale[columns]
     context: NDArray[Any] = np.clip(z, -MAX_CONTEXT, MAX_CONTEXT).astype(specification.dtype)
     return context
+
+
+def context_of(specification: Specification, rows: Rows) -> NDArray[Any] | None:
+    """Return the standardised context of rows; None if the density is not conditioned on any."""
+    conditioned = isinstance(specification, RealNVPSpecification) and specification.context is not None
+    return standardized_context(specification, rows.context) if conditioned else None
 
 
 def _middles(codes: NDArray[Any], missing: NDArray[np.bool_]) -> dict[int, float]:

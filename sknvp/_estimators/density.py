@@ -1,5 +1,6 @@
 """The methods that every density without a condition has, and how it is fitted to rows."""
 
+from abc import abstractmethod
 from typing import Any, Self
 
 import numpy as np
@@ -12,37 +13,17 @@ from . import parameters as rule
 from .base import FlowEstimator, unchanged_on_error
 from .callbacks import Task, with_callbacks
 from .discrete import DiscreteColumns
-from .evaluation import finite_log_density
 from .fitter import FlowFitter
 from .scaling import restore_constants
 from .weights import check_weights, count_rows, weighted_total
 
 
 class DensityMethods(DensityMixin, FlowEstimator):  # type: ignore[misc]
-    """The methods of a fitted density: `score_samples`, `score` and `sample`."""
+    """The methods of a fitted density: `score` and `sample`, and `score_samples`, which subclasses give."""
 
+    @abstractmethod
     def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Compute the log-density of each row.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            The rows.
-
-        Returns
-        -------
-        log_density : ndarray of shape (n_samples,), dtype float64
-            In nats, in the units of the ``X`` that was fitted.
-        """
-        check_is_fitted(self)
-        rows = self._check_rows(X, reset=False)
-        if isinstance(self._specification, TabularSpecification):
-            rows = restore_constants(rows, self._specification.scaling)
-        return self._score_rows(rows)
-
-    def _score_rows(self, rows: NDArray[Any]) -> NDArray[np.float64]:
-        """Compute the log-density of each row of numbers."""
-        return finite_log_density(self._density, rows)
+        """Compute the log-density of each row, in nats."""
 
     def _presented(self, y: NDArray[Any]) -> Any:
         """Return drawn rows in the form of those that were fitted."""
@@ -100,6 +81,27 @@ class DensityMethods(DensityMixin, FlowEstimator):  # type: ignore[misc]
 class FlowDensity(DiscreteColumns, DensityMethods, FlowFitter):
     """A density that is fitted to rows, at once or in a stream."""
 
+    def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Compute the log-density of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        log_density : ndarray of shape (n_samples,), dtype float64
+            In nats, in the units of the ``X`` that was fitted.
+        """
+        return self._score_rows(self._rows_to_score(X))
+
+    def _rows_to_score(self, X: ArrayLike) -> NDArray[Any]:
+        """Check rows, and give constant columns their value where it was rounded to single precision."""
+        check_is_fitted(self)
+        assert isinstance(self._specification, TabularSpecification)
+        return restore_constants(self._check_rows(X, reset=False), self._specification.scaling)
+
     @with_callbacks
     def fit(
         self,
@@ -153,12 +155,8 @@ class FlowDensity(DiscreteColumns, DensityMethods, FlowFitter):
             task.begin(X)
             continues = self.warm_start and self._is_fitted
             device = self._check_parameters()
-            checked = self._check_rows(X, reset=not continues, n_least=2)
-            weights = self._without_empty(checked, check_weights(sample_weight, checked), 2, continues)
-            n_rows = count_rows(sample_weight, checked)
-            if not continues:
-                checked = self._described_anew(X, checked, weights, n_rows)
-            rows = self._with_cells(self._rows_to_fit(checked, weights, groups), n_rows, continues)
+            table, weights, n_rows = self._weighed_rows(X, sample_weight, continues, n_least=2)
+            rows = self._with_cells(self._rows_to_fit(table, weights, groups), n_rows, continues)
             self._fit_rows(rows, device, continues, task)
             self._complete_fit(X, sample_weight)
             task.end(X)
@@ -202,18 +200,22 @@ class FlowDensity(DiscreteColumns, DensityMethods, FlowFitter):
             go on from there.
         """
         with unchanged_on_error(self):
-            n_least = 1 if self._is_fitted else 2
-            device = self._check_parameters()
-            checked = self._check_rows(X, reset=not self._is_fitted, n_least=n_least)
-            weights = check_weights(sample_weight, checked, n_least=n_least)
-            weights = self._without_empty(checked, weights, n_least, self._is_fitted)
-            n_rows = count_rows(sample_weight, checked)
-            if not self._is_fitted:
-                checked = self._described_anew(X, checked, weights, n_rows)
-            rows = self._with_cells(self._merge(checked, weights), n_rows, self._is_fitted)
+            continues, device = self._is_fitted, self._check_parameters()
+            table, weights, n_rows = self._weighed_rows(X, sample_weight, continues, n_least=1 if continues else 2)
+            rows = self._with_cells(self._merge(table, weights), n_rows, continues)
             self._advance_rows(rows, device)
             self._complete_fit(X, sample_weight)
         return self
+
+    def _weighed_rows(
+        self, X: ArrayLike, sample_weight: ArrayLike | None, continues: bool, n_least: int
+    ) -> tuple[NDArray[Any], NDArray[np.float64], float]:
+        """Check rows, and return them with their weights and the number of rows that these stand for."""
+        rows = self._check_rows(X, reset=not continues, n_least=n_least)
+        weights = check_weights(sample_weight, rows, n_least=n_least)
+        weights = self._without_empty(rows, weights, n_least, continues)
+        n_rows = count_rows(sample_weight, rows)
+        return rows if continues else self._described_anew(X, rows, weights, n_rows), weights, n_rows
 
     def _complete_fit(self, X: ArrayLike, sample_weight: ArrayLike | None) -> None:
         """Set what follows from the fitted density and the rows; by default nothing does."""

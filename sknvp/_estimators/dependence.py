@@ -47,15 +47,17 @@ class Jump(NamedTuple):
 NO_JUMP = Jump(1, 0.0, 0.0)
 
 
-def hold_out_together(rows: Rows, in_order: NDArray[Any]) -> Rows:
+def hold_out_together(rows: Rows, table: NDArray[Any], weights: NDArray[np.float64]) -> Rows:
     """Group rows that are equal but for tiny differences, and warn of rows that are not independent otherwise.
 
     Parameters
     ----------
     rows : Rows
         The distinct rows; they are returned as they are unless most of them are such copies.
-    in_order : ndarray of shape (n_samples, n_columns)
-        Rows in the order in which they were given; the first `MAX_ROWS` are looked at.
+    table : ndarray of shape (n_samples, n_columns)
+        All rows in the order in which they were given. The first `MAX_ROWS` with positive weights are looked at.
+    weights : ndarray of shape (n_samples,)
+        The weights of all rows.
     """
     z = _standardized(rows)
     z = z[:, _mostly_distinct(z)]
@@ -69,7 +71,7 @@ def hold_out_together(rows: Rows, in_order: NDArray[Any]) -> Rows:
         warn_caller(f"Most rows of X have near copies among the others. {CURE}.")
     elif share_on_lines(z, rows.x.dtype) > MAX_SHARE_ON_LINES:
         warn_caller(f"Many rows of X lie on the line between two others, as interpolated rows do. {CURE}.")
-    elif follows_a_path(_first_of_equal_rows(in_order[:MAX_ROWS])):
+    elif follows_a_path(_first_of_equal_rows(table[np.flatnonzero(weights)[:MAX_ROWS]])):
         warn_caller(
             "Each row of X is near the one before, as in time or where a thing is measured several times. "
             f"{CURE}, for instance blocks of rows that follow each other, np.arange(len(X)) * 8 // len(X)."
@@ -153,7 +155,7 @@ def _standardized(rows: Rows) -> NDArray[np.float64]:
     """
     start = max(0, len(rows.x) - MAX_ROWS) // 2
     run = slice(start, start + MAX_ROWS)
-    table = np.concatenate([rows.given[run], rows.x[run]], 1)
+    table = np.concatenate([rows.context[run], rows.x[run]], 1)
     loc, scale, varies = location_and_scale(table, rows.weights[run])
     z: NDArray[np.float64] = np.clip((table - loc) / scale, -10, 10)[:, varies]
     return z

@@ -12,35 +12,35 @@ from .._columns.kinds import Column, encoded, frame, library_of, with_indicators
 from .._warn import warn_caller
 from .cells import DensityOfCells
 from .specify import checked_bounds, checked_periods
+from .weights import rows_per_entry
 
 
 class DiscreteColumns(DensityOfCells):
     """A density of rows that may come as a DataFrame, with columns that are no numbers."""
 
-    discrete_features: Any = None  # for estimators that do not have this parameter: all columns are continuous
+    discrete_features: Any = None  # The value in estimators that do not have this parameter: no column is discrete.
 
-    _columns_of_all: tuple[Column, ...] = ()  # what they hold in a larger table of which X is a part
-    _library: str | None = None  # of the DataFrame that was fitted
+    _columns_of_all: tuple[Column, ...] = ()  # The columns of the whole table, if X is a part of a larger one.
+    _library: str | None = None  # The library of the DataFrame that was fitted; None if an array was fitted.
 
     def _check_rows(self, X: ArrayLike, *, reset: bool, n_least: int = 1) -> NDArray[Any]:
         """Check X, and return it as numbers; the number of a category is its place among the categories."""
         if reset:
             self._library, self._columns = None, ()
         asked = any(parameter is not None for parameter in (self.discrete_features, self.bounds, self.periods))
-        considered = asked if reset else bool(self._columns)
-        library = library_of(X) if considered else None
+        if not (asked if reset else self._columns):
+            return super()._check_rows(X, reset=reset, n_least=n_least)
+        library: str | None = library_of(X)
+        table: Any = X
         if library is None:
-            rows = super()._check_rows(X, reset=reset, n_least=n_least)
+            table = super()._check_rows(X, reset=reset, n_least=n_least)
         else:
             self._check_shape(X, reset, n_least)
-        if not considered:
-            return rows
         if reset:
-            self._library = library
-            self._columns = self._columns_of_all or self._describe(rows if library is None else X)
+            self._library, self._columns = library, self._columns_of_all or self._describe(table)
         if all(column.categories is None for column in self._columns):
-            return rows if library is None else super()._check_rows(X, reset=reset, n_least=n_least)
-        numbers = encoded(rows if library is None else X, self._columns, self._takes_missing)
+            return table if library is None else super()._check_rows(X, reset=reset, n_least=n_least)
+        numbers = encoded(table, self._columns, self._takes_missing)
         finite = "allow-nan" if self._takes_missing else True
         checked: NDArray[Any] = check_array(numbers, estimator=self, input_name="X", ensure_all_finite=finite)
         return checked
@@ -84,11 +84,11 @@ class DiscreteColumns(DensityOfCells):
         if not self._columns or self._columns_of_all or not np.ptp(weights):
             return checked
         table = X if self._library is not None else super()._check_rows(X, reset=False)
-        counted = np.flatnonzero(weights)
-        rows = _safe_indexing(table, counted)
-        self._columns = self._describe(rows, weights[counted] * (n_rows / weights.sum()))
+        positive = np.flatnonzero(weights)
+        rows = _safe_indexing(table, positive)
+        self._columns = self._describe(rows, rows_per_entry(weights[positive], n_rows))
         numbers: NDArray[Any] = checked.copy()
-        numbers[counted] = encoded(rows, self._columns, self._takes_missing)
+        numbers[positive] = encoded(rows, self._columns, self._takes_missing)
         return numbers
 
     def _describe(self, X: Any, counts: NDArray[np.float64] | None = None) -> tuple[Column, ...]:

@@ -4,9 +4,7 @@ import inspect
 from copy import copy
 from typing import Any
 
-from sklearn.utils import check_random_state
-
-from .evaluation import RandomState
+from .seeds import RandomState, new_seed
 
 
 def seeded_draws(estimator: Any, n_samples: int, random_state: RandomState) -> Any:
@@ -14,7 +12,7 @@ def seeded_draws(estimator: Any, n_samples: int, random_state: RandomState) -> A
 
     scikit-learn's ``GaussianMixture`` draws by a parameter of the estimator, and returns the components too.
     """
-    seed = check_random_state(random_state).randint(2**31 - 1)
+    seed = new_seed(random_state)
     if "random_state" in inspect.signature(estimator.sample).parameters:
         drawn = estimator.sample(n_samples, random_state=seed)
     else:

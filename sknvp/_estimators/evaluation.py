@@ -1,44 +1,22 @@
-"""The evaluation of fitted flows: torch's modes, rows in batches, scores and draws."""
+"""The evaluation of fitted flows: scores and draws of rows, in batches."""
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.utils import check_random_state, gen_batches
+from sklearn.utils import gen_batches
 from torch import Tensor
 
 from ..flows import Ensemble, Flow
 from ..flows.builders.precision import SinglePrecision
+from .modes import default_torch_modes
+from .seeds import RandomState, new_seed
 from .threads import map_in_threads, threads_for
 
-RandomState = int | np.random.RandomState | None  # what scikit-learn's `check_random_state` takes
-
-LEAST_LOG_DENSITY = -1e300  # nats; every density underflows there, and a sum of such scores is still finite
-MAX_REDRAWS = 20  # how often rows that overflowed are drawn again
-
-
-@contextmanager
-def default_torch_modes(*, inference: bool = False) -> Iterator[None]:
-    """Set aside a caller's gradient modes, `torch.autocast` and default device.
-
-    Parameters
-    ----------
-    inference : bool, default=False
-        Whether the body runs in `torch.inference_mode`; otherwise autograd is on.
-    """
-    with ExitStack() as stack:
-        stack.enter_context(torch.inference_mode(inference))
-        if not inference:
-            stack.enter_context(torch.enable_grad())
-        for device in ("cpu", "cuda"):
-            if torch.is_autocast_enabled(device):
-                stack.enter_context(torch.autocast(device, enabled=False))
-        if torch.empty(0).device.type != "cpu":  # a default device costs time in every operation, so set it if need be
-            stack.enter_context(torch.device("cpu"))
-        yield
+LEAST_LOG_DENSITY = -1e300  # In nats. Every density underflows there, and a sum of such scores is still finite.
+MAX_REDRAWS = 20  # Rows that overflow are drawn again at most this many times.
 
 
 def to_tensor(array: NDArray[Any], reference: Tensor) -> Tensor:
@@ -114,16 +92,6 @@ def in_single_precision(density: Ensemble) -> Ensemble:
         return density
     flow, *experts = density.flows
     return Ensemble([SinglePrecision(flow), *experts], density.log_weights, density.log_shares)
-
-
-def new_generator(random_state: RandomState) -> torch.Generator:
-    """Make a torch generator whose seed is the next number of a random state."""
-    return torch.Generator().manual_seed(new_seed(random_state))
-
-
-def new_seed(random_state: RandomState) -> int:
-    """Return the next seed of a random state."""
-    return int(check_random_state(random_state).randint(2**31 - 1))
 
 
 def draw_rows(

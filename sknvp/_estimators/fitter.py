@@ -4,7 +4,7 @@ from abc import ABCMeta, abstractmethod
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -12,36 +12,27 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
+from .._experts.weighted import NO_EXPERTS, Experts
 from .._warn import warn_caller
 from ..flows import Flow
-from ..flows.builders.expert_specification import ExpertSpecification
 from ..flows.builders.parts import MakeBase
 from ..flows.builders.specification import Scores, Specification, TabularSpecification
 from ..flows.train import History
 from ..flows.train.objectives import NegativeLogLikelihood
-from .base import FlowEstimator, ensemble
+from .base import FlowEstimator
 from .callbacks import CallbackSupportMixin, Task
-from .dependence import MAX_ROWS, hold_out_together
-from .evaluation import default_torch_modes
+from .context import context_of
+from .dependence import hold_out_together
 from .groups import check_groups
+from .modes import default_torch_modes
 from .objectives import maximum_likelihood
 from .rows import Rows
 from .scaling import moved
+from .seeds import new_seed
 from .settings import TrainingSettings, max_rows
 from .state import loaded_flow, saved_flow
 from .threads import one_thread
 from .training import FittedFlow, OnEvaluation, Start, advance_flow, fit_flow, held_out_rows, report, with_scores
-
-
-class Experts(NamedTuple):
-    """The densities beside a flow, and the weights of all."""
-
-    specifications: tuple[ExpertSpecification, ...]
-    log_weights: NDArray[np.float64]  # shape (1 + n_experts,), of the flow and then of the experts
-    log_shares: NDArray[np.float64] | None = None  # shape (n_members,), of the flow's members; None if all are equal
-
-
-NO_EXPERTS = Experts((), np.zeros(1))
 
 
 class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # type: ignore[misc]
@@ -84,7 +75,8 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
         self, start: Start, rows: Rows, validation: NDArray[np.bool_], batch_size: int
     ) -> NegativeLogLikelihood:
         """Return what training minimises, with a copy of the part of the flow that is trained."""
-        return maximum_likelihood(start, rows, validation, batch_size, standardize=bool(self.standardize))
+        context, standardize = context_of(start.specification, rows), bool(self.standardize)
+        return maximum_likelihood(start, rows, validation, batch_size, standardize=standardize, context=context)
 
     def _margins(self, specification: Specification, rows: Rows, validation: NDArray[np.bool_]) -> Scores | None:
         """Return the normal scores that a new flow sees, by the rows that are not held out; by default it sees none."""
@@ -94,9 +86,9 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
         """Fit the densities beside the flow and weigh all of them; by default there are none."""
         return NO_EXPERTS
 
-    def _weigh_experts(self, rows: Rows) -> Experts:
-        """Return the experts beside the fitted flow with their weights for a stream that goes on with these rows."""
-        return Experts(self._experts, self._log_weights, self._log_shares)
+    def _reweighed_experts(self, rows: Rows) -> Experts:
+        """Weigh the experts anew for a stream that goes on with these rows; by default their weights stay."""
+        return self._experts
 
     def _fit_rows(self, rows: Rows, device: torch.device, continues: bool, task: Task) -> None:
         """Fit the flow and its experts to rows, and keep them."""
@@ -130,8 +122,8 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
             none_held_out = np.zeros((start.flow.n_members, len(rows.x)), dtype=bool)
             objective = self._objective(start, rows, none_held_out, settings.batch_size)
             stack.enter_context(one_thread(start.needs_one_thread(settings, objective)))
+            experts = self._reweighed_experts(rows) if continues else NO_EXPERTS
             flow, loss, moments = advance_flow(start, objective, settings, moments)
-            experts = self._weigh_experts(rows) if continues else NO_EXPERTS
             self._keep(start, flow, experts, moments)
         earlier = self.loss_curve_ if continues else []
         self.n_iter_ = self.n_iter_ + 1 if continues else 1
@@ -141,7 +133,7 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
             print(f"Epoch {self.n_iter_}, loss = {loss:.8f}")
 
     def _rows_to_fit(
-        self, table: NDArray[Any], weights: NDArray[np.float64], groups: ArrayLike | None, n_given: int = 0
+        self, table: NDArray[Any], weights: NDArray[np.float64], groups: ArrayLike | None, n_context: int = 0
     ) -> Rows:
         """Merge equal rows, and find which ones are to be held out together.
 
@@ -150,17 +142,17 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
         labels = check_groups(groups, weights, n_least=2 if self.early_stopping else 1)
         is_mapped = any(column.is_mapped for column in getattr(self, "_columns", ()))
         at_most = None if is_mapped else max_rows(self)
-        rows = self._merge(table, weights, n_given, labels, at_most)
+        rows = self._merge(table, weights, n_context, labels, at_most)
         complete = not np.isnan(table.min())
         if labels is None and self.early_stopping and self._finds_dependence and complete and not self.batch_norm:
-            rows = hold_out_together(rows, table[np.flatnonzero(weights)[:MAX_ROWS]])
+            rows = hold_out_together(rows, table, weights)
         return rows
 
     def _merge(
         self,
         table: NDArray[Any],
         weights: NDArray[np.float64],
-        n_given: int = 0,
+        n_context: int = 0,
         groups: NDArray[Any] | None = None,
         at_most: int | None = None,
     ) -> Rows:
@@ -169,25 +161,25 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
         if not positive.all():
             table, weights, groups = table[positive], weights[positive], None if groups is None else groups[positive]
         if not self.batch_norm:
-            return Rows.merged(table, weights, n_given, groups, at_most)
+            return Rows.merged(table, weights, n_context, groups, at_most)
         if np.ptp(weights):
             raise ValueError(
                 "batch_norm must be False if sample_weight tells rows apart, since the statistics of a batch heed no "
                 f"weights; got {self.batch_norm!r} and weights that differ."
             )
-        return Rows.unmerged(table, weights, n_given, groups)
+        return Rows.unmerged(table, weights, n_context, groups)
 
     def _start(self, rows: Rows, rng: np.random.RandomState, device: torch.device, continues: bool) -> Start:
         """Return a new flow, or the fitted one where training continues, and the source of all that is random."""
-        n_continued = self._n_continued + 1 if continues else 0  # a continued training must not repeat its batches
-        generator = torch.Generator().manual_seed(int(rng.randint(2**31 - 1)) + n_continued)
+        n_continued = self._n_continued + 1 if continues else 0
+        generator = self._new_generator(rng, n_continued)
         if continues:
             self._check_architecture()
             self._warn_of_moved_rows(rows)
             specification = replace(self._specification, dtype=rows.x.dtype.name)
             flow = loaded_flow(specification, saved_flow(self._flow), device)
             return Start(specification, flow, generator, self._split_seed, n_continued)
-        split_seed = int(rng.randint(2**31 - 1))
+        split_seed = new_seed(rng)
         specification = self._specify(rows, generator)
         return Start(specification, specification.build(device, generator), generator, split_seed, 0)
 
@@ -215,10 +207,8 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
         state: dict[str, Any] = {
             "_specification": start.specification,
             "_flow": flow,
-            "_experts": experts.specifications,
-            "_log_weights": experts.log_weights,
-            "_log_shares": experts.log_shares,
-            "_density": ensemble(flow, *experts),
+            "_experts": experts,
+            "_density": experts.density(flow),
             "_architecture": self._present_architecture(),
             "_split_seed": start.split_seed,
             "_n_continued": start.n_continued,

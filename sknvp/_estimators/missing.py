@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
@@ -18,30 +17,25 @@ from .._missing.proposal import Proposal
 from ..flows import Ensemble
 from ..flows.builders.specification import TabularSpecification
 from .base import FlowEstimator
-from .evaluation import (
-    LEAST_LOG_DENSITY,
-    RandomState,
-    default_torch_modes,
-    draw_rows,
-    finite_log_density,
-    in_single_precision,
-)
+from .evaluation import LEAST_LOG_DENSITY, draw_rows, finite_log_density, in_single_precision
+from .modes import default_torch_modes
 from .rows import Draws, Rows
+from .seeds import RandomState, new_seed
 from .threads import one_thread, threads_for
 
-N_DRAWN = 40_000  # draws that the proposal of unknown cells is fitted to
-N_COMPLETED = 8  # draws of the unknown cells of each row in training, ...
-MAX_COMPLETED = 400_000  # ... but no more than this for all rows
-LOG_LEAST_WEIGHT = math.log(0.01)  # flows with less weight may have diverged, so that their draws are of no use
+N_DRAWN = 40_000  # The proposal of unknown cells is fitted to this many draws from the density.
+N_COMPLETED = 8  # Training draws the unknown cells of each row this many times.
+MAX_COMPLETED = 400_000  # The draws of all rows together are at most this many.
+LOG_LEAST_WEIGHT = math.log(0.01)  # Flows with less weight may have diverged, so their draws are of no use.
 
 
 class DensityOfKnownCells(FlowEstimator):
     """An estimator that takes rows of numbers which are NaN where a cell is unknown."""
 
-    _proposal_in_training: Proposal  # of unknown cells, of what the flow sees: fitted to the first incomplete rows
-    _proposal: Proposal  # fitted to draws from the density, from which cells are drawn
-    _proposal_for_flows: Proposal  # fitted to draws from the flows alone, for the integrals over unknown cells
-    _cell_map: CellMap | None = None  # of the columns that the flow sees otherwise, if there are any
+    _proposal_in_training: Proposal  # The proposal for training, fitted to the first rows with unknown cells.
+    _proposal: Proposal  # The proposal for imputation, fitted to draws from the density.
+    _proposal_for_flows: Proposal  # The proposal for integrals over unknown cells, fitted to draws from the flows.
+    _cell_map: CellMap | None = None  # The cells of columns whose values the flow does not see as they are, if any.
 
     def _with_constants(self, x: NDArray[Any], continues: bool = True) -> NDArray[Any]:
         """Put the value of a constant column in the place of missing ones, in rows that have any known cell."""
@@ -94,14 +88,15 @@ class DensityOfKnownCells(FlowEstimator):
             if some.any():
                 known = self._incomplete(rows[some], self._proposal_for_marginals())
                 known = known._replace(near=None if near is None else near[some])
-                experts = KnownCells(self._experts, self._log_weights[1:]) if self._experts else None
+                specifications, log_weights = self._experts.specifications, self._experts.log_weights
+                experts = KnownCells(specifications, log_weights[1:]) if specifications else None
                 log_density[some], error[some] = log_marginal(self._log_density_of_flows(), known, experts)
         return np.maximum(log_density, LEAST_LOG_DENSITY), error
 
     def _imputed(self, rows: NDArray[Any], n_samples: int, random_state: RandomState) -> NDArray[Any]:
         """Draw whole rows given the known cells of each, shape (n_rows, n_samples, n_features)."""
         rng, rows = check_random_state(random_state), self._with_constants(rows)
-        seed = int(rng.randint(2**31 - 1))
+        seed = new_seed(rng)
         imputed = np.repeat(rows[:, None], n_samples, axis=1)
         unknown = np.isnan(rows)
         empty, incomplete = np.flatnonzero(unknown.all(1)), np.flatnonzero(unknown.any(1) & ~unknown.all(1))
@@ -127,20 +122,15 @@ class DensityOfKnownCells(FlowEstimator):
 
     def _log_density_of_flows(self) -> Callable[[NDArray[Any]], NDArray[np.float64]]:
         """Return the log-density of the flows, by their weight in the whole, as a function of points."""
-        if self._log_weights[0] == -math.inf:
+        if self._experts.log_weights[0] == -math.inf:
             return lambda y: np.full(len(y), -np.inf)
-        flows = in_single_precision(self._weighed_flows())
+        flows = in_single_precision(self._experts.weighted_flow(self._flow))
         return lambda y: finite_log_density(flows, y)
-
-    def _weighed_flows(self) -> Ensemble:
-        """Return the flows without the experts, by their weight in the whole."""
-        log_weight = torch.tensor(self._log_weights[:1], device=self._flow.reference.device)
-        return Ensemble([self._flow], log_weight, self._density.log_shares)
 
     def _proposal_for_marginals(self) -> Proposal:
         """Return the proposal for what the flows add to the density of known cells."""
-        if self._log_weights[0] > LOG_LEAST_WEIGHT:
-            return self._proposal_of("_proposal_for_flows", self._weighed_flows())
+        if self._experts.log_weights[0] > LOG_LEAST_WEIGHT:
+            return self._proposal_of("_proposal_for_flows", self._experts.weighted_flow(self._flow))
         return self._proposal_of("_proposal", self._density)
 
     def _proposal_of(self, name: str, density: Ensemble) -> Proposal:

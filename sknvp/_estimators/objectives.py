@@ -29,7 +29,7 @@ def maximum_likelihood(
     batch_size: int,
     *,
     standardize: bool = True,
-    given: NDArray[Any] | None = None,
+    context: NDArray[Any] | None = None,
     table: WholeTable = WHOLE_TABLE,
 ) -> NegativeLogLikelihood:
     """Make the objective of a flow of tables: the part behind the standardisation learns from standardised rows.
@@ -40,7 +40,7 @@ def maximum_likelihood(
     ----------
     standardize : bool, default=True
         Whether the specification's scaling was measured; otherwise it is zero and one.
-    given : ndarray of shape (n_rows, n_context), default=None
+    context : ndarray of shape (n_rows, n_context), default=None
         The standardised columns that the density is conditioned on.
     table : WholeTable
         What location and scale are measured in, if the rows are a shard of it.
@@ -59,7 +59,7 @@ def maximum_likelihood(
         objective = NegativeLogLikelihood(*arguments, **settings)
     else:
         objective = _dequantized(arguments, settings, rows, specification.scaling)
-    objective.context = None if given is None else to_tensor(given, part.reference)
+    objective.context = None if context is None else to_tensor(context, part.reference)
     if rows.draws is not None:
         objective.completions = _completions(rows.draws, specification, standardize, part, len(rows.x))
     return objective

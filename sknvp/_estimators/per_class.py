@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
-from sklearn.utils import _safe_indexing, check_random_state
+from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import has_fit_parameter
 
 from .._columns.kinds import library_of
 from .discrete import DiscreteColumns
-
-Seed = int | np.random.RandomState | None
+from .seeds import RandomState, new_seeds
+from .weights import rows_per_entry
 
 
 def n_entries(value: Any) -> int | None:
@@ -55,12 +55,9 @@ def weight_parameter(estimator: Any) -> str | None:
     return None
 
 
-def seeds(random_state: Seed, n: int) -> list[int | None]:
+def seeds_of_classes(random_state: RandomState, n: int) -> list[int] | list[None]:
     """Draw a seed for each class; None for each class if the densities are to keep their own."""
-    if random_state is None:
-        return [None] * n
-    drawn: list[int | None] = check_random_state(random_state).randint(2**31 - 1, size=n).tolist()
-    return drawn
+    return [None] * n if random_state is None else new_seeds(random_state, n)
 
 
 def seeded(estimator: Any, seed: int | None) -> Any:
@@ -79,8 +76,8 @@ def describe_together(estimators: list[Any], X: Any, weights: NDArray[np.float64
         if not (table.ndim == 2 and table.dtype.kind in "biuf" and not np.isinf(table).any()):
             return  # the densities will say what is wrong
         table = table.astype(np.float64)
-    counted = np.flatnonzero(weights)
-    rows, counts = _safe_indexing(table, counted), weights[counted] * (n_rows / weights.sum())
+    positive = np.flatnonzero(weights)
+    rows, counts = _safe_indexing(table, positive), rows_per_entry(weights[positive], n_rows)
     for estimator in estimators:
         if isinstance(estimator, DiscreteColumns) and estimator.discrete_features is not None:
             estimator._columns_of_all = estimator._describe(rows, counts)

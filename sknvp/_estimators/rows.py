@@ -14,9 +14,9 @@ from .weights import bounded
 class Draws(NamedTuple):
     """Draws of the unknown cells of rows."""
 
-    rows: NDArray[np.intp]  # shape (n_incomplete,): the numbers of the rows with unknown cells
-    points: NDArray[Any]  # shape (n_incomplete, n_draws, n_features): the rows, completed
-    log_weights: NDArray[np.float64]  # shape (n_incomplete, n_draws): minus the log-density of the drawn cells
+    rows: NDArray[np.intp]  # The numbers of the rows with unknown cells, of shape (n_incomplete,).
+    points: NDArray[Any]  # The completed rows, of shape (n_incomplete, n_draws, n_features).
+    log_weights: NDArray[np.float64]  # Minus the log-densities of the drawn cells, of shape (n_incomplete, n_draws).
 
     def of_all(self, x: NDArray[Any], n_draws: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return some draws of all rows ``x``, shapes (n_draws, n_rows, n_features) and (n_draws, n_rows).
@@ -34,23 +34,23 @@ class Draws(NamedTuple):
 class Rows(NamedTuple):
     """The rows that a flow learns from, all of positive weight."""
 
-    x: NDArray[Any]  # shape (n_rows, n_features), float64 or float32: the columns whose density is learned
-    weights: NDArray[np.float64]  # shape (n_rows,), at most one; only their ratios matter
-    given: NDArray[Any]  # shape (n_rows, n_given): the columns that the density is conditioned on, if there are any
-    groups: NDArray[np.intp]  # shape (n_rows,): the numbers of the groups; the rows of a group are held out together
-    cells: Cells | None = None  # of the discrete columns of x, which holds points of these cells; None without any
-    draws: Draws | None = None  # of the unknown cells, the first of which stands in x; None if all cells are known
+    x: NDArray[Any]  # The columns whose density is learned, of shape (n_rows, n_features), float64 or float32.
+    weights: NDArray[np.float64]  # Of shape (n_rows,), at most one; only their ratios matter.
+    context: NDArray[Any]  # The columns that the density is conditioned on, of shape (n_rows, n_context).
+    groups: NDArray[np.intp]  # The number of each row's group, of shape (n_rows,). A group is held out as a whole.
+    cells: Cells | None = None  # The cells of discrete columns, of which ``x`` holds points; None if there are none.
+    draws: Draws | None = None  # Draws of unknown cells; ``x`` holds the first ones. None if all cells are known.
 
     @classmethod
     def merged(
         cls,
         table: NDArray[Any],
         weights: NDArray[np.float64],
-        n_given: int = 0,
+        n_context: int = 0,
         groups: NDArray[Any] | None = None,
         at_most: int | None = None,
     ) -> Self:
-        """Merge equal rows of a table whose first ``n_given`` columns are the condition, so that weights add up.
+        """Merge equal rows of a table whose first ``n_context`` columns are the condition, so that weights add up.
 
         Where more than ``at_most`` rows are distinct, an even choice of them stands for all.
         """
@@ -61,21 +61,21 @@ class Rows(NamedTuple):
             chosen, sums = even_choice(table, first, sums, at_most)
             first = first[chosen]
         numbers = np.arange(len(first)) if joined is None else np.unique(joined[first], return_inverse=True)[1]
-        return cls(table[first, n_given:], bounded(sums), table[first, :n_given], numbers)
+        return cls(table[first, n_context:], bounded(sums), table[first, :n_context], numbers)
 
     @classmethod
     def unmerged(
-        cls, table: NDArray[Any], weights: NDArray[np.float64], n_given: int = 0, groups: NDArray[Any] | None = None
+        cls, table: NDArray[Any], weights: NDArray[np.float64], n_context: int = 0, groups: NDArray[Any] | None = None
     ) -> Self:
-        """Keep all rows of a table whose first ``n_given`` columns are the condition."""
+        """Keep all rows of a table whose first ``n_context`` columns are the condition."""
         equal = groups_of_equal_rows(table)
         joined = equal if groups is None else join_groups(equal, groups)
-        return cls(table[:, n_given:], weights, table[:, :n_given], joined)
+        return cls(table[:, n_context:], weights, table[:, :n_context], joined)
 
     @property
     def table(self) -> NDArray[Any]:
         """All columns, those of the condition first."""
-        return np.concatenate([self.given, self.x], 1) if self.given.shape[1] else self.x
+        return np.concatenate([self.context, self.x], 1) if self.context.shape[1] else self.x
 
 
 def repeated(rows: Rows, n_rows: float) -> Rows:
@@ -87,4 +87,4 @@ def repeated(rows: Rows, n_rows: float) -> Rows:
     old = np.repeat(np.arange(len(repeats)), repeats)
     alone = len(np.unique(rows.groups)) == len(rows.groups)
     groups = np.arange(len(old)) if alone else rows.groups[old]
-    return Rows(rows.x[old], (rows.weights / repeats)[old], rows.given[old], groups)
+    return Rows(rows.x[old], (rows.weights / repeats)[old], rows.context[old], groups)

@@ -7,7 +7,7 @@ import torch
 from ..flows import Flow
 from ..flows.builders.specification import Specification
 from ..flows.layers.normalization import statistics
-from .evaluation import default_torch_modes
+from .modes import default_torch_modes
 
 
 def learned_tensors(flow: Flow) -> list[torch.Tensor]:

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array, check_consistent_length
+from torch import Tensor
 
-MAX_COUNT = 1e12  # weights count like so many rows at most
+MAX_COUNT = 1e12  # Weights stand for at most this many rows.
 
 
 def check_weights(sample_weight: ArrayLike | None, X: NDArray[Any], n_least: int = 2) -> NDArray[np.float64]:
@@ -31,8 +32,8 @@ def weighted_total(log_density: NDArray[np.float64], sample_weight: ArrayLike | 
     if sample_weight is None:
         return float(log_density.sum())
     weights = _as_weights(sample_weight, log_density)
-    counts = weights > 0
-    return float((weights[counts] * log_density[counts]).sum())
+    positive = weights > 0
+    return float((weights[positive] * log_density[positive]).sum())
 
 
 def _as_weights(sample_weight: ArrayLike, X: NDArray[Any]) -> NDArray[np.float64]:
@@ -56,8 +57,18 @@ def count_rows(sample_weight: ArrayLike | None, X: NDArray[Any]) -> float:
     weights = np.asarray(sample_weight, dtype=np.float64)
     with np.errstate(over="ignore"):
         total = min(float(weights.sum()), MAX_COUNT)
-    shares = bounded(weights)
-    return max(total, float(shares.sum() ** 2 / (shares**2).sum()))
+    return max(total, effective_number(bounded(weights)))
+
+
+def rows_per_entry(weights: NDArray[np.float64], n_rows: float) -> NDArray[np.float64]:
+    """Return how many of ``n_rows`` rows each entry with a weight stands for."""
+    counts: NDArray[np.float64] = weights * (n_rows / weights.sum())
+    return counts
+
+
+def effective_number(weights: NDArray[np.float64] | Tensor) -> float:
+    """Return Kish's effective number of rows, ``(sum w)^2 / sum w^2``."""
+    return float(weights.sum() ** 2 / (weights**2).sum())
 
 
 def bounded(weights: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,6 +1,5 @@
 """Stacking: the weights of a flow and of the experts beside it, by the likelihood of the rows held out."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,13 +8,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .._estimators.evaluation import to_tensor
-from .._estimators.fitter import NO_EXPERTS, Experts
 from .._estimators.rows import Rows
+from .._estimators.weights import effective_number
 from .._shares import likeliest_shares
-from ..flows import Ensemble, Flow
+from ..flows import Ensemble
 from ..flows.builders.expert_specification import ExpertSpecification
-from ..flows.ensemble import log_mixture_density
 from .table import Table
+from .weighted import Experts
 
 N_ITERATIONS = 1_000  # of expectation-maximization at most
 TOL = 1e-6  # a smaller change of all weights ends it
@@ -36,42 +35,48 @@ class Candidate(NamedTuple):
     final: ExpertSpecification  # the form that stands beside the flow if the expert is kept
 
 
-def stack(flow: Flow, table: Table, fit_candidates: Callable[[Tensor], list[Candidate]]) -> Experts:
-    """Fit experts to the table, and weigh the members of the flow and them.
-
-    The function that fits them gets the log-density of each row under the members that held it out, shape (n_rows,).
+def stack(member_log_densities: Tensor, candidates: list[Candidate], table: Table) -> Experts:
+    """Weigh the members of the flow and the experts, and leave out experts with little weight.
 
     For the comparison each expert is fitted once for each member of the flow, to the rows that this member was trained
     on. First, the flow and the experts get the weights under which the rows held out are likeliest. Then the members of
     the flow are weighed too, by all rows that some member held out: see `as_if_held_out`. The first weights, with equal
     shares of the members, count like `MEMORY` rows there.
 
+    Parameters
+    ----------
+    member_log_densities : Tensor of shape (n_members, n_rows)
+        The log-density of each row under each member of the flow, whether the member held it out or not.
+    candidates : list of Candidate
+        The experts; the last one is always kept.
+    table : Table
+        The rows.
+
     References
     ----------
     Smyth and Wolpert, "Linearly combining density estimators via stacking", Machine Learning 36, 1999.
     """
-    if not len(table.scaling.columns) or not table.validation.any():
-        return NO_EXPERTS
-    of_members = table.log_densities(flow)
-    of_flow = table.held_out_mean(of_members)
-    candidates = fit_candidates(of_flow)
-    of_experts = torch.stack([table.cross_fitted_log_density(candidate.compared.build()) for candidate in candidates])
-    first = stacking_weights(torch.cat([of_flow.unsqueeze(0), of_experts]), table.weights).clamp(min=LEAST_EARLIER)
-    members, weights = _weigh_members(as_if_held_out(of_members, of_experts, table), of_experts, table, first)
+    experts = torch.stack([table.cross_fitted_log_density(candidate.compared.build()) for candidate in candidates])
+    flow = table.held_out_mean(member_log_densities).unsqueeze(0)
+    first = stacking_weights(torch.cat([flow, experts]), table.weights).clamp(min=LEAST_EARLIER)
+    members, weights = _weigh_members(as_if_held_out(member_log_densities, experts, table), experts, table, first)
     kept = weights >= LEAST_WEIGHT
     kept[-1], weights[-1] = True, weights[-1].clamp(min=LEAST_LAST_WEIGHT)
     weights = torch.cat([members.sum(0, keepdim=True), weights[kept]])
-    experts = tuple(candidate.final for candidate, keep in zip(candidates, kept, strict=True) if keep)
-    return Experts(experts, _log_normalized(weights), _log_normalized(members))
+    final = tuple(candidate.final for candidate, keep in zip(candidates, kept, strict=True) if keep)
+    return Experts(final, _log_normalized(weights), _log_normalized(members))
 
 
-def _weigh_members(of_members: Tensor, of_experts: Tensor, table: Table, first: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the weights of the members and of the experts, given the first weights of the flow and of the experts."""
-    n_members, weights = len(of_members), table.weights[table.validation.any(0)]
-    alive = of_members.isfinite().any(1)
-    earlier = torch.cat([torch.where(alive, first[0] / n_members, LEAST), first[1:]])
-    n_rows = float(weights.sum() ** 2 / weights.square().sum())  # Kish's effective number
-    found = stacking_weights(torch.cat([of_members, of_experts]), table.weights, earlier, MEMORY / n_rows)
+def _weigh_members(members: Tensor, experts: Tensor, table: Table, first: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the weights of the members and of the experts, given the first weights of the flow and of the experts.
+
+    Log-densities of each row under the members, as if all had held it out, and under the experts are given.
+    """
+    n_members, weights = len(members), table.weights[table.validation.any(0)]
+    has_mass = members.isfinite().any(1)
+    earlier = torch.cat([torch.where(has_mass, first[0] / n_members, LEAST), first[1:]])
+    strength = MEMORY / effective_number(weights)
+    found = stacking_weights(torch.cat([members, experts]), table.weights, earlier, strength)
     return found[:n_members].clamp(min=LEAST), found[n_members:]
 
 
@@ -81,7 +86,7 @@ def _log_normalized(weights: Tensor) -> NDArray[np.float64]:
     return log_weights
 
 
-def as_if_held_out(of_members: Tensor, of_experts: Tensor, table: Table) -> Tensor:
+def as_if_held_out(member_log_densities: Tensor, expert_log_densities: Tensor, table: Table) -> Tensor:
     """Estimate the log-densities that rows would have under each member if it had not been trained on them.
 
     What a member gains over the experts is larger on the rows that it was trained on than on those that it held out,
@@ -90,21 +95,21 @@ def as_if_held_out(of_members: Tensor, of_experts: Tensor, table: Table) -> Tens
 
     Parameters
     ----------
-    of_members : Tensor of shape (n_members, n_rows)
+    member_log_densities : Tensor of shape (n_members, n_rows)
         The log-density of each row under each member.
-    of_experts : Tensor of shape (n_experts, n_rows)
+    expert_log_densities : Tensor of shape (n_experts, n_rows)
         The log-density of each row under each expert, fitted without the row; NaN for a row that no member held out.
     table : Table
         The rows.
     """
-    experts = torch.logsumexp(of_experts, 0)
-    gains = (of_members - experts).clamp(-MAX_GAIN, MAX_GAIN)
+    experts = torch.logsumexp(expert_log_densities, 0)
+    gains = (member_log_densities - experts).clamp(-MAX_GAIN, MAX_GAIN)
     mean, spread = _moments(gains, table.weights * table.validation)
     trained_mean, trained_spread = _moments(gains, table.weights * ~table.validation)
     mean = torch.where(mean.isnan(), mean.nanmean(), mean)  # for a member that holds out no row
     ratio = (spread / trained_spread).nan_to_num(1.0).clamp(max=1.0)
     lowered = experts + mean + (gains - trained_mean) * ratio
-    return torch.where(table.validation | of_members.isinf(), of_members, lowered)
+    return torch.where(table.validation | member_log_densities.isinf(), member_log_densities, lowered)
 
 
 def _moments(gains: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
@@ -119,19 +124,18 @@ def reweigh(experts: Experts, density: Ensemble, rows: Rows, context: NDArray[An
     """Weigh the parts of a density anew by rows of a stream that it has not learned from yet.
 
     The earlier weights count like `STREAM_MEMORY` rows, so that parts that do not explain the latest rows fade. The
-    flow is one of these parts, in which each member keeps its share. A
-    conditional density needs the standardised context of the rows, shape (n_rows, n_context).
+    flow is one of these parts, in which each member keeps its share. A conditional density needs the standardised
+    context of the rows, shape (n_rows, n_context).
     """
     if not experts.specifications:
         return experts
     some = np.linspace(0, len(rows.x) - 1, min(len(rows.x), N_WEIGHED)).astype(int)
-    x, *given = (to_tensor(part[some], density.reference) for part in (rows.x, context) if part is not None)
+    inputs = (to_tensor(part[some], density.reference) for part in (rows.x, context) if part is not None)
     with torch.inference_mode():
-        parts = [log_mixture_density(*part, x, *given).cpu() for part in density.parts()]
-    log_densities = torch.stack(parts) - torch.tensor(experts.log_weights).unsqueeze(1)
-    n_rows = rows.weights.sum() ** 2 / (rows.weights**2).sum()  # Kish's effective number
-    earlier = torch.tensor(np.exp(experts.log_weights))
-    weights = stacking_weights(log_densities, torch.tensor(rows.weights[some]), earlier, STREAM_MEMORY / n_rows)
+        weighted = density.weighted_log_probs(*inputs).cpu()
+    log_densities = weighted - torch.tensor(experts.log_weights).unsqueeze(1)
+    earlier, strength = torch.tensor(np.exp(experts.log_weights)), STREAM_MEMORY / effective_number(rows.weights)
+    weights = stacking_weights(log_densities, torch.tensor(rows.weights[some]), earlier, strength)
     weights[-1] = weights[-1].clamp(min=LEAST_LAST_WEIGHT)
     return experts._replace(log_weights=_log_normalized(weights.clamp(min=LEAST)))
 
@@ -150,10 +154,3 @@ def stacking_weights(
     prior = None if earlier is None else earlier.numpy()
     found = likeliest_shares(densities, weights.numpy(), prior, strength, n_iterations=N_ITERATIONS, tol=TOL)
     return torch.tensor(found)
-
-
-def weights_by_name(experts: Experts) -> dict[str, float]:
-    """Return the weights of the flows and of each expert by name."""
-    names = ["flows", *(specification.name for specification in experts.specifications)]
-    weights: list[Any] = np.exp(experts.log_weights).tolist()
-    return dict(zip(names, weights, strict=True))

@@ -49,10 +49,19 @@ class Table(NamedTuple):
             x, weights, validation = x[drawn], np.ones(MAX_ROWS), validation[:, drawn]
             context = None if context is None else context[drawn]
             draws = None if draws is None else (draws[0][:, drawn], draws[1][:, drawn])
-        given = None if context is None else torch.tensor(context.astype(np.float64))
-        columns = torch.tensor(x.astype(np.float64)), torch.tensor(weights), torch.tensor(validation)
-        tensors = None if draws is None else (torch.tensor(draws[0]), torch.tensor(draws[1]))
-        return cls(scaling, *columns, given, draws=tensors)
+        return cls(
+            scaling=scaling,
+            x=torch.tensor(x.astype(np.float64)),
+            weights=torch.tensor(weights),
+            validation=torch.tensor(validation),
+            context=None if context is None else torch.tensor(context.astype(np.float64)),
+            draws=None if draws is None else (torch.tensor(draws[0]), torch.tensor(draws[1])),
+        )
+
+    @property
+    def can_stack(self) -> bool:
+        """Whether some columns vary and some rows are held out, so that densities can be compared."""
+        return bool(len(self.scaling.columns)) and bool(self.validation.any())
 
     @property
     def z(self) -> Tensor:
@@ -73,10 +82,14 @@ class Table(NamedTuple):
     def held_out_sample(self, n_rows: int, rng: np.random.RandomState) -> tuple[Self, Tensor]:
         """Take at most so many of the rows that some member holds out, drawn at random; return their indices too."""
         rows = torch.tensor(rng.permutation(np.flatnonzero(self.validation.any(0)))[:n_rows])
-        context = None if self.context is None else self.context[rows]
-        draws = None if self.draws is None else (self.draws[0][:, rows], self.draws[1][:, rows])
-        parts = self.x[rows], self.weights[rows], self.validation[:, rows]
-        return type(self)(self.scaling, *parts, context, self.scores, draws), rows
+        taken = self._replace(
+            x=self.x[rows],
+            weights=self.weights[rows],
+            validation=self.validation[:, rows],
+            context=None if self.context is None else self.context[rows],
+            draws=None if self.draws is None else (self.draws[0][:, rows], self.draws[1][:, rows]),
+        )
+        return taken, rows
 
     def log_densities(self, flow: Flow) -> Tensor:
         """Compute the log-density of each row under each member, held out or not, shape (n_members, n_rows).
@@ -84,10 +97,7 @@ class Table(NamedTuple):
         Of a row with unknown cells it is that of the known ones.
         """
         if self.draws is not None:
-            complete = (
-                self._replace(x=x, draws=None).log_densities(flow) + w for x, w in zip(*self.draws, strict=True)
-            )
-            return torch.logsumexp(torch.stack(list(complete)), 0) - math.log(len(self.draws[0]))
+            return self._mean_over_draws(lambda table: table.log_densities(flow))
         with torch.no_grad():
             return log_densities(flow, self.x, self.context).cpu()
 
@@ -100,16 +110,12 @@ class Table(NamedTuple):
         return torch.logsumexp(held_out, 0) - self.validation.sum(0).log()
 
     def cross_fitted_log_density(self, flow: Flow) -> Tensor:
-        """Compute the log of the mean density of each row under the members that held it out, shape (n_rows,).
+        """Compute `held_out_mean` for a flow, each member of which is evaluated only on the rows that it held out.
 
-        It is NaN for a row that no member held out. Of a row with unknown cells it is that of the known ones.
+        The density of a row with unknown cells is that of the known ones.
         """
         if self.draws is not None:
-            of_draws = [
-                self._replace(x=x, draws=None).cross_fitted_log_density(flow) + weights
-                for x, weights in zip(*self.draws, strict=True)
-            ]
-            return torch.logsumexp(torch.stack(of_draws), 0) - math.log(len(of_draws))
+            return self._mean_over_draws(lambda table: table.cross_fitted_log_density(flow))
         validation = self.validation
         rows = torch.argsort(~validation, dim=1, stable=True)[:, : int(validation.sum(1).max())]
         inputs = tuple(part.to(flow.reference) for part in (self.x, self.context) if part is not None)
@@ -118,3 +124,9 @@ class Table(NamedTuple):
             parts = [flow.log_prob(*(part[chunk] for part in inputs)).double().cpu() for chunk in chunks]
         each = zero_if_not_finite(torch.cat(parts, 1))
         return self.held_out_mean(torch.zeros(validation.shape, dtype=torch.float64).scatter(1, rows, each))
+
+    def _mean_over_draws(self, log_density: Callable[[Self], Tensor]) -> Tensor:
+        """Compute the log of the mean density of rows over the weighted draws of their unknown cells."""
+        assert self.draws is not None
+        drawn = [log_density(self._replace(x=x, draws=None)) + weights for x, weights in zip(*self.draws, strict=True)]
+        return torch.logsumexp(torch.stack(drawn), 0) - math.log(len(drawn))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .._columns.resolution import nearest_gaps
-from .._estimators.weights import systematic_resampling
+from .._estimators.weights import effective_number, systematic_resampling
 from ..flows import Flow
 from ..flows.bases import GaussianMixture, Kernels
 from ..flows.bases.expectation_maximization import expectation_maximization, narrow_components
@@ -231,13 +231,12 @@ def smooth_kernels(table: Table) -> KernelsSpecification:
     if len(points) > MAX_SMOOTH_POINTS:
         drawn = systematic_resampling(table.weights.numpy(), MAX_SMOOTH_POINTS, np.random.RandomState(0))
         points, weights = points[drawn], torch.ones(1, MAX_SMOOTH_POINTS, dtype=torch.float64)
-    n_points = float(weights.sum() ** 2 / weights.square().sum())  # Kish's effective number
     return KernelsSpecification(
         scaling=table.scaling,
         whiten=without_whitening(torch.zeros(1, points.shape[1], dtype=torch.float64)),
         points=points.numpy(),
         log_weights=(weights / weights.sum()).log().numpy(),
-        bandwidth=n_points ** (-1 / (points.shape[1] + 4)),
+        bandwidth=effective_number(weights) ** (-1 / (points.shape[1] + 4)),
     )
 
 

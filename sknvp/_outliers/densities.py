@@ -1,14 +1,14 @@
 """The densities that score a row for the outlier detector, each with all methods of a density."""
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .._experts.weighted import Experts
 from .._missing.proposal import Proposal
 from ..density import RealNVPDensity
 from ..flows import Ensemble
-from ..flows.builders.expert_specification import ExpertSpecification
 
 
 class OneDensity(RealNVPDensity):
@@ -16,15 +16,12 @@ class OneDensity(RealNVPDensity):
 
     _detector: RealNVPDensity
 
-    def __init__(
-        self,
-        detector: RealNVPDensity,
-        density: Ensemble,
-        experts: tuple[ExpertSpecification, ...],
-        log_weights: NDArray[np.float64],
-    ) -> None:
-        parts = {"_density": density, "_experts": experts, "_log_weights": log_weights}
-        self.__dict__.update(detector.__dict__, _detector=detector, **parts)
+    @classmethod
+    def of(cls, detector: RealNVPDensity, density: Ensemble, experts: Experts) -> Self:
+        """Make a fitted density that differs from the detector in its density and in its experts."""
+        one = cls.__new__(cls)
+        one.__dict__.update(detector.__dict__, _detector=detector, _density=density, _experts=experts)
+        return one
 
     def _proposal_for_marginals(self) -> Proposal:
         return self._detector._proposal_for_marginals()
@@ -33,9 +30,11 @@ class OneDensity(RealNVPDensity):
 class SmoothDensity(OneDensity):
     """A density of the middles of cells, as if these were rows of continuous columns."""
 
-    def __init__(self, *parts: Any) -> None:
-        super().__init__(*parts)
-        self._cell_map = None
+    @classmethod
+    def of(cls, detector: RealNVPDensity, density: Ensemble, experts: Experts) -> Self:
+        smooth = super().of(detector, density, experts)
+        smooth._cell_map = None
+        return smooth
 
     def _scores_and_errors(
         self, rows: NDArray[Any], context: NDArray[Any] | None = None

@@ -22,11 +22,6 @@ class Standardization(NamedTuple):
         mean, std = log_densities.mean(1, keepdims=True), log_densities.std(1, keepdims=True)
         return cls(mean, np.maximum(std, LEAST_STD))
 
-    @property
-    def arrays(self) -> tuple[Array, Array]:
-        """The fields as a plain tuple, for pickles."""
-        return self.mean, self.std
-
     def pooled(self, log_densities: Array) -> Array:
         """Pool log-densities, shape (n_densities, n_rows), to a score of each row, shape (n_rows,).
 

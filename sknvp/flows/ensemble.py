@@ -73,8 +73,25 @@ class Ensemble(nn.Module):
         log_prob : Tensor of shape (n_rows,), dtype float64
             In nats.
         """
-        parts = [log_mixture_density(flow, log_weights, x, context) for flow, log_weights in self.parts()]
-        return torch.logsumexp(torch.stack(parts), 0)
+        return torch.logsumexp(self.weighted_log_probs(x, context), 0)
+
+    def weighted_log_probs(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Return the log-density of each row under each flow, plus the log-weight of the flow.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_rows, n_features)
+            The rows.
+        context : Tensor of shape (n_rows, n_context), optional
+            The context of each row.
+
+        Returns
+        -------
+        weighted_log_probs : Tensor of shape (n_flows, n_rows), dtype float64
+            In nats. A flow whose log-density overflows counts as zero density.
+        """
+        weighted = (log_densities(flow, x, context) + weights.unsqueeze(1) for flow, weights in self.parts())
+        return torch.stack([torch.logsumexp(members, 0) for members in weighted])
 
     def sample(self, n_rows: int, context: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
         """Draw independent rows, each from a member that is drawn at random.
@@ -122,14 +139,6 @@ class Ensemble(nn.Module):
     def extra_repr(self) -> str:
         weights = ", ".join(f"{weight:.3g}" for weight in self.log_weights.exp().tolist())
         return f"weights=[{weights}]"
-
-
-def log_mixture_density(flow: Flow, log_weights: Tensor, x: Tensor, context: Tensor | None = None) -> Tensor:
-    """Return the logarithm of the weighted sum of the densities of a flow's members, shape (n_rows,), dtype float64.
-
-    ``log_weights`` are those of the members, shape (n_members,).
-    """
-    return torch.logsumexp(log_densities(flow, x, context) + log_weights.unsqueeze(1), 0)
 
 
 def log_densities(flow: Flow, x: Tensor, context: Tensor | None = None) -> Tensor:

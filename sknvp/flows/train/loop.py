@@ -106,7 +106,7 @@ def train(
             if on_evaluation is not None:
                 history.interrupted = on_evaluation(history)
             if history.n_steps > min_steps and schedule.reached_plateau(loss if best is None else best.mean_loss):
-                history.converged = schedule.n_plateaus == N_RATES and math.isfinite(schedule.best)
+                history.converged = schedule.n_plateaus >= N_RATES and math.isfinite(schedule.best)
                 if best is not None:
                     best.restore()
             if progress is not None:
