@@ -17,29 +17,29 @@ from ..flows.builders.expert_specification import ExpertSpecification
 from ..flows.ensemble import log_mixture_density
 from .table import Table
 
-N_ITERATIONS = 1_000  # of expectation-maximization at most
-TOL = 1e-6  # a smaller change of all weights ends it
-LEAST = 1e-12  # the least of all weights, so that their logarithms are finite
-LEAST_EARLIER = 1e-6  # the least of the first weights, so that each may rise
-LEAST_WEIGHT = 0.01  # an expert with less weight is left out, since it costs time and adds little
-N_WEIGHED = 1_000  # the weights are updated by so many rows of a stream at most
-STREAM_MEMORY = 1_000  # earlier weights count like so many rows
-LEAST_LAST_WEIGHT = 1e-3  # the last expert, which has heavy tails, always has at least this weight
-MEMORY = 300  # the first weights, with equal shares of the members, count like so many rows
-MAX_GAIN = 30.0  # nats by which a row counts at most where the rows held out are compared with the others
+N_ITERATIONS = 1_000  # Expectation-maximization takes at most this many iterations.
+TOL = 1e-6  # A smaller change of all weights ends expectation-maximization.
+LEAST = 1e-12  # Each weight is raised to at least this number, so that its logarithm is finite.
+LEAST_EARLIER = 1e-6  # Each of the first weights is raised to at least this number, so that it may rise.
+LEAST_WEIGHT = 0.01  # An expert with less weight is left out, since it costs time and adds little.
+N_WEIGHED = 1_000  # At most this many rows of a chunk of a stream update the weights.
+STREAM_MEMORY = 1_000  # The earlier weights of a stream count like this many rows.
+LEAST_LAST_WEIGHT = 1e-3  # The last expert, which has heavy tails, always has at least this weight.
+MEMORY = 300  # The first weights, with equal shares of the members, count like this many rows.
+MAX_GAIN = 30.0  # Gains and losses of a row against the experts are cut off at this many nats.
 
 
 class Candidate(NamedTuple):
     """An expert in two forms."""
 
-    compared: ExpertSpecification  # fitted for each member to the rows that this member was trained on
-    final: ExpertSpecification  # the form that stands beside the flow if the expert is kept
+    compared: ExpertSpecification  # The form that was fitted for each member to the rows that it was trained on.
+    final: ExpertSpecification  # The form that stands beside the flow if the expert is kept.
 
 
 def stack(flow: Flow, table: Table, fit_candidates: Callable[[Tensor], list[Candidate]]) -> Experts:
     """Fit experts to the table, and weigh the members of the flow and them.
 
-    The function that fits them gets the log-density of each row under the members that held it out, shape (n_rows,).
+    The function ``fit_candidates`` gets the log-density of each row under the members that held it out.
 
     For the comparison each expert is fitted once for each member of the flow, to the rows that this member was trained
     on. First, the flow and the experts get the weights under which the rows held out are likeliest. Then the members of
@@ -70,7 +70,7 @@ def _weigh_members(of_members: Tensor, of_experts: Tensor, table: Table, first: 
     n_members, weights = len(of_members), table.weights[table.validation.any(0)]
     alive = of_members.isfinite().any(1)
     earlier = torch.cat([torch.where(alive, first[0] / n_members, LEAST), first[1:]])
-    n_rows = float(weights.sum() ** 2 / weights.square().sum())  # Kish's effective number
+    n_rows = float(weights.sum() ** 2 / weights.square().sum())  # This is Kish's effective number of rows.
     found = stacking_weights(torch.cat([of_members, of_experts]), table.weights, earlier, MEMORY / n_rows)
     return found[:n_members].clamp(min=LEAST), found[n_members:]
 
@@ -84,9 +84,9 @@ def _log_normalized(weights: Tensor) -> NDArray[np.float64]:
 def as_if_held_out(of_members: Tensor, of_experts: Tensor, table: Table) -> Tensor:
     """Estimate the log-densities that rows would have under each member if it had not been trained on them.
 
-    What a member gains over the experts is larger on the rows that it was trained on than on those that it held out,
-    and differs more from row to row where it has learned rows by heart. So its gains on the former get the mean of
-    those on the latter, and their standard deviation if that is smaller.
+    What a member gains over the experts is larger on the rows that it was trained on than on the rows that it held out,
+    and differs more from row to row where it has learned rows by heart. So the gains on the rows that it was trained on
+    get the mean of its gains on the rows held out, and their standard deviation if that is smaller.
 
     Parameters
     ----------
@@ -101,14 +101,15 @@ def as_if_held_out(of_members: Tensor, of_experts: Tensor, table: Table) -> Tens
     gains = (of_members - experts).clamp(-MAX_GAIN, MAX_GAIN)
     mean, spread = _moments(gains, table.weights * table.validation)
     trained_mean, trained_spread = _moments(gains, table.weights * ~table.validation)
-    mean = torch.where(mean.isnan(), mean.nanmean(), mean)  # for a member that holds out no row
+    # A member that holds out no row gets the mean of the other members.
+    mean = torch.where(mean.isnan(), mean.nanmean(), mean)
     ratio = (spread / trained_spread).nan_to_num(1.0).clamp(max=1.0)
     lowered = experts + mean + (gains - trained_mean) * ratio
     return torch.where(table.validation | of_members.isinf(), of_members, lowered)
 
 
 def _moments(gains: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the mean and the standard deviation in each line, shape (n_lines, 1) each; NaN does not count."""
+    """Return the mean and the standard deviation of each line, both of shape (n_lines, 1); NaN does not count."""
     weights, gains = torch.where(gains.isnan(), 0.0, weights), gains.nan_to_num()
     shares = weights / weights.sum(1, keepdim=True)
     mean = (shares * gains).sum(1, keepdim=True)
@@ -119,8 +120,8 @@ def reweigh(experts: Experts, density: Ensemble, rows: Rows, context: NDArray[An
     """Weigh the parts of a density anew by rows of a stream that it has not learned from yet.
 
     The earlier weights count like `STREAM_MEMORY` rows, so that parts that do not explain the latest rows fade. The
-    flow is one of these parts, in which each member keeps its share. A
-    conditional density needs the standardised context of the rows, shape (n_rows, n_context).
+    flow is one of these parts, in which each member keeps its share. A conditional density needs the standardised
+    context of the rows, shape (n_rows, n_context).
     """
     if not experts.specifications:
         return experts
@@ -129,7 +130,7 @@ def reweigh(experts: Experts, density: Ensemble, rows: Rows, context: NDArray[An
     with torch.inference_mode():
         parts = [log_mixture_density(*part, x, *given).cpu() for part in density.parts()]
     log_densities = torch.stack(parts) - torch.tensor(experts.log_weights).unsqueeze(1)
-    n_rows = rows.weights.sum() ** 2 / (rows.weights**2).sum()  # Kish's effective number
+    n_rows = rows.weights.sum() ** 2 / (rows.weights**2).sum()  # This is Kish's effective number of rows.
     earlier = torch.tensor(np.exp(experts.log_weights))
     weights = stacking_weights(log_densities, torch.tensor(rows.weights[some]), earlier, STREAM_MEMORY / n_rows)
     weights[-1] = weights[-1].clamp(min=LEAST_LAST_WEIGHT)
@@ -139,10 +140,10 @@ def reweigh(experts: Experts, density: Ensemble, rows: Rows, context: NDArray[An
 def stacking_weights(
     log_densities: Tensor, weights: Tensor, earlier: Tensor | None = None, strength: float = 0.0
 ) -> Tensor:
-    """Find the mixture of densities under which the rows, weighted, are likeliest, shape (n_densities,).
+    """Find the weights of densities under whose mixture the weighted rows are likeliest, shape (n_densities,).
 
     ``log_densities`` has shape (n_densities, n_rows); rows where any is NaN, or all are minus infinity, do not count.
-    The weights found ``earlier`` count like rows that have ``strength`` times the weight of all these rows.
+    The weights ``earlier`` count like rows that have ``strength`` times the weight of all these rows.
     """
     known = ~log_densities.isnan().any(0) & log_densities.isfinite().any(0)
     log_densities, weights = log_densities[:, known], weights[known] / weights[known].sum()
