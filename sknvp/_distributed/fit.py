@@ -28,11 +28,11 @@ from .table import ShardedTable
 
 
 class Seeds(NamedTuple):
-    """Where all that is random starts from; equal in all processes."""
+    """The seeds of all that is random, which are equal in all processes."""
 
-    flow: int  # its masks and weights, the batches of each process, and the sample
-    split: int  # the rows that are held out
-    experts: int
+    flow: int  # The seed of the masks and weights of the flow, of the batches of each process, and of the sample.
+    split: int  # The seed by which rows are held out.
+    experts: int  # The seed of the fits of the experts.
 
 
 class DataParallelFit(NamedTuple):
@@ -55,7 +55,7 @@ class DataParallelFit(NamedTuple):
 
     def run(self) -> None:
         """Fit the flow in all processes and the experts in the first, and keep them."""
-        if self.density.discrete_features is not None:  # columns may look continuous in each shard alone
+        if self.density.discrete_features is not None:  # A discrete column may look continuous in each shard alone.
             check_continuous(self.density._describe(np.unique(self._sample(self.shard.rows.x)[0], axis=0)))
         start = self._start()
         validation = self._held_out(start)
@@ -127,7 +127,7 @@ def _rows(x: NDArray[Any], weights: NDArray[np.float64]) -> Rows:
 
 
 def _seeds_and_state(density: RealNVPDensity, shard: Shard, path: Path | None) -> tuple[Seeds, dict[str, torch.Tensor]]:
-    """Draw seeds, or read them, and the state of training, from the checkpoint of an earlier start."""
+    """Draw seeds, or read them and the state of training from the checkpoint of an earlier start."""
     seeds = Seeds(*check_random_state(density.random_state).randint(2**31 - 1, size=3).tolist())
     if path is None:
         return seeds, {}
