@@ -35,7 +35,7 @@ FARTHEST = 1e-12  # All values whose tail has a smaller probability than this li
 class Places(NamedTuple):
     """Where the flow sees the values of a column: at points, or anywhere in intervals.
 
-    Each array has shape (n_values,). Between 0 and 1 lie the ends of intervals; points are normal quantiles.
+    Each array has shape (n_values,). The ends of intervals lie between 0 and 1; points are normal quantiles.
     """
 
     low: Array  # The beginning of the interval of a value that has a probability, zero for other values.
@@ -71,8 +71,8 @@ class Margin:
     ) -> Self:
         """Estimate the probabilities of whole numbers, none of which is below ``low`` or above ``high``.
 
-        Without such bounds, a column that holds two values that follow each other has no others, and one that begins
-        near zero, in standard deviations, has no negative ones.
+        Without bounds, a column of two values that follow each other has no other values, and a column that begins near
+        zero, in standard deviations, has no negative values.
         """
         least, greatest = int(values.min()), int(values.max())
         spacing = max(1, int(np.gcd.reduce((values - least).astype(np.int64))))
@@ -115,8 +115,8 @@ class Margin:
     def intervals(self, values: Array) -> tuple[Array, Array, Array]:
         """Return where the interval of each value begins and ends, and the logarithm of its probability.
 
-        A number that cannot be has the interval of the nearest value below, and the log-probability `LOG_OTHER`. Whole
-        numbers between two values have a millionth of the probability of the one below them.
+        An impossible number has the interval of the nearest value below, and the log-probability `LOG_OTHER`. All whole
+        numbers between two values together have a millionth of the probability of the lower value.
         """
         steps = np.floor((values - self.first) / self.spacing)
         places = np.clip(steps, 0, self.n_values - 1).astype(np.intp)

@@ -84,7 +84,7 @@ class MixedMargin:
         return cls(low, high, loc, scale, np.array(atoms), counts / (n_rows + UNSEEN * (len(atoms) + 1)))
 
     def places(self, values: Array) -> Places:
-        """Return the places of values; one that cannot be may lie anywhere, with the log-probability `LOG_OTHER`."""
+        """Return the places of values; an impossible value may lie anywhere, with the log-probability `LOG_OTHER`."""
         x = values.astype(np.float64)
         with np.errstate(divide="ignore", invalid="ignore"):
             t, log_slope = to_line(x, self.low, self.high)

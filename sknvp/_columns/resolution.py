@@ -9,9 +9,9 @@ Array = NDArray[Any]
 
 
 def nearest_gaps(distinct: Array, at_ends: float) -> Array:
-    """Return the distance of each of several rising numbers to the nearest other one.
+    """Return the distance of each of several rising numbers to the nearest other number.
 
-    The least and the greatest number have another one at the distance ``at_ends`` beyond them.
+    It is as if another number lay at the distance ``at_ends`` beyond the least and the greatest number.
     """
     gaps = np.concatenate([[at_ends], np.diff(distinct), [at_ends]])
     nearest: Array = np.minimum(gaps[:-1], gaps[1:])

@@ -67,7 +67,7 @@ class DataParallelFit(NamedTuple):
         self.density._tell(fitted, continues=False)
 
     def _start(self) -> Start:
-        """Return the new flow, which is the same in all processes, and the source of the batches of this one."""
+        """Return the new flow, which is equal in all processes, and the source of the batches of this one."""
         generator = torch.Generator().manual_seed(self.seeds.flow)
         n_members = self.density.n_estimators
         specification = specify_real_nvp(self.density, self.shard.rows, generator, n_members, self.table)
