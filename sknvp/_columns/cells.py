@@ -21,7 +21,7 @@ Array = NDArray[Any]
 AnyMargin = Margin | LatticeMargin | MixedMargin | Circle
 
 LOG_SQRT_2_PI = 0.5 * math.log(2 * math.pi)
-SURE = 1 - 1e-4  # A value on a circle counts as having a single point if this has a larger probability.
+MIN_SURE_SHARE = 1 - 1e-4  # A value on a circle counts as having one point if this has at least this probability.
 N_POINTS = 16  # The density of a row is averaged over this many points of its cell.
 
 
@@ -58,7 +58,7 @@ class Cells(NamedTuple):
     @property
     def is_torn(self) -> Array:
         """Which rows lie so near to the cut of a circle that both of their points matter, shape (n_rows,)."""
-        return np.asarray((self.share < SURE).any(axis=1))
+        return np.asarray((self.share < MIN_SURE_SHARE).any(axis=1))
 
     def copies(self, n_points: int = 2) -> Iterator[Self]:
         """Yield the cells of all combinations of the points of values on circles, over which densities are summed.

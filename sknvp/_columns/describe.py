@@ -13,11 +13,11 @@ from .mixed import is_value, median_and_spread, to_line
 Array = NDArray[Any]
 
 MAX_SPAN = 200_000  # Whole numbers that span more values than this count as continuous.
-FREQUENT = 0.2  # Whole numbers are discrete, however much they deviate, if one of them has this share of the rows.
-FREQUENT_ATOM = 0.05  # Zero is an atom of a continuous column only if at least this share of the rows has it.
-LEAST_COUNT = 10  # Zero is an atom only if at least this many rows have it.
-STANDS_OUT = 10  # Zero is an atom only if it is at least this many times as frequent as any other value.
-LEAST_OTHERS = 10  # Zero is an atom only if the column has at least this many other values.
+MIN_FREQUENT_SHARE = 0.2  # Whole numbers are discrete, however much they deviate, if one has this share of the rows.
+MIN_ATOM_SHARE = 0.05  # Zero is an atom of a continuous column only if at least this share of the rows has it.
+MIN_ATOM_ROWS = 10  # Zero is an atom only if at least this many rows have it.
+MIN_ATOM_RATIO = 10  # Zero is an atom only if it is at least this many times as frequent as any other value.
+MIN_OTHER_VALUES = 10  # Zero is an atom only if the column has at least this many other values.
 MAX_SEARCHED = 100_000  # Lattices and zeros are looked for in at most this many rows.
 
 
@@ -162,7 +162,7 @@ def _is_whole(values: Array, counts: Array) -> bool:
         return False
     steps = different.astype(np.int64) - int(different[0])
     deviation = weighted_deviation(steps / np.gcd.reduce(steps), counts)
-    return deviation <= MAX_DEVIATION or bool(counts.max() >= FREQUENT * counts.sum())
+    return deviation <= MAX_DEVIATION or bool(counts.max() >= MIN_FREQUENT_SHARE * counts.sum())
 
 
 def _frequent_zero(different: Array, counts: Array) -> set[float]:
@@ -172,8 +172,8 @@ def _frequent_zero(different: Array, counts: Array) -> set[float]:
     there must be ten or more other values.
     """
     zeros, others = counts[different == 0].sum(), counts[different != 0]
-    stands_out = zeros >= STANDS_OUT * others.max(initial=0.0) and len(others) >= LEAST_OTHERS
-    return {0.0} if stands_out and zeros >= max(LEAST_COUNT, FREQUENT_ATOM * counts.sum()) else set()
+    stands_out = zeros >= MIN_ATOM_RATIO * others.max(initial=0.0) and len(others) >= MIN_OTHER_VALUES
+    return {0.0} if stands_out and zeros >= max(MIN_ATOM_ROWS, MIN_ATOM_SHARE * counts.sum()) else set()
 
 
 def _with_atoms(column: Column, values: Array, counts: Array, atoms: set[float]) -> Column:

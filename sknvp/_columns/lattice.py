@@ -15,7 +15,7 @@ LEAST_ROWS = 10  # No lattice is looked for in fewer rows.
 TOLERANCE = 1e-3  # A value lies on a lattice if its distance from it is at most this share of the spacing.
 MAX_DECIMALS = 6  # The numbers of a lattice have at most this many decimals.
 MAX_MULTIPLE = 1000  # The search ends where the spacing would have to be more units of the last decimal than this.
-LARGEST = 1e12  # A number of more units of the last decimal may have lost decimals.
+MAX_UNITS = 1e12  # A number of more units of the last decimal may have lost decimals.
 MAX_DEVIATION = 50.0  # Numbers that deviate by more spacings count as continuous, because densities are smooth.
 
 
@@ -41,7 +41,7 @@ class Lattice(NamedTuple):
         values, deviation = different.astype(np.float64), weighted_deviation(different, counts)
         for n_decimals in range(1, MAX_DECIMALS + 1):
             numbers = values * 10**n_decimals
-            if deviation * 10**n_decimals > MAX_MULTIPLE * MAX_DEVIATION or np.abs(numbers).max() > LARGEST:
+            if deviation * 10**n_decimals > MAX_MULTIPLE * MAX_DEVIATION or np.abs(numbers).max() > MAX_UNITS:
                 return None
             steps = np.rint(numbers)
             if (np.abs(numbers - steps) <= TOLERANCE).all() and np.diff(steps).min() > 0:

@@ -29,7 +29,7 @@ LEAST_BANDWIDTH = 0.4  # A kernel with fewer steps of the column as bandwidth le
 # without negative numbers.
 NEAR_ZERO = 10.0
 SHARE_BETWEEN = 1e-6  # The share of the probability of a value that the whole numbers up to the next value have.
-FARTHEST = 1e-12  # All values whose tail has a smaller probability than this lie in one interval.
+MIN_TAIL_PROBABILITY = 1e-12  # All values whose tail has a smaller probability than this lie in one interval.
 
 
 class Places(NamedTuple):
@@ -129,7 +129,7 @@ class Margin:
             if tail == 0:
                 log_probability = np.where(outside, LOG_OTHER, log_probability)
                 continue
-            near = np.clip(distance, 1, 1 + max(0.0, np.log(FARTHEST / tail) / np.log(self.decay)))
+            near = np.clip(distance, 1, 1 + max(0.0, np.log(MIN_TAIL_PROBABILITY / tail) / np.log(self.decay)))
             inner, outer = tail * self.decay ** (near - 1), tail * self.decay**near
             low = np.where(outside, outer if lower else 1 - inner, low)
             high = np.where(outside, inner if lower else 1 - outer, high)
@@ -166,7 +166,7 @@ class Margin:
 
     def _steps(self, distances: Array, tail: float) -> Array:
         """Return how many intervals of a tail lie between the table and points at distances from the end of (0, 1)."""
-        steps: Array = np.floor(np.log(np.clip(distances, FARTHEST, tail) / tail) / np.log(self.decay))
+        steps: Array = np.floor(np.log(np.clip(distances, MIN_TAIL_PROBABILITY, tail) / tail) / np.log(self.decay))
         return steps
 
 

@@ -33,7 +33,7 @@ from .margins import Places
 Array = NDArray[Any]
 
 LOG_SQRT_2_PI = 0.5 * math.log(2 * math.pi)
-UNSEEN = 0.05  # The count of each atom, and that of the values between the atoms, is raised by this many rows.
+PSEUDOCOUNT = 0.05  # The count of each atom, and that of the values between the atoms, is raised by this many rows.
 FARTHEST = 1e8  # A number that is more standard deviations away has the density at this distance.
 STEEPNESS = math.pi / math.sqrt(3)  # The steepness of the logistic distribution function of variance one.
 
@@ -80,8 +80,8 @@ class MixedMargin:
         between = ~np.any([is_value(values, atom) for atom in atoms], axis=0) if atoms else np.ones(len(values), bool)
         t = to_line(values[between].astype(np.float64), low, high)[0]
         loc, scale = median_and_spread(t, weights[between]) if len(t) else otherwise
-        counts = shares * n_rows + UNSEEN
-        return cls(low, high, loc, scale, np.array(atoms), counts / (n_rows + UNSEEN * (len(atoms) + 1)))
+        counts = shares * n_rows + PSEUDOCOUNT
+        return cls(low, high, loc, scale, np.array(atoms), counts / (n_rows + PSEUDOCOUNT * (len(atoms) + 1)))
 
     def places(self, values: Array) -> Places:
         """Return the places of values; an impossible value may lie anywhere, with the log-probability `LOG_OTHER`."""

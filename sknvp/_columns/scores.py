@@ -29,9 +29,9 @@ N_CIRCLE = N_CELLS * 3 // 2  # The number of cells of the circle that the Fourie
 N_KNOTS = 512  # The number of knots of the spline of a column.
 FARTHEST = 30.0  # Numbers that are more standard deviations away are moved to this distance.
 ROOM = 6.0  # The grid extends this many standard deviations beyond the data, where kernels have ended.
-WIDEST_LEAST = 0.1  # The resolution of a column raises bandwidths to at most this many standard deviations.
+MAX_LEAST_BANDWIDTH = 0.1  # The resolution of a column raises bandwidths to at most this many standard deviations.
 SQRT_2_PI = np.sqrt(2 * np.pi)
-N_COMPARED = 1_000  # At most this many rows choose the weights.
+MAX_WEIGHING_ROWS = 1_000  # At most this many rows choose the weights.
 
 FREQUENCIES = np.fft.rfftfreq(N_CIRCLE)
 # This matrix maps a spectrum to the first two numbers of its inverse Fourier transform. Each frequency counts twice,
@@ -93,7 +93,7 @@ class _Column(NamedTuple):
         left, share, step = self.left, self.share, self.edges[1] - self.edges[0]
         # With this bandwidth the highest density of a kernel times the resolution is one. So the density of a rounded
         # value stays a probability.
-        least = min(resolution(self.values[weights > 0]) / SQRT_2_PI, WIDEST_LEAST)
+        least = min(resolution(self.values[weights > 0]) / SQRT_2_PI, MAX_LEAST_BANDWIDTH)
         widths = np.unique(np.maximum(BANDWIDTHS, max(step, least))) / step
         filters = np.exp(-2 * (np.pi * widths[:, None] * FREQUENCIES) ** 2)
         cells = np.bincount(left, weights * (1 - share), N_CELLS) + np.bincount(left + 1, weights * share, N_CELLS)
@@ -102,7 +102,7 @@ class _Column(NamedTuple):
         own = np.outer(at_zero, (1 - share) ** 2 + share**2) + np.outer(at_one, 2 * share * (1 - share))
         at_values = kernels[:, left] * (1 - share) + kernels[:, left + 1] * share
         by_others = np.maximum(at_values - own * weights, 0) / (np.maximum(1 - weights, TINY) * step)
-        some = np.flatnonzero(weights)[:: -(-np.count_nonzero(weights) // N_COMPARED)]
+        some = np.flatnonzero(weights)[:: -(-np.count_nonzero(weights) // MAX_WEIGHING_ROWS)]
         densities = np.concatenate([by_others, self.others])[:, some]
         shares = shares_of_estimates(densities, weights[some] / weights[some].sum())
         shares /= shares.sum()

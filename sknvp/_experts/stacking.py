@@ -19,13 +19,13 @@ from .table import Table
 
 N_ITERATIONS = 1_000  # Expectation-maximization takes at most this many iterations.
 TOL = 1e-6  # A smaller change of all weights ends expectation-maximization.
-LEAST = 1e-12  # Each weight is raised to at least this number, so that its logarithm is finite.
-LEAST_EARLIER = 1e-6  # Each of the first weights is raised to at least this number, so that it may rise.
-LEAST_WEIGHT = 0.01  # An expert with less weight is left out, since it costs time and adds little.
-N_WEIGHED = 1_000  # At most this many rows of a chunk of a stream update the weights.
-STREAM_MEMORY = 1_000  # The earlier weights of a stream count like this many rows.
+MIN_WEIGHT = 1e-12  # Each weight is raised to at least this number, so that its logarithm is finite.
+MIN_FIRST_WEIGHT = 1e-6  # Each of the first weights is raised to at least this number, so that it may rise.
+MIN_KEPT_WEIGHT = 0.01  # An expert with less weight is left out, since it costs time and adds little.
+MAX_WEIGHING_ROWS = 1_000  # At most this many rows of a chunk of a stream update the weights.
+N_STREAM_PRIOR_ROWS = 1_000  # The earlier weights of a stream count like this many rows.
 LEAST_LAST_WEIGHT = 1e-3  # The last expert, which has heavy tails, always has at least this weight.
-MEMORY = 300  # The first weights, with equal shares of the members, count like this many rows.
+N_PRIOR_ROWS = 300  # The first weights, with equal shares of the members, count like this many rows.
 MAX_GAIN = 30.0  # Gains and losses of a row against the experts are cut off at this many nats.
 
 
@@ -44,7 +44,7 @@ def stack(flow: Flow, table: Table, fit_candidates: Callable[[Tensor], list[Cand
     For the comparison each expert is fitted once for each member of the flow, to the rows that this member was trained
     on. First, the flow and the experts get the weights under which the rows held out are likeliest. Then the members of
     the flow are weighed too, by all rows that some member held out: see `as_if_held_out`. The first weights, with equal
-    shares of the members, count like `MEMORY` rows there.
+    shares of the members, count like `N_PRIOR_ROWS` rows there.
 
     References
     ----------
@@ -56,9 +56,9 @@ def stack(flow: Flow, table: Table, fit_candidates: Callable[[Tensor], list[Cand
     of_flow = table.held_out_mean(of_members)
     candidates = fit_candidates(of_flow)
     of_experts = torch.stack([table.cross_fitted_log_density(candidate.compared.build()) for candidate in candidates])
-    first = stacking_weights(torch.cat([of_flow.unsqueeze(0), of_experts]), table.weights).clamp(min=LEAST_EARLIER)
+    first = stacking_weights(torch.cat([of_flow.unsqueeze(0), of_experts]), table.weights).clamp(min=MIN_FIRST_WEIGHT)
     members, weights = _weigh_members(as_if_held_out(of_members, of_experts, table), of_experts, table, first)
-    kept = weights >= LEAST_WEIGHT
+    kept = weights >= MIN_KEPT_WEIGHT
     kept[-1], weights[-1] = True, weights[-1].clamp(min=LEAST_LAST_WEIGHT)
     weights = torch.cat([members.sum(0, keepdim=True), weights[kept]])
     experts = tuple(candidate.final for candidate, keep in zip(candidates, kept, strict=True) if keep)
@@ -69,10 +69,10 @@ def _weigh_members(of_members: Tensor, of_experts: Tensor, table: Table, first: 
     """Return the weights of the members and of the experts, given the first weights of the flow and of the experts."""
     n_members, weights = len(of_members), table.weights[table.validation.any(0)]
     alive = of_members.isfinite().any(1)
-    earlier = torch.cat([torch.where(alive, first[0] / n_members, LEAST), first[1:]])
+    earlier = torch.cat([torch.where(alive, first[0] / n_members, MIN_WEIGHT), first[1:]])
     n_rows = float(weights.sum() ** 2 / weights.square().sum())  # This is Kish's effective number of rows.
-    found = stacking_weights(torch.cat([of_members, of_experts]), table.weights, earlier, MEMORY / n_rows)
-    return found[:n_members].clamp(min=LEAST), found[n_members:]
+    found = stacking_weights(torch.cat([of_members, of_experts]), table.weights, earlier, N_PRIOR_ROWS / n_rows)
+    return found[:n_members].clamp(min=MIN_WEIGHT), found[n_members:]
 
 
 def _log_normalized(weights: Tensor) -> NDArray[np.float64]:
@@ -119,22 +119,22 @@ def _moments(gains: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
 def reweigh(experts: Experts, density: Ensemble, rows: Rows, context: NDArray[Any] | None = None) -> Experts:
     """Weigh the parts of a density anew by rows of a stream that it has not learned from yet.
 
-    The earlier weights count like `STREAM_MEMORY` rows, so that parts that do not explain the latest rows fade. The
-    flow is one of these parts, in which each member keeps its share. A conditional density needs the standardised
+    The earlier weights count like `N_STREAM_PRIOR_ROWS` rows, so that parts that do not explain the latest rows fade.
+    The flow is one of these parts, in which each member keeps its share. A conditional density needs the standardised
     context of the rows, shape (n_rows, n_context).
     """
     if not experts.specifications:
         return experts
-    some = np.linspace(0, len(rows.x) - 1, min(len(rows.x), N_WEIGHED)).astype(int)
+    some = np.linspace(0, len(rows.x) - 1, min(len(rows.x), MAX_WEIGHING_ROWS)).astype(int)
     x, *given = (to_tensor(part[some], density.reference) for part in (rows.x, context) if part is not None)
     with torch.inference_mode():
         parts = [log_mixture_density(*part, x, *given).cpu() for part in density.parts()]
     log_densities = torch.stack(parts) - torch.tensor(experts.log_weights).unsqueeze(1)
     n_rows = rows.weights.sum() ** 2 / (rows.weights**2).sum()  # This is Kish's effective number of rows.
     earlier = torch.tensor(np.exp(experts.log_weights))
-    weights = stacking_weights(log_densities, torch.tensor(rows.weights[some]), earlier, STREAM_MEMORY / n_rows)
+    weights = stacking_weights(log_densities, torch.tensor(rows.weights[some]), earlier, N_STREAM_PRIOR_ROWS / n_rows)
     weights[-1] = weights[-1].clamp(min=LEAST_LAST_WEIGHT)
-    return experts._replace(log_weights=_log_normalized(weights.clamp(min=LEAST)))
+    return experts._replace(log_weights=_log_normalized(weights.clamp(min=MIN_WEIGHT)))
 
 
 def stacking_weights(

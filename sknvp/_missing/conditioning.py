@@ -20,7 +20,7 @@ from .patterns import blocks
 Array = NDArray[Any]
 
 N_LIKELIEST = 16  # Draws come from at most this many components, the likeliest ones given the known cells.
-ENOUGH = 0.99  # Draws come from all components if the likeliest ones have a smaller share of the weight.
+MIN_LIKELIEST_SHARE = 0.99  # Draws come from all components if the likeliest ones have a smaller share of the weight.
 # This share of the draws of a component comes from a wider one with its mean, so that importance weights stay bounded.
 WIDE_SHARE = 0.1
 LEAST_WIDTH = 2.0  # The wider components are at least this many times as wide.
@@ -28,7 +28,7 @@ LEAST_WIDTH = 2.0  # The wider components are at least this many times as wide.
 DEGREES_OF_FREEDOM = 4
 NEAR_SHARE = 0.25  # This share of the draws lies near given values.
 NEAR_WIDTHS = (1 / 2, 1 / 8, 1 / 32, 1 / 128)  # The widths near given values, in widths of the likeliest component.
-FEW = 4  # Vectors of at most this many cells are multiplied column by column.
+MAX_SUMMED_CELLS = 4  # Vectors of at most this many cells are multiplied column by column.
 LOG_2_PI = math.log(2 * math.pi)
 
 Mixture = tuple[Tensor, ...]  # The log-weights, the means and the covariances of the components.
@@ -100,7 +100,7 @@ class Conditioned(NamedTuple):
         """Yield rows with their likeliest components where these are enough, and the other rows with all components."""
         n_components, log_shares = self.log_joint.shape[1], self.log_joint.log_softmax(1)
         top = log_shares.topk(min(N_LIKELIEST, n_components), -1)
-        enough = top.values.exp().sum(-1) >= ENOUGH
+        enough = top.values.exp().sum(-1) >= MIN_LIKELIEST_SHARE
         rows, others = enough.nonzero()[:, 0], (~enough).nonzero()[:, 0]
         for some, chosen in ((rows, top.indices[rows]), (others, torch.arange(n_components).expand(len(others), -1))):
             if len(some):
@@ -148,7 +148,7 @@ def condition(mixture: Mixture, z: Tensor, unknown: Array, pattern: Tensor) -> C
 
 def _product(matrices: Tensor, vectors: Tensor) -> Tensor:
     """Multiply matrices by vectors; for very short vectors sums of columns are faster than a product of matrices."""
-    if vectors.shape[-1] > FEW:
+    if vectors.shape[-1] > MAX_SUMMED_CELLS:
         return (matrices @ vectors.unsqueeze(-1)).squeeze(-1)
     total = matrices.new_zeros(matrices.shape[:-1])
     for i in range(vectors.shape[-1]):

@@ -34,7 +34,7 @@ from .patterns import Patterns, blocks, patterns_of
 
 Array = NDArray[Any]
 
-FEW = 16  # A pattern of at most this many rows is computed together with other patterns.
+MAX_PADDED_ROWS = 16  # A pattern of at most this many rows is computed together with other patterns.
 
 
 class KnownCells:
@@ -91,7 +91,7 @@ class KnownCells:
         """
         rows_of = patterns.by_pattern()
         counts = np.array([len(rows) for rows in rows_of])
-        counts = np.where(counts <= FEW, 2 ** np.ceil(np.log2(counts)).astype(int), counts)
+        counts = np.where(counts <= MAX_PADDED_ROWS, 2 ** np.ceil(np.log2(counts)).astype(int), counts)
         each = max(expert.n_numbers for expert in self._experts)
         for count in np.unique(counts):
             alike = np.flatnonzero(counts == count)

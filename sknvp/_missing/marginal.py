@@ -14,7 +14,7 @@ from .quadrature import by_quadrature
 Array = NDArray[Any]
 
 N_DRAWS = 16  # Each row has this many draws at first. Their number is doubled up to `MAX_DRAWS`.
-PRECISE = 0.07  # A smaller standard error of the logarithm, in nats, needs no more draws.
+MAX_STD_ERR = 0.07  # A smaller standard error of the logarithm, in nats, needs no more draws.
 LEAST_RESAMPLED = 256  # The draws of a row are chosen from at least this many proposals.
 DRAWS_PER_SAMPLE = 4  # The draws of a row are chosen from at least this many proposals for each draw.
 MAX_ROWS = 8_192  # The weights of at most this many rows are kept at once.
@@ -80,7 +80,7 @@ def _by_sampling(
                 exact[rows[batch], start : MAX_DRAWS if equal else end] = _of_known_cells(known_cells, some, drawn)
             log_weights[rows[batch], start:end] = np.logaddexp(estimates, exact[rows[batch], start:end])
         result[rows], error[rows] = _log_mean(log_weights[rows, :end])
-        rows, start, end = rows[error[rows] > PRECISE], end, 2 * end
+        rows, start, end = rows[error[rows] > MAX_STD_ERR], end, 2 * end
         if start == MAX_DRAWS:
             break
     return result, error

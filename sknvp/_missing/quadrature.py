@@ -21,7 +21,7 @@ Array = NDArray[Any]
 
 N_POINTS = 16  # There are this many first points, besides the quantiles of the column.
 MAX_POINTS = 256  # No points are added where there are at least this many.
-PRECISE = 0.02  # A smaller error of the logarithm, in nats, needs no more points.
+MAX_ERROR = 0.02  # A smaller error of the logarithm, in nats, needs no more points.
 # Points at these standard deviations represent a component where quantiles of the mixture are computed.
 STEPS = torch.linspace(-3.5, 3.5, 11, dtype=torch.float64)
 # The first points are quantiles of the mixture at these probabilities, stretched to its whole range.
@@ -32,9 +32,9 @@ LEAST_STEP = 3e-5
 LEAST_SHARE = 1 / 16  # A new point is at least this share of its gap away from the ends of the gap.
 MAX_BEND = 3.0  # A parabola leaves its chord by at most this many nats.
 STEEP = 10.0  # Parabolas do not fit a gap in which the density falls by more nats than this.
-LEAST = -1e300  # This stands in the place of the logarithm of zero, in nats.
-NEGLIGIBLE = -200.0  # Log-densities relative to the largest one, in nats, are raised to at least this.
-SLOPES = 1e-3  # Beyond the outermost points the density falls by at least this many nats in the outermost gap's width.
+LOG_ZERO = -1e300  # This finite number stands for the logarithm of zero, in nats.
+MIN_RELATIVE_LOG_DENSITY = -200.0  # Log-densities relative to the largest one, in nats, are raised to at least this.
+MIN_TAIL_FALL = 1e-3  # In a tail as wide as the outermost gap the density falls by at least this many nats.
 PLACES, SHARES = (part / 2 for part in np.polynomial.legendre.leggauss(6))  # The nodes lie between -1/2 and 1/2.
 
 
@@ -122,19 +122,20 @@ def log_integrals(log_density: Callable[[Array, Array], Array], x: Array, log_re
         The logarithms of the sums, and their estimated errors, in nats.
     """
     rows, log_integral, error = np.arange(len(x)), np.empty(len(x)), np.empty(len(x))
-    values = np.maximum(log_density(rows, x), LEAST)
+    values = np.maximum(log_density(rows, x), LOG_ZERO)
     while True:
         largest = values.max(1)
-        parts, errors = _between(x, np.maximum(values - largest[:, None], NEGLIGIBLE))
+        parts, errors = _between(x, np.maximum(values - largest[:, None], MIN_RELATIVE_LOG_DENSITY))
         total = np.logaddexp(np.log(parts.sum(1)) + largest, log_rest[rows])
         log_integral[rows] = total
         error[rows] = np.exp(np.log(errors.sum(1)) + largest - total)
-        more = error[rows] > PRECISE
+        more = error[rows] > MAX_ERROR
         if not more.any() or x.shape[1] >= MAX_POINTS:
             return log_integral, error
         rows, x, values = rows[more], x[more], values[more]
         new = _more_points(x, values, errors[more])
-        x, values = np.concatenate([x, new], 1), np.concatenate([values, np.maximum(log_density(rows, new), LEAST)], 1)
+        new_values = np.maximum(log_density(rows, new), LOG_ZERO)
+        x, values = np.concatenate([x, new], 1), np.concatenate([values, new_values], 1)
         order = x.argsort(1, kind="stable")
         x, values = np.take_along_axis(x, order, 1), np.take_along_axis(values, order, 1)
 
@@ -150,7 +151,7 @@ def _between(x: Array, values: Array) -> tuple[Array, Array]:
     differences = np.maximum(np.abs(left - right), _of_steep_ends(gaps, slopes, values))
     cut_off = (np.abs(both) > 4 * MAX_BEND).any(0)  # If parabolas are cut off, both may agree and be wrong.
     differences = np.where(cut_off, np.maximum(differences, np.maximum(left, right)), differences)
-    falls = np.maximum(np.stack([slopes[:, 0], -slopes[:, -1]], 1), SLOPES / gaps[:, [0, -1]])
+    falls = np.maximum(np.stack([slopes[:, 0], -slopes[:, -1]], 1), MIN_TAIL_FALL / gaps[:, [0, -1]])
     tails = np.exp(values[:, [0, -1]]) / falls
     parts = np.concatenate([tails[:, :1], (left + right) / 2, tails[:, 1:]], 1)
     return parts, np.concatenate([tails[:, :1], differences, tails[:, 1:]], 1) / 2
