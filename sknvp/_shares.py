@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-LEAST_SHARE = 1e-4  # the least weight of each estimate of a margin
+LEAST_SHARE = 1e-4  # Each estimate of a margin has at least this weight.
 TINY = np.finfo(np.float64).tiny
 
 
@@ -32,7 +32,7 @@ def likeliest_shares(
     prior : ndarray of shape (n_densities,), optional
         The first weights, which add up to one; equal ones by default.
     strength : float, default=0.0
-        The first weights count like rows that have so many times the weight of all rows.
+        The first weights count like rows that have this many times the weight of all rows.
     n_iterations : int, default=200
         The largest number of iterations.
     tol : float, default=1e-5

@@ -12,7 +12,7 @@ PACKAGES = "sknvp", "torch", "scikit-learn", "numpy"
 
 
 def show_versions() -> None:
-    """Print the versions of Python and of the packages below, and which code evaluates and trains flows on the CPU.
+    """Print the versions of Python, sknvp and its packages, and which code evaluates and trains flows on the CPU.
 
     Examples
     --------

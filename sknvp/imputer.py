@@ -14,7 +14,7 @@ from ._estimators.seeds import new_seed
 from ._warn import warn_caller
 from .density import RealNVPDensity
 
-N_DRAWS = 100  # of each row, over which means are taken
+N_DRAWS = 100  # Means are taken over this many draws of each row.
 
 
 class RealNVPImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -76,8 +76,8 @@ class RealNVPImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # 
 
     density_: RealNVPDensity
     n_features_in_: int
-    _kept: NDArray[np.intp]  # the numbers of the columns that have known cells
-    _incomplete: NDArray[np.intp]  # the numbers of the columns that have missing cells
+    _kept: NDArray[np.intp]  # The numbers of the columns that have known cells.
+    _incomplete: NDArray[np.intp]  # The numbers of the columns that have missing cells.
 
     def __init__(
         self,

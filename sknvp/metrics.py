@@ -13,7 +13,7 @@ from ._estimators import parameters as rule
 
 __all__ = ["crps", "energy_score", "neg_crps_scorer", "neg_energy_scorer"]
 
-N_SAMPLES = 100  # draws of each row that scorers take
+N_SAMPLES = 100  # Scorers take this many draws of each row.
 
 
 def crps(y_true: ArrayLike, y_drawn: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:
@@ -115,7 +115,7 @@ def energy_score(y_true: ArrayLike, y_drawn: ArrayLike, *, sample_weight: ArrayL
     """
     targets, drawn = checked_draws(y_true, y_drawn, n_axes=2)
     n_draws, spread = drawn.shape[1], np.zeros(len(drawn))
-    for lag in range(1, n_draws):  # each pair of draws is met twice
+    for lag in range(1, n_draws):  # Each pair of draws is counted twice.
         spread += np.linalg.norm(drawn - np.roll(drawn, lag, axis=1), axis=2).mean(1) / (n_draws - 1)
     error = np.linalg.norm(drawn - targets[:, None], axis=2).mean(1)
     return _average(error - spread / 2, sample_weight)

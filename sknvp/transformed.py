@@ -18,7 +18,7 @@ from ._estimators.weights import check_weights, weighted_total
 from ._warn import warn_caller
 from .density import RealNVPDensity
 
-MAX_DIFFERENCE = 1e-3  # between rows and their inverse images, in standard deviations
+MAX_DIFFERENCE = 1e-3  # Rows and inverse images differ by at most this many standard deviations.
 
 
 class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]

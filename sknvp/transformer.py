@@ -152,7 +152,7 @@ class RealNVPTransformer(LatentMixin, FlowDensity):
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        tags.estimator_type = None  # as of PCA, which scores rows too
+        tags.estimator_type = None  # PCA scores rows too and has no estimator type either.
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 

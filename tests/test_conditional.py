@@ -143,7 +143,7 @@ def test_quantiles_invert_the_integrated_density(fitted, row):
 
 def test_quantiles_of_the_regression_too(monkeypatch):
     """Where it has all the weight they are a t-distribution's."""
-    monkeypatch.setattr("sknvp._experts.stacking.LEAST_LAST_WEIGHT", 1e9)
+    monkeypatch.setattr("sknvp._experts.stacking.MIN_TAIL_WEIGHT", 1e9)
     density = small(max_iter=1).fit(*pairs())
     assert density.stacking_weights_["student_t_regression"] == pytest.approx(1, abs=1e-8)
     q = [1e-6, 0.02, 0.5, 0.7, 1 - 1e-5]

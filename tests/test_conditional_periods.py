@@ -89,7 +89,7 @@ def test_all_draws_lie_where_scores_look_for_them_however_far_the_row(fitted):
 
 def test_integrates_to_one_where_a_regression_leads_around_the_circle(monkeypatch):
     """All weight at a line of eight columns, each of which moves the angle by ten degrees a standard deviation."""
-    monkeypatch.setattr("sknvp._experts.stacking.LEAST_LAST_WEIGHT", 1e9)
+    monkeypatch.setattr("sknvp._experts.stacking.MIN_TAIL_WEIGHT", 1e9)
     rng = np.random.default_rng(0)
     X = rng.normal(size=(200, 8))
     y = 180 + X.sum(1) * 10 + rng.normal(size=200) * 5

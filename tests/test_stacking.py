@@ -207,7 +207,7 @@ def test_kernels_are_as_narrow_as_a_part_of_the_rows_asks_for(outlier):
 
 def test_large_tables_are_sampled(monkeypatch):
     monkeypatch.setattr(tables, "MAX_ROWS", 100)
-    monkeypatch.setattr(stacking, "LEAST_WEIGHT", 0.0)
+    monkeypatch.setattr(stacking, "MIN_KEPT_WEIGHT", 0.0)
     density = stacked().fit(moons(1000))
     kernels = [expert for expert in density._experts.specifications if expert.name == "kernels"]
     assert [len(expert.points) for expert in kernels] == [100]

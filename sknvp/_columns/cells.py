@@ -21,29 +21,29 @@ Array = NDArray[Any]
 AnyMargin = Margin | LatticeMargin | MixedMargin | Circle
 
 LOG_SQRT_2_PI = 0.5 * math.log(2 * math.pi)
-SURE = 1 - 1e-4  # a value on a circle whose point has a larger probability counts as having no other
-N_POINTS = 16  # points in the cell of a row, over which its density is averaged
+MIN_SURE_SHARE = 1 - 1e-4  # A value on a circle counts as having one point if this has at least this probability.
+N_POINTS = 16  # The density of a row is averaged over this many points of its cell.
 
 
 class Cells(NamedTuple):
     """The cells of rows.
 
-    The flow sees each value of a mapped column as a point ``y``: of a value that has a density always the same one, of
-    a value that has a probability the normal quantile of a uniform number between ``low`` and ``high``. So the density
-    of a row is the mean of ``p(y) / phi(y)`` over its cell, times the lengths of its intervals and the slopes of its
-    points; phi is the normal density of the columns with intervals.
+    The flow sees each value of a mapped column as a point ``y``. A value that has a density has a fixed point. The
+    point of a value that has a probability is the normal quantile of a uniform number between ``low`` and ``high``. So
+    the density of a row is the mean of ``p(y) / phi(y)`` over its cell, times the lengths of its intervals and the
+    slopes of its points; phi is the normal density of the columns with intervals.
 
     A value on a circle has two points, and the density of a row is the sum over all combinations of these. In the mean
-    that estimates the sum, each has a probability by which its density is divided.
+    that estimates the sum, each combination has a probability by which its density is divided.
     """
 
-    low: Array  # shape (n_rows, n_mapped)
-    high: Array  # shape (n_rows, n_mapped)
-    point: Array  # shape (n_rows, n_mapped): NaN where there is an interval
-    log_measure: Array  # shape (n_rows,): the sum of the logarithms of the lengths and slopes
-    mapped: Array  # shape (n_mapped,): the numbers of the columns
-    other: Array  # shape (n_rows, n_mapped): the other point of a value on a circle; elsewhere as ``point``
-    share: Array  # shape (n_rows, n_mapped): the probability of ``point``; one where there is no other
+    low: Array  # The lower ends of the intervals, of shape (n_rows, n_mapped).
+    high: Array  # The upper ends of the intervals, of shape (n_rows, n_mapped).
+    point: Array  # The points, NaN where there is an interval, of shape (n_rows, n_mapped).
+    log_measure: Array  # The sums of the logarithms of the lengths and slopes, of shape (n_rows,).
+    mapped: Array  # The numbers of the mapped columns, of shape (n_mapped,).
+    other: Array  # The other point of a value on a circle, elsewhere equal to ``point``, of shape (n_rows, n_mapped).
+    share: Array  # The probability of ``point``, one if there is no other point, of shape (n_rows, n_mapped).
 
     @property
     def has_interval(self) -> Array:
@@ -58,7 +58,7 @@ class Cells(NamedTuple):
     @property
     def is_torn(self) -> Array:
         """Which rows lie so near to the cut of a circle that both of their points matter, shape (n_rows,)."""
-        return np.asarray((self.share < SURE).any(axis=1))
+        return np.asarray((self.share < MIN_SURE_SHARE).any(axis=1))
 
     def copies(self, n_points: int = 2) -> Iterator[Self]:
         """Yield the cells of all combinations of the points of values on circles, over which densities are summed.
@@ -94,7 +94,7 @@ class Cells(NamedTuple):
 class CellMap:
     """The cells of all values that a table can hold."""
 
-    margins: dict[int, AnyMargin]  # of each mapped column, by its number
+    margins: dict[int, AnyMargin]  # The margin of each mapped column, by the number of the column.
 
     @classmethod
     def of(cls, x: Array, weights: Array, n_rows: float, columns: Sequence[Column]) -> Self:
@@ -130,7 +130,7 @@ class CellMap:
         return any(_has_intervals(margin) for margin in self.margins.values())
 
     def cells(self, x: Array) -> Cells:
-        """Return the cells of rows of numbers; a missing one, which is NaN, has the point zero."""
+        """Return the cells of rows of numbers; a missing number, which is NaN, has the point zero."""
         places = [_places(margin, x[:, j]) for j, margin in self.margins.items()]
         low, high, point, log_measure = (np.stack(part, 1) for part in zip(*places, strict=True))
         other, share = point.copy(), np.ones_like(point)
@@ -146,7 +146,7 @@ class CellMap:
         x = y.copy()
         for j, margin in self.margins.items():
             x[:, j] = margin.values_at(y[:, j])
-            if isinstance(margin, MixedMargin):  # rounding may have moved a number to a bound
+            if isinstance(margin, MixedMargin):  # Rounding may have moved a number to a bound.
                 at_atom = np.isin(x[:, j], margin.atoms.astype(x.dtype))
                 x[:, j] = np.where(at_atom, x[:, j], between(x[:, j], margin.low, margin.high))
         return x
@@ -180,7 +180,7 @@ def _has_intervals(margin: AnyMargin) -> bool:
 
 
 def _places(margin: AnyMargin, values: Array) -> Places:
-    """Return the places of values, the point zero for missing ones."""
+    """Return the places of values; a missing value has the point zero."""
     known = ~np.isnan(values)
     if known.all():
         return margin.places(values)
@@ -191,7 +191,7 @@ def _places(margin: AnyMargin, values: Array) -> Places:
 
 
 def normal_quantile(u: Array) -> Array:
-    """Return the quantiles of the standard normal distribution, finite ones for 0 and 1 too."""
+    """Return the quantiles of the standard normal distribution, which are finite for 0 and 1 too."""
     inside = np.clip(u, np.finfo(np.float64).tiny, 1 - np.finfo(np.float64).epsneg)
     quantile: Array = torch.special.ndtri(torch.from_numpy(inside)).numpy()
     return quantile
@@ -200,8 +200,8 @@ def normal_quantile(u: Array) -> Array:
 def shifts(cells: Cells) -> Array:
     """Return numbers between 0 and 1 that the cell of each row alone decides, shape (n_rows, n_mapped).
 
-    Points that are shifted by them, modulo one, are as even as before, but their errors differ from row to row, and so
-    cancel in sums over rows.
+    Points that are shifted by these numbers, modulo one, stay evenly spread. Their errors differ from row to row, so
+    that they cancel in sums over rows.
 
     References
     ----------
@@ -215,9 +215,9 @@ def shifts(cells: Cells) -> Array:
 
 
 def uniform_points(n_points: int, n_columns: int) -> Array:
-    """Return quasi-random points of the unit cube, always the same ones, shape (n_points, n_columns).
+    """Return quasi-random points of the unit cube, equal at every call, shape (n_points, n_columns).
 
-    In more columns than PyTorch has a sequence for, they are random.
+    The points are random in more columns than PyTorch has a sequence for.
     """
     if n_columns > SobolEngine.MAXDIM:
         return np.random.default_rng(0).random((n_points, n_columns))

@@ -6,11 +6,12 @@ around the circle, which makes a density with the period,
     p(x) = sum over k of q(x + k P).
 
 Of this sum the two terms nearest to the data are computed; what lies more than one period from their middle is lost.
-Given a context, which may carry the density along, there are three terms, and one and a half periods.
+Given a context, which may shift the density, three terms are computed, and what lies more than one and a half periods
+from their middle is lost.
 
-A cut through values would ask the flow for two edges. So while it learns each value is cut open at a place of its own,
-drawn from a normal distribution around the emptiest place. A value close to it then lies at one end of the line or at
-the other, and the density of the line falls smoothly towards both.
+A cut through values would ask the flow for two edges. So while the flow learns, the circle is cut open for each value
+at a place drawn from a normal distribution around the emptiest place. A value close to this place then lies at one end
+of the line or at the other, and the density of the line falls smoothly towards both ends.
 """
 
 from dataclasses import dataclass, replace
@@ -26,17 +27,17 @@ from .margins import Margin, Places
 
 Array = NDArray[Any]
 
-N_BINS = 720  # places at which a circle may be cut
-WIDTH = 0.05  # periods; of the kernel under which the emptiest place is sought, whose tails find the middle of gaps
-SPREAD = 0.1  # periods; the standard deviation of the cuts
+N_BINS = 720  # A circle may be cut at this many places.
+WIDTH = 0.05  # The emptiest place is sought by a kernel of this many periods, whose tails find the middle of gaps.
+SPREAD = 0.1  # The standard deviation of the cuts, in periods.
 
 
 class Copies(NamedTuple):
     """The two places on the line that each value of a circle may have."""
 
-    inner: Array  # shape (n_values,): between the cut and one period above it
-    outer: Array  # shape (n_values,): the one beyond the nearer end
-    share: Array  # shape (n_values,): the probability of the inner place
+    inner: Array  # The places between the cut and one period above it, of shape (n_values,).
+    outer: Array  # The places beyond the nearer end of that range, of shape (n_values,).
+    share: Array  # The probabilities of the inner places, of shape (n_values,).
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,9 +45,9 @@ class Circle:
     """The distribution of a column with a period."""
 
     period: float
-    first: float  # values are returned from here to one period above it
-    cut: float  # where the circle is cut open
-    margin: Margin | LatticeMargin | None = None  # of the unwrapped values if they are discrete
+    first: float  # Values are returned in the range from this number to one period above it.
+    cut: float  # The place where the circle is cut open.
+    margin: Margin | LatticeMargin | None = None  # The margin of the unwrapped values if they are discrete.
 
     @classmethod
     def of(cls, values: Array, weights: Array, period: float) -> Self:
@@ -59,14 +60,15 @@ class Circle:
         period : float
         """
         bins = np.floor(np.mod(values.astype(np.float64) / period, 1) * N_BINS).astype(np.intp) % N_BINS
-        kernel = np.exp(-2 * np.pi * WIDTH * np.arange(N_BINS // 2 + 1))  # of a Cauchy distribution, by frequency
+        # The kernel is a Cauchy density, here given by its Fourier transform.
+        kernel = np.exp(-2 * np.pi * WIDTH * np.arange(N_BINS // 2 + 1))
         smooth = np.fft.irfft(np.fft.rfft(np.bincount(bins, weights, N_BINS)) * kernel, N_BINS)
         cut = (int(smooth.argmin()) + 0.5) / N_BINS * period
         first = 0.0 if values.min() >= 0 else -period / 2
         return cls(period, first, cut if cut < first + period else cut - period)
 
     def cut_open(self, column: Column) -> Column:
-        """Return the column of unwrapped values; only discrete ones have bounds, since others pass the ends."""
+        """Return the column of unwrapped values; only a discrete one has bounds, since other values pass the ends."""
         if column.kind == "continuous":
             return replace(column, period=None)
         return replace(column, period=None, low=self.cut, high=self.cut + self.period * (1 - 1e-9))
@@ -99,7 +101,7 @@ class Circle:
         return self.direction(self.points(values).mean(-1), values.dtype)
 
     def points(self, values: Array) -> Array:
-        """Return the points on the unit circle of complex numbers."""
+        """Return the points of values on the unit circle, as complex numbers."""
         on_circle: Array = np.exp(2j * np.pi * values / self.period)
         return on_circle
 
@@ -108,7 +110,7 @@ class Circle:
         return self.wrapped(np.angle(points) * self.period / (2 * np.pi), dtype)
 
     def wrapped(self, x: Array, dtype: np.dtype[Any]) -> Array:
-        """Move numbers to the range of values; those that rounding moves out of it become its first number."""
+        """Move numbers to the range of values; a number that rounding moves out of it becomes its first number."""
         x, first = self._from(x, self.first).astype(dtype), dtype.type(self.first)
         if float(first) < self.first:
             first = np.nextafter(first, dtype.type(np.inf))
@@ -117,7 +119,8 @@ class Circle:
 
     def _from(self, x: Array, first: float) -> Array:
         """Move numbers by multiples of the period to between ``first`` and one period above it."""
-        moved: Array = x - self.period * np.floor((x - first) / self.period)  # whole numbers stay whole
+        # If the period is whole, whole numbers stay whole.
+        moved: Array = x - self.period * np.floor((x - first) / self.period)
         return moved
 
     def __str__(self) -> str:

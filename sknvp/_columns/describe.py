@@ -12,13 +12,13 @@ from .mixed import is_value, median_and_spread, to_line
 
 Array = NDArray[Any]
 
-MAX_SPAN = 200_000  # whole numbers that span more values than this count as continuous
-FREQUENT = 0.2  # whole numbers of which one has this share of the rows are discrete, however much they deviate
-FREQUENT_ATOM = 0.05  # zero is an atom of a continuous column if this share of the rows has it, ...
-LEAST_COUNT = 10  # ... at least so many rows, ...
-STANDS_OUT = 10  # ... so many times more than have any other value, ...
-LEAST_OTHERS = 10  # ... of which there are so many
-MAX_SEARCHED = 100_000  # rows that lattices and zeros are looked for in at most
+MAX_SPAN = 200_000  # Whole numbers that span more values than this count as continuous.
+MIN_FREQUENT_SHARE = 0.2  # Whole numbers are discrete, however much they deviate, if one has this share of the rows.
+MIN_ATOM_SHARE = 0.05  # Zero is an atom of a continuous column only if at least this share of the rows has it.
+MIN_ATOM_ROWS = 10  # Zero is an atom only if at least this many rows have it.
+MIN_ATOM_RATIO = 10  # Zero is an atom only if it is at least this many times as frequent as any other value.
+MIN_OTHER_VALUES = 10  # Zero is an atom only if the column has at least this many other values.
+MAX_SEARCHED = 100_000  # Lattices and zeros are looked for in at most this many rows.
 
 
 def columns_of(
@@ -89,13 +89,13 @@ def discrete_mask(discrete_features: Any, X: Any, name: str = "discrete_features
 
 
 class Asked(NamedTuple):
-    """What the description of a column is to heed besides its values."""
+    """What the description of a column depends on besides its values."""
 
-    discrete: bool | None  # whether a user declared it to be discrete; None to find out
-    low: float  # its bounds
-    high: float
-    counts: Array  # shape (n_samples,): how many rows each value stands for
-    table: str  # the name of the table in messages
+    discrete: bool | None  # Whether a user declared the column to be discrete; None if this is to be found out.
+    low: float  # The lower bound of the column.
+    high: float  # The upper bound of the column.
+    counts: Array  # The numbers of rows that the values stand for, of shape (n_samples,).
+    table: str  # The name of the table in messages.
 
 
 def _array_column(name: str, values: Array, asked: Asked) -> Column:
@@ -162,17 +162,18 @@ def _is_whole(values: Array, counts: Array) -> bool:
         return False
     steps = different.astype(np.int64) - int(different[0])
     deviation = weighted_deviation(steps / np.gcd.reduce(steps), counts)
-    return deviation <= MAX_DEVIATION or bool(counts.max() >= FREQUENT * counts.sum())
+    return deviation <= MAX_DEVIATION or bool(counts.max() >= MIN_FREQUENT_SHARE * counts.sum())
 
 
 def _frequent_zero(different: Array, counts: Array) -> set[float]:
     """Return zero if so many rows have it, and so few any other value, that no density explains it.
 
-    A twentieth of the rows must have it, ten times as many as any other value, of which there are ten or more.
+    At least ten rows and a twentieth of all rows must have the value zero, ten times as many as any other value, and
+    there must be ten or more other values.
     """
     zeros, others = counts[different == 0].sum(), counts[different != 0]
-    stands_out = zeros >= STANDS_OUT * others.max(initial=0.0) and len(others) >= LEAST_OTHERS
-    return {0.0} if stands_out and zeros >= max(LEAST_COUNT, FREQUENT_ATOM * counts.sum()) else set()
+    stands_out = zeros >= MIN_ATOM_RATIO * others.max(initial=0.0) and len(others) >= MIN_OTHER_VALUES
+    return {0.0} if stands_out and zeros >= max(MIN_ATOM_ROWS, MIN_ATOM_SHARE * counts.sum()) else set()
 
 
 def _with_atoms(column: Column, values: Array, counts: Array, atoms: set[float]) -> Column:
@@ -202,7 +203,8 @@ def _with_period(column: Column, period: float) -> Column:
 def _different(name: str, values: Array, table: str) -> Array:
     """Return the different values of a category, of which some must repeat."""
     try:
-        different = list(set(values.tolist())) if values.dtype == object else values  # to sort few objects is faster
+        # A set leaves fewer objects to sort, which is faster.
+        different = list(set(values.tolist())) if values.dtype == object else values
         categories = np.unique(np.array(different, dtype=values.dtype))
     except TypeError as error:
         kinds = sorted({type(value).__name__ for value in values.tolist()})

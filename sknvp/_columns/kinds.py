@@ -13,27 +13,28 @@ from .lattice import Lattice
 
 Array = NDArray[Any]
 
-LARGEST_INTEGER = 2**53  # float64 holds all whole numbers up to this one
-MAX_SHOWN = 5  # an error shows so many categories
+LARGEST_INTEGER = 2**53  # All whole numbers up to this one are exact in float64.
+MAX_SHOWN = 5  # An error shows at most this many categories. Categories of more rows than this must repeat.
 
 
 @dataclass(frozen=True, eq=False)
 class Column:
     """What a column holds."""
 
-    name: str  # its name in the table, or its number
-    kind: str  # "continuous", "whole" for whole numbers, "lattice", or "category"; one value is continuous
-    categories: Array | None = None  # the values of a category, in the order of their codes
-    label: Any = None  # the label of the column in a DataFrame
-    dtype: Any = None  # the dtype of the column in a DataFrame
-    integer: Any = None  # NumPy's dtype of integers in a DataFrame
-    low: float = -np.inf  # the bounds of a column of numbers
-    high: float = np.inf
-    atoms: tuple[float, ...] = ()  # values of a continuous column that have a probability, in ascending order
-    between: tuple[float, float] = (0.0, 1.0)  # location and scale of what is between atoms; see `mixed`
-    table: str = "X"  # the name of the table in messages
-    lattice: Lattice | None = None  # the values that numbers at equal distances can have
-    period: float | None = None  # of numbers on a circle
+    name: str  # The name of the column in the table, or its number.
+    # One of "continuous", "whole" for whole numbers, "lattice", and "category". A column of one value is continuous.
+    kind: str
+    categories: Array | None = None  # The values of a category, in the order of their codes.
+    label: Any = None  # The label of the column in a DataFrame.
+    dtype: Any = None  # The dtype of the column in a DataFrame.
+    integer: Any = None  # The NumPy dtype of a column of integers in a DataFrame.
+    low: float = -np.inf  # The lower bound of a column of numbers.
+    high: float = np.inf  # The upper bound of a column of numbers.
+    atoms: tuple[float, ...] = ()  # The values of a continuous column that have a probability, in ascending order.
+    between: tuple[float, float] = (0.0, 1.0)  # The location and scale of the values between atoms; see `MixedMargin`.
+    table: str = "X"  # The name of the table in messages.
+    lattice: Lattice | None = None  # The values that a column of numbers at equal distances can have.
+    period: float | None = None  # The period of a column of numbers on a circle.
 
     @property
     def is_mapped(self) -> bool:
@@ -46,9 +47,9 @@ class Column:
         if self.categories is None:
             return as_numbers(values, self.name, self.table)
         categories = self.categories
-        if categories.dtype.kind in "mM":  # the unit of times does not matter
+        if categories.dtype.kind in "mM":  # The unit of times does not matter.
             values = values.astype(categories.dtype)
-        elif categories.dtype.kind == "f" and values.dtype == np.float32:  # categories may have been rounded since
+        elif categories.dtype.kind == "f" and values.dtype == np.float32:  # The values may be rounded categories.
             categories = categories.astype(np.float32)
         known = {value: code for code, value in enumerate(categories.tolist())}
         codes = np.array([known.get(value, -1) for value in values.tolist()], dtype=np.float64)
@@ -140,16 +141,16 @@ def series_of(X: Any, j: int) -> Any:
 def known_values(series: Any) -> tuple[Array, Array]:
     """Return the values of a column that are not missing, and which these are."""
     if isinstance(series, np.ndarray):
-        missing = series != series  # NaN alone differs from itself
+        missing = series != series  # Only NaN differs from itself.
         return series[~missing], ~missing
     missing = np.asarray(series.isna() if hasattr(series, "isna") else series.is_null(), dtype=bool)
     values = np.asarray(series.dropna() if hasattr(series, "dropna") else series.drop_nulls())
-    number = getattr(series.dtype, "numpy_dtype", None)  # of pandas' nullable kinds
+    number = getattr(series.dtype, "numpy_dtype", None)  # Only nullable dtypes of pandas have this attribute.
     if values.dtype == object and are_numbers(values):
         number = np.dtype(np.float64) if number is None else number
     if values.dtype == object and number is not None:
         values = values.astype(number)
-    if values.dtype.kind == "f" and np.isnan(values).any():  # polars tells NaN from what is missing
+    if values.dtype.kind == "f" and np.isnan(values).any():  # Polars distinguishes NaN from missing values.
         missing[~missing], values = np.isnan(values), values[~np.isnan(values)]
     return values, ~missing
 

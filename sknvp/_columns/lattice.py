@@ -11,18 +11,18 @@ from .margins import Margin, Places
 
 Array = NDArray[Any]
 
-LEAST_ROWS = 10  # fewer rows tell no lattice
-TOLERANCE = 1e-3  # a value lies on a lattice if it is so near, as a share of the spacing
-MAX_DECIMALS = 6  # after the point
-MAX_MULTIPLE = 1000  # the spacing holds so many units of the last decimal at most
-LARGEST = 1e12  # times the unit of the last decimal; a larger number may have lost decimals
-MAX_DEVIATION = 50.0  # numbers that deviate by more than so many spacings count as continuous, as densities are smooth
+LEAST_ROWS = 10  # No lattice is looked for in fewer rows.
+TOLERANCE = 1e-3  # A value lies on a lattice if its distance from it is at most this share of the spacing.
+MAX_DECIMALS = 6  # The numbers of a lattice have at most this many decimals.
+MAX_MULTIPLE = 1000  # The search ends where the spacing would have to be more units of the last decimal than this.
+MAX_UNITS = 1e12  # A number of more units of the last decimal may have lost decimals.
+MAX_DEVIATION = 50.0  # Numbers that deviate by more spacings count as continuous, because densities are smooth.
 
 
 class Lattice(NamedTuple):
     """Decimals at equal distances."""
 
-    origin: float  # the number that is nearest to zero
+    origin: float  # A number of the lattice that is less than one spacing away from zero.
     spacing: float
 
     @classmethod
@@ -41,7 +41,7 @@ class Lattice(NamedTuple):
         values, deviation = different.astype(np.float64), weighted_deviation(different, counts)
         for n_decimals in range(1, MAX_DECIMALS + 1):
             numbers = values * 10**n_decimals
-            if deviation * 10**n_decimals > MAX_MULTIPLE * MAX_DEVIATION or np.abs(numbers).max() > LARGEST:
+            if deviation * 10**n_decimals > MAX_MULTIPLE * MAX_DEVIATION or np.abs(numbers).max() > MAX_UNITS:
                 return None
             steps = np.rint(numbers)
             if (np.abs(numbers - steps) <= TOLERANCE).all() and np.diff(steps).min() > 0:
@@ -57,13 +57,13 @@ class Lattice(NamedTuple):
         return bool((steps == np.floor(steps)).all())
 
     def steps(self, values: Array) -> Array:
-        """Return the numbers of values on the lattice, which are whole, and fractions for other values."""
+        """Return the steps of values: whole numbers for values on the lattice, fractions for other values."""
         steps = (values.astype(np.float64) - self.origin) / self.spacing
         nearest = np.rint(steps)
         return np.where(np.abs(steps - nearest) <= TOLERANCE, nearest, steps)
 
     def values(self, steps: Array) -> Array:
-        """Return the values with these numbers."""
+        """Return the values with these steps."""
         n_decimals = 9 - math.floor(math.log10(self.spacing))
         values: Array = np.round(self.origin + self.spacing * steps, min(max(n_decimals, 0), 300))
         return values
@@ -73,13 +73,13 @@ class Lattice(NamedTuple):
 class LatticeMargin:
     """The distribution of the values of a column that lie on a lattice.
 
-    Values have the density that a whole spacing with the probability of the value would have. A value between two of
-    the lattice has a small density, since no row had any.
+    The density of a value is its probability divided by the spacing. A number between two values of the lattice has a
+    small density, since no row had one.
     """
 
     lattice: Lattice
-    margin: Margin  # of the numbers of the values on the lattice
-    share_between: float  # of the probability of a value, for all numbers up to the next value
+    margin: Margin  # The margin of the steps of the values, which are whole numbers.
+    share_between: float  # The share of the probability of a value that all numbers up to the next value have.
 
     @classmethod
     def of(cls, values: Array, weights: Array, n_rows: float, lattice: Lattice, *, low: float, high: float) -> Self:

@@ -23,23 +23,25 @@ from ..flows.bases.point_mass import LOG_OTHER
 
 Array = NDArray[Any]
 
-BANDWIDTHS = (0.03, 0.1, 0.3, 1.0)  # of the smoothed frequencies, in standard deviations
-LEAST_BANDWIDTH = 0.4  # a narrower kernel leaves frequencies as they are
-NEAR_ZERO = 10.0  # a column that begins so many standard deviations above zero, or fewer, has no negative numbers
-SHARE_BETWEEN = 1e-6  # of the probability of a value, for the whole numbers between it and the next one
-FARTHEST = 1e-12  # the probability beyond which values lie in one interval
+BANDWIDTHS = (0.03, 0.1, 0.3, 1.0)  # The bandwidths of the smoothed frequencies, in standard deviations.
+LEAST_BANDWIDTH = 0.4  # A kernel with fewer steps of the column as bandwidth leaves frequencies as they are.
+# A bound that is at most about this many standard deviations away ends the table. Zero is such a bound of a column
+# without negative numbers.
+NEAR_ZERO = 10.0
+SHARE_BETWEEN = 1e-6  # The share of the probability of a value that the whole numbers up to the next value have.
+MIN_TAIL_PROBABILITY = 1e-12  # All values whose tail has a smaller probability than this lie in one interval.
 
 
 class Places(NamedTuple):
     """Where the flow sees the values of a column: at points, or anywhere in intervals.
 
-    Each array has shape (n_values,). Between 0 and 1 lie the ends of intervals; points are normal quantiles.
+    Each array has shape (n_values,). The ends of intervals lie between 0 and 1; points are normal quantiles.
     """
 
-    low: Array  # the beginning of the interval of a value that has a probability, zero for other values
-    high: Array  # the end of the interval
-    point: Array  # the point of a value that has a density, NaN for other values
-    log_measure: Array  # the logarithm of the length of the interval, or of the slope of the point in the value
+    low: Array  # The beginning of the interval of a value that has a probability, zero for other values.
+    high: Array  # The end of the interval of a value that has a probability.
+    point: Array  # The point of a value that has a density, NaN for other values.
+    log_measure: Array  # The logarithm of the length of the interval, or of the derivative of the point by the value.
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,12 +52,12 @@ class Margin:
     there are values beyond the table, whose probabilities fall geometrically.
     """
 
-    first: int  # the least value in the table
-    spacing: int  # the distance between two values that follow each other
-    edges: Array  # shape (n_values + 1,): where the intervals of the values in the table begin and end
-    decay: float  # the quotient of the probabilities of two values that follow each other beyond the table
-    low: float = -np.inf  # the bounds of the values
-    high: float = np.inf
+    first: int  # The least value in the table.
+    spacing: int  # The distance between two values that follow each other.
+    edges: Array  # The ends of the intervals of the values in the table, of shape (n_values + 1,).
+    decay: float  # The ratio of the probabilities of two values that follow each other beyond the table.
+    low: float = -np.inf  # The lower bound of the values.
+    high: float = np.inf  # The upper bound of the values.
 
     @classmethod
     def of_categories(cls, codes: Array, weights: Array, n_rows: float, n_categories: int) -> Self:
@@ -69,8 +71,8 @@ class Margin:
     ) -> Self:
         """Estimate the probabilities of whole numbers, none of which is below ``low`` or above ``high``.
 
-        Without such bounds, a column that holds two values that follow each other has no others, and one that begins
-        near zero, in standard deviations, has no negative ones.
+        Without bounds, a column of two values that follow each other has no other values, and a column that begins near
+        zero, in standard deviations, has no negative values.
         """
         least, greatest = int(values.min()), int(values.max())
         spacing = max(1, int(np.gcd.reduce((values - least).astype(np.int64))))
@@ -84,7 +86,7 @@ class Margin:
         n_above, ends_above = _room((high - greatest) / spacing, near, binary, 0)
         counts = np.bincount((steps + n_below).astype(np.intp), weights) * (n_rows / weights.sum())
         counts = np.concatenate([counts, np.zeros(n_above)])
-        n_more = 0 if ends_above else int(np.ceil(deviation))  # values that the normal distribution alone reaches
+        n_more = 0 if ends_above else int(np.ceil(deviation))  # Only the normal distribution reaches these values.
         mean = float(np.average(steps, weights=weights)) + n_below
         probabilities = _mixture(_extended(counts, n_more), _estimates(counts, n_more, mean, deviation))
         tail, decay = 0.5 / (n_rows + 1), 1 - 1 / (1 + max(deviation, 1.0))
@@ -113,8 +115,8 @@ class Margin:
     def intervals(self, values: Array) -> tuple[Array, Array, Array]:
         """Return where the interval of each value begins and ends, and the logarithm of its probability.
 
-        A number that cannot be has the interval of the nearest value below, and the log-probability `LOG_OTHER`. Whole
-        numbers between two values have a millionth of the probability of the one below them.
+        An impossible number has the interval of the nearest value below, and the log-probability `LOG_OTHER`. All whole
+        numbers between two values together have a millionth of the probability of the lower value.
         """
         steps = np.floor((values - self.first) / self.spacing)
         places = np.clip(steps, 0, self.n_values - 1).astype(np.intp)
@@ -127,7 +129,7 @@ class Margin:
             if tail == 0:
                 log_probability = np.where(outside, LOG_OTHER, log_probability)
                 continue
-            near = np.clip(distance, 1, 1 + max(0.0, np.log(FARTHEST / tail) / np.log(self.decay)))
+            near = np.clip(distance, 1, 1 + max(0.0, np.log(MIN_TAIL_PROBABILITY / tail) / np.log(self.decay)))
             inner, outer = tail * self.decay ** (near - 1), tail * self.decay**near
             low = np.where(outside, outer if lower else 1 - inner, low)
             high = np.where(outside, inner if lower else 1 - outer, high)
@@ -136,7 +138,7 @@ class Margin:
         return low, high, self._less_between(values, log_probability)
 
     def _less_between(self, values: Array, log_probability: Array) -> Array:
-        """Share the probability of each value with the whole numbers up to the next one, and give nothing to others."""
+        """Share the probability of each value with the whole numbers up to the next value; others get `LOG_OTHER`."""
         if self.spacing > 1:
             between = (values - self.first) % self.spacing != 0
             share = np.log(SHARE_BETWEEN / (self.spacing - 1))
@@ -164,14 +166,14 @@ class Margin:
 
     def _steps(self, distances: Array, tail: float) -> Array:
         """Return how many intervals of a tail lie between the table and points at distances from the end of (0, 1)."""
-        steps: Array = np.floor(np.log(np.clip(distances, FARTHEST, tail) / tail) / np.log(self.decay))
+        steps: Array = np.floor(np.log(np.clip(distances, MIN_TAIL_PROBABILITY, tail) / tail) / np.log(self.decay))
         return steps
 
 
 def _room(n_possible: float, near: float, binary: bool, otherwise: int) -> tuple[int, bool]:
     """Return how many values a table has beyond those seen, and whether there are no others beyond the table.
 
-    If the bound lies ``near``, so many steps away or fewer, the table reaches to it.
+    The table reaches to a bound that is at most ``near`` steps away.
     """
     if n_possible <= near:
         return int(n_possible), True
@@ -213,7 +215,10 @@ def _even(counts: Array) -> tuple[Array, Array]:
 
 
 def _normal(n_values: int, mean: float, deviation: float) -> tuple[Array, Array]:
-    """Return the probabilities of a rounded normal distribution. To leave rows out was measured to be no better."""
+    """Return the probabilities of a rounded normal distribution, twice.
+
+    They stand for the estimates without a row too, since leaving rows out was measured to be no better.
+    """
     ends = (np.arange(n_values + 1) - 0.5 - mean) / max(deviation, LEAST_BANDWIDTH)
     rounded = np.diff(ndtr(ends))
     rounded /= rounded.sum()

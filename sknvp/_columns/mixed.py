@@ -33,21 +33,21 @@ from .margins import Places
 Array = NDArray[Any]
 
 LOG_SQRT_2_PI = 0.5 * math.log(2 * math.pi)
-UNSEEN = 0.05  # rows; each atom, and the values between them, count as found in so many more
-FARTHEST = 1e8  # standard deviations; numbers farther away have the density there
-STEEPNESS = math.pi / math.sqrt(3)  # of the logistic distribution function of variance one
+PSEUDOCOUNT = 0.05  # The count of each atom, and that of the values between the atoms, is raised by this many rows.
+FARTHEST = 1e8  # A number that is more standard deviations away has the density at this distance.
+STEEPNESS = math.pi / math.sqrt(3)  # The steepness of the logistic distribution function of variance one.
 
 
 @dataclass(frozen=True, eq=False)
 class MixedMargin:
     """The distribution of a continuous column with bounds or atoms."""
 
-    low: float  # the bounds, which may be infinite; a value at a bound is possible only if it is an atom
-    high: float
-    loc: float  # the location and scale of t(x) for the values that are no atoms
-    scale: float
-    atoms: Array  # shape (n_atoms,): in ascending order
-    probabilities: Array  # shape (n_atoms,)
+    low: float  # The lower bound, or minus infinity; a value at a bound is possible only if it is an atom.
+    high: float  # The upper bound, or infinity.
+    loc: float  # The location of t(x) for the values that are no atoms.
+    scale: float  # The scale of t(x) for the values that are no atoms.
+    atoms: Array  # The atoms in ascending order, of shape (n_atoms,).
+    probabilities: Array  # The probabilities of the atoms, of shape (n_atoms,).
 
     @classmethod
     def of(
@@ -80,11 +80,11 @@ class MixedMargin:
         between = ~np.any([is_value(values, atom) for atom in atoms], axis=0) if atoms else np.ones(len(values), bool)
         t = to_line(values[between].astype(np.float64), low, high)[0]
         loc, scale = median_and_spread(t, weights[between]) if len(t) else otherwise
-        counts = shares * n_rows + UNSEEN
-        return cls(low, high, loc, scale, np.array(atoms), counts / (n_rows + UNSEEN * (len(atoms) + 1)))
+        counts = shares * n_rows + PSEUDOCOUNT
+        return cls(low, high, loc, scale, np.array(atoms), counts / (n_rows + PSEUDOCOUNT * (len(atoms) + 1)))
 
     def places(self, values: Array) -> Places:
-        """Return the places of values; one that cannot be may lie anywhere, with the log-probability `LOG_OTHER`."""
+        """Return the places of values; an impossible value may lie anywhere, with the log-probability `LOG_OTHER`."""
         x = values.astype(np.float64)
         with np.errstate(divide="ignore", invalid="ignore"):
             t, log_slope = to_line(x, self.low, self.high)
@@ -129,7 +129,7 @@ class MixedMargin:
         return " ".join(["continuous", " and ".join(ends)]).strip() + f", with a probability at {atoms}" * bool(atoms)
 
     def _between(self, z: Array, n_below: Array) -> tuple[Array, Array]:
-        """Return the points of standardised values with so many atoms below, and the logarithms of the slopes there.
+        """Return the points of standardised values with ``n_below`` atoms below, and the logarithms of the slopes.
 
         Where a value has a density, the normal density of its point is not yet part of the slope's logarithm.
         """
@@ -144,7 +144,10 @@ class MixedMargin:
         return y, log_share + log_density + 0.5 * y**2 + LOG_SQRT_2_PI
 
     def _is_heavy(self, z: Array) -> Array:
-        """Tell on which side of the median G is logistic: on both, unless all atoms are at one bound."""
+        """Tell which values lie where G is logistic.
+
+        That is on both sides of the median, or on the side of the atoms if all of them are at one bound.
+        """
         if (self.atoms == self.low).all():
             return z < 0
         return z > 0 if (self.atoms == self.high).all() else np.ones(z.shape, dtype=bool)
@@ -167,12 +170,12 @@ class MixedMargin:
         return begin, begin + self.probabilities
 
     def _below(self, n_below: Array) -> Array:
-        """Return the probability of the first atoms, so many."""
+        """Return the probability of the first ``n_below`` atoms together."""
         cumulative: Array = np.concatenate([[0.0], np.cumsum(self.probabilities)])
         return cumulative[n_below]
 
     def _above(self, n_below: Array) -> Array:
-        """Return the probability of all atoms but the first ones, so many."""
+        """Return the probability of all but the first ``n_below`` atoms together."""
         cumulative: Array = np.concatenate([np.cumsum(self.probabilities[::-1])[::-1], [0.0]])
         return cumulative[n_below]
 
@@ -193,7 +196,7 @@ def median_and_spread(t: Array, weights: Array) -> tuple[float, float]:
 
 
 def to_line(x: Array, low: float, high: float) -> tuple[Array, Array]:
-    """Map numbers from between bounds, which may be infinite, to the line; return the logarithms of the slopes too.
+    """Map numbers between bounds, which may be infinite, to the line; return the logarithms of the slopes too.
 
     The map is ``Phi^-1((x - low) / (high - low))`` between two bounds, where Phi is the normal distribution function,
     ``log(x - low)`` above a lower one, and ``-log(high - x)`` below an upper one.
@@ -212,7 +215,7 @@ def to_line(x: Array, low: float, high: float) -> tuple[Array, Array]:
 
 
 def from_line(t: Array, low: float, high: float) -> Array:
-    """Map numbers of the line to between bounds; none is at a bound or infinite."""
+    """Map numbers of the line to numbers between bounds, of which none is at a bound or infinite."""
     with np.errstate(over="ignore"):
         if np.isfinite(low) and np.isfinite(high):
             x = np.where(t < 0, low + (high - low) * ndtr(t), high - (high - low) * ndtr(-t))

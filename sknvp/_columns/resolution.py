@@ -9,9 +9,9 @@ Array = NDArray[Any]
 
 
 def nearest_gaps(distinct: Array, at_ends: float) -> Array:
-    """Return the distance of each of several rising numbers to the nearest other one.
+    """Return the distance of each of several rising numbers to the nearest other number.
 
-    The least and the greatest number have another one at the distance ``at_ends`` beyond them.
+    It is as if another number lay at the distance ``at_ends`` beyond the least and the greatest number.
     """
     gaps = np.concatenate([[at_ends], np.diff(distinct), [at_ends]])
     nearest: Array = np.minimum(gaps[:-1], gaps[1:])
@@ -19,9 +19,9 @@ def nearest_gaps(distinct: Array, at_ends: float) -> Array:
 
 
 def resolution(values: Array) -> float:
-    """Measure the resolution of a column: a tenth of its distinct values have another one nearer than that.
+    """Measure the resolution of a column: a tenth of its distinct values have another value within this distance.
 
-    It is zero if all values are equal.
+    The resolution is zero if all values are equal.
     """
     distinct = np.unique(values)
     return float(np.quantile(nearest_gaps(distinct, np.inf), 0.1)) if len(distinct) > 1 else 0.0

@@ -22,18 +22,20 @@ from .resolution import resolution
 
 Array = NDArray[Any]
 
-BANDWIDTHS = 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0  # of the kernels, in standard deviations; the least may be wider
-N_CELLS = 2**14  # of the grid
-N_CIRCLE = N_CELLS * 3 // 2  # the cells for the Fourier transform
-N_KNOTS = 512  # of the spline of a column
-FARTHEST = 30.0  # standard deviations; what is farther away is moved there
-ROOM = 6.0  # standard deviations; the grid goes so far beyond the data, where kernels have ended
-WIDEST_LEAST = 0.1  # standard deviations; the least bandwidth is never wider
+# The bandwidths of the kernels, in standard deviations. Smaller ones than the resolution of a column are raised.
+BANDWIDTHS = 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0
+N_CELLS = 2**14  # The number of cells of the grid.
+N_CIRCLE = N_CELLS * 3 // 2  # The number of cells of the circle that the Fourier transform sees.
+N_KNOTS = 512  # The number of knots of the spline of a column.
+FARTHEST = 30.0  # Numbers that are more standard deviations away are moved to this distance.
+ROOM = 6.0  # The grid extends this many standard deviations beyond the data, where kernels have ended.
+MAX_LEAST_BANDWIDTH = 0.1  # The resolution of a column raises bandwidths to at most this many standard deviations.
 SQRT_2_PI = np.sqrt(2 * np.pi)
-N_COMPARED = 1_000  # the number of rows that choose the weights, about
+MAX_WEIGHING_ROWS = 1_000  # At most this many rows choose the weights.
 
 FREQUENCIES = np.fft.rfftfreq(N_CIRCLE)
-# The first two numbers of an inverse Fourier transform, as sums over the frequencies of which all but two count twice.
+# This matrix maps a spectrum to the first two numbers of its inverse Fourier transform. Each frequency counts twice,
+# except the first and the last.
 NEAREST = np.stack([np.ones_like(FREQUENCIES), np.cos(2 * np.pi * FREQUENCIES)], 1) * 2 / N_CIRCLE
 NEAREST[[0, -1]] /= 2
 
@@ -48,7 +50,7 @@ def normal_scores(z: Array, weights: Array, columns: Array) -> Scores:
     weights : ndarray of shape (n_members, n_rows)
         The weight of each row for each member.
     columns : ndarray of shape (n_features,), dtype bool
-        The columns that are to be mapped; the others have the identity.
+        The columns that are to be mapped; the other columns get the identity.
     """
     identity = np.linspace(-1, 1, N_KNOTS)
     points = np.tile(np.stack([identity, identity, np.ones(N_KNOTS)])[:, None, None], (1, len(weights), z.shape[1], 1))
@@ -63,15 +65,17 @@ class _Column(NamedTuple):
     """The values of a column on a grid of equal cells, and what all members have in common there.
 
     A value is shared out between the two cells whose middles are nearest. The Fourier transform takes cells for a
-    circle, which has room enough beside the grid that kernels do not come round to the other end.
+    circle. This has so many more cells than the grid that kernels do not reach round to the other end of the grid.
     """
 
     values: Array  # shape (n_rows,)
     edges: Array  # shape (N_CELLS + 1,)
-    left: Array  # shape (n_rows,): the cell whose middle is the last one before a value
-    share: Array  # shape (n_rows,): the share of the next cell in the value
-    others: Array  # shape (2, n_rows): the densities of the normal and of the t-distribution at the values
-    at_edges: Array  # shape (3, 2, N_CELLS + 1): their distribution functions, survival functions and densities
+    left: Array  # The cell whose middle is the last one before each value, of shape (n_rows,).
+    share: Array  # The share of each value that the next cell gets, of shape (n_rows,).
+    others: Array  # The densities of the normal and of the t-distribution at the values, of shape (2, n_rows).
+    # The distribution functions, survival functions and densities of the normal and of the t-distribution at the edges,
+    # of shape (3, 2, N_CELLS + 1).
+    at_edges: Array
 
     @classmethod
     def of(cls, values: Array) -> Self:
@@ -87,17 +91,18 @@ class _Column(NamedTuple):
         ``weights`` are those of the rows of a member, shape (n_rows,), which add up to one.
         """
         left, share, step = self.left, self.share, self.edges[1] - self.edges[0]
-        # The highest density of a kernel, times the resolution, is one: that of a rounded value stays a probability.
-        least = min(resolution(self.values[weights > 0]) / SQRT_2_PI, WIDEST_LEAST)
+        # With this bandwidth the highest density of a kernel times the resolution is one. So the density of a rounded
+        # value stays a probability.
+        least = min(resolution(self.values[weights > 0]) / SQRT_2_PI, MAX_LEAST_BANDWIDTH)
         widths = np.unique(np.maximum(BANDWIDTHS, max(step, least))) / step
         filters = np.exp(-2 * (np.pi * widths[:, None] * FREQUENCIES) ** 2)
         cells = np.bincount(left, weights * (1 - share), N_CELLS) + np.bincount(left + 1, weights * share, N_CELLS)
         kernels = np.maximum(np.fft.irfft(np.fft.rfft(cells, N_CIRCLE) * filters)[:, :N_CELLS], 0)
-        at_zero, at_one = (filters @ NEAREST).T  # what a kernel adds to its own cell and to the next
+        at_zero, at_one = (filters @ NEAREST).T  # A kernel adds these numbers to its own cell and to the next one.
         own = np.outer(at_zero, (1 - share) ** 2 + share**2) + np.outer(at_one, 2 * share * (1 - share))
         at_values = kernels[:, left] * (1 - share) + kernels[:, left + 1] * share
         by_others = np.maximum(at_values - own * weights, 0) / (np.maximum(1 - weights, TINY) * step)
-        some = np.flatnonzero(weights)[:: -(-np.count_nonzero(weights) // N_COMPARED)]
+        some = np.flatnonzero(weights)[:: -(-np.count_nonzero(weights) // MAX_WEIGHING_ROWS)]
         densities = np.concatenate([by_others, self.others])[:, some]
         shares = shares_of_estimates(densities, weights[some] / weights[some].sum())
         shares /= shares.sum()
@@ -116,7 +121,7 @@ class _Column(NamedTuple):
 
 def _distributions(z: Array) -> Array:
     """Return the distribution functions of the normal and of the t-distribution, shape (2, n_values)."""
-    s = z / np.sqrt(2 + z**2)  # the t-distribution of four degrees of freedom, scaled to a variance of one
+    s = z / np.sqrt(2 + z**2)  # The t-distribution has four degrees of freedom and is scaled to a variance of one.
     return np.stack([ndtr(z), (1 + s) ** 2 * (2 - s) / 4])
 
 

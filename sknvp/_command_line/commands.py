@@ -15,8 +15,8 @@ from ..density import RealNVPDensity
 from .describe import cross_fitted, print_comparison, print_fitted, print_least_likely
 from .files import check_writable, load_density, read_table, to_write, without, write_table
 
-LEAST_ROWS = 10  # that `describe` needs, since it holds a quarter out
-N_DRAWN = 6  # columns that the picture of `describe` shows
+LEAST_ROWS = 10  # The command `describe` needs at least this many rows, since it holds out a quarter.
+N_DRAWN = 6  # The picture of `describe` shows at most this many columns.
 
 MODEL = "a density that `sknvp fit` wrote. A pickle executes code when it is opened: open none that you do not trust."
 
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             arguments.run(arguments)
             sys.stdout.flush()
-        except BrokenPipeError:  # whoever reads has seen enough, as `head` has
+        except BrokenPipeError:  # The reader, such as `head`, has seen enough.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except (ImportError, OSError, ValueError) as error:
             print("sknvp:", " ".join(str(error).split()), file=sys.stderr)

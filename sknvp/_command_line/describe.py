@@ -12,8 +12,8 @@ from sklearn.preprocessing import StandardScaler
 from ..density import RealNVPDensity
 from ..transformed import TransformedDensity
 
-N_FOLDS = 4  # each row is scored by a density that was fitted to the other three quarters
-N_SHOWN = 5  # the number of odd rows that are shown
+N_FOLDS = 4  # Each row is scored by a density that was fitted to the other three quarters.
+N_SHOWN = 5  # At most this many odd rows are shown.
 
 
 class Fold(NamedTuple):
@@ -22,12 +22,12 @@ class Fold(NamedTuple):
     density: RealNVPDensity
     train: Any
     test: Any
-    places: NDArray[np.intp]  # of the rows in the table
-    scores: NDArray[np.float64]  # their log-densities
+    places: NDArray[np.intp]  # The places of the test rows in the table.
+    scores: NDArray[np.float64]  # The log-densities of the test rows.
 
 
 def cross_fitted(density: RealNVPDensity, table: Any) -> list[Fold]:
-    """Fit a density to all folds but one, for each of them; a category that is in one fold alone is known to all."""
+    """Fit a density for each fold to all other folds; each density knows the categories of the whole table."""
     table = table.astype(dict.fromkeys(table.select_dtypes(exclude="number"), "category"))
     folds = []
     for kept, places in KFold(N_FOLDS, shuffle=True, random_state=0).split(table):
@@ -44,7 +44,7 @@ def print_fitted(density: RealNVPDensity) -> None:
 
 
 def print_comparison(folds: list[Fold], density: RealNVPDensity) -> None:
-    """Print mean held-out log-densities; those of columns of numbers beside a normal distribution."""
+    """Print mean held-out log-densities; columns of numbers are also compared with a normal distribution."""
     print("Mean log-density of rows that were not fitted, nats a row (higher is better):")
     print(f"  all columns: {np.concatenate([fold.scores for fold in folds]).mean():.3f}")
     names = [c.name for c in density._columns if c.categories is None and not c.atoms and c.period is None]
@@ -59,9 +59,10 @@ def print_comparison(folds: list[Fold], density: RealNVPDensity) -> None:
 
 
 def _beside(fold: Fold, names: list[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Score the rows whose numbers are all known, by these alone: under the density and a normal distribution.
+    """Score the rows whose numbers are all known by these numbers, under the density and a normal distribution.
 
-    A whole number has the density of the normal distribution times the distance to the next, which is a probability.
+    A whole number has the density of the normal distribution times the distance to the next number, which is a
+    probability.
     """
     train, test = fold.train[names].dropna(), fold.test.dropna(subset=names)
     others = [name for name in test if name not in names]

@@ -74,7 +74,7 @@ def load_density(path: Path) -> RealNVPDensity:
     try:
         with path.open("rb") as file:
             density = pickle.load(file)
-    except Exception as error:  # a pickle may raise anything
+    except Exception as error:  # A pickle may raise anything.
         raise ValueError(
             f"{path} must hold a density that `sknvp fit` wrote, got {error!r}. Run `sknvp fit`."
         ) from error

@@ -19,8 +19,8 @@ from .._warn import warn_caller
 from ..flows.train.course import Course
 from .shard import told_apart
 
-SECONDS_BETWEEN = 10.0  # A checkpoint is written once in this many seconds at most, and when training is done.
-HEADER = "header"  # the name of the array that holds the header as JSON
+SECONDS_BETWEEN = 10.0  # A checkpoint is written at most once in this many seconds, and when training is done.
+HEADER = "header"  # The name of the array that holds the header as JSON.
 
 
 class CheckpointFile:
@@ -31,7 +31,7 @@ class CheckpointFile:
     path : Path or None
         The file; None to keep nothing.
     header : dict
-        What is written beside the state, of lists and plain values.
+        What is written beside the state; it is made of lists and plain values.
     state : dict of Tensor
         The state that training goes on from; empty if it is new.
     """
@@ -64,7 +64,7 @@ def write(path: Path, header: dict[str, Any], state: dict[str, Tensor]) -> None:
     Raises
     ------
     OSError
-        If the disk does not take it; then the old one is there as before.
+        If the disk does not take the checkpoint; the old one then stays as it was.
     """
     arrays: dict[str, Any] = {name: tensor.cpu().numpy() for name, tensor in state.items()}
     arrays[HEADER] = np.array(json.dumps(header))

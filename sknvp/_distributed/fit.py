@@ -28,11 +28,11 @@ from .table import ShardedTable
 
 
 class Seeds(NamedTuple):
-    """Where all that is random starts from; equal in all processes."""
+    """The seeds of all that is random, which are equal in all processes."""
 
-    flow: int  # its masks and weights, the batches of each process, and the sample
-    split: int  # the rows that are held out
-    experts: int
+    flow: int  # The seed of the masks and weights of the flow, of the batches of each process, and of the sample.
+    split: int  # The seed by which rows are held out.
+    experts: int  # The seed of the fits of the experts.
 
 
 class DataParallelFit(NamedTuple):
@@ -55,7 +55,7 @@ class DataParallelFit(NamedTuple):
 
     def run(self) -> None:
         """Fit the flow in all processes and the experts in the first, and keep them."""
-        if self.density.discrete_features is not None:  # columns may look continuous in each shard alone
+        if self.density.discrete_features is not None:  # A discrete column may look continuous in each shard alone.
             check_continuous(self.density._describe(np.unique(self._sample(self.shard.rows.x)[0], axis=0)))
         start = self._start()
         validation = self._held_out(start)
@@ -67,7 +67,7 @@ class DataParallelFit(NamedTuple):
         self.density._tell(fitted, continues=False)
 
     def _start(self) -> Start:
-        """Return the new flow, which is the same in all processes, and the source of the batches of this one."""
+        """Return the new flow, which is equal in all processes, and the source of the batches of this one."""
         generator = torch.Generator().manual_seed(self.seeds.flow)
         n_members = self.density.n_estimators
         specification = specify_real_nvp(self.density, self.shard.rows, generator, n_members, self.table)

@@ -20,16 +20,16 @@ from .._estimators.weights import check_weights, count_rows
 from ..density import RealNVPDensity
 from ..flows.train.ranks import Ranks
 
-OWN = "device", "verbose"  # parameters that may differ between processes
+OWN = "device", "verbose"  # These parameters may differ between processes.
 
 
 class Shard(NamedTuple):
     """The rows of this process, and what the fit of all processes is."""
 
-    rows: Rows  # with weights that are comparable between the processes
+    rows: Rows  # The rows, with weights that are comparable between the processes.
     device: torch.device
-    total: float  # the weight of the rows
-    description: dict[str, Any]  # of the fit, with the rows of all processes, of plain values
+    total: float  # The weight of the rows.
+    description: dict[str, Any]  # A description of the fit and of the rows of all processes, by plain values.
 
     @classmethod
     def of(cls, ranks: Ranks, density: RealNVPDensity, X: ArrayLike, sample_weight: ArrayLike | None) -> Self:
@@ -57,8 +57,8 @@ class CheckedRows(NamedTuple):
 
     table: NDArray[Any]
     weights: NDArray[np.float64]
-    n_rows: float  # that the weights stand for
-    exponent: int  # of the power of two that the weights were divided by
+    n_rows: float  # The number of rows that the weights stand for.
+    exponent: int  # The exponent of the power of two that the weights were divided by.
     device: torch.device
 
 
@@ -98,7 +98,7 @@ def _checked_rows(density: RealNVPDensity, X: ArrayLike, sample_weight: ArrayLik
 
 
 def _merged(density: RealNVPDensity, given: CheckedRows, share: float) -> Rows:
-    """Merge equal rows; where there are more than training can see, keep as many as the share of the weight says."""
+    """Merge equal rows; if training cannot see all rows, keep this share of those that it can see."""
     most = max_rows(density)
     at_most = None if most is None else math.ceil(most * share)
     rows = density._merge(given.table, given.weights, at_most=at_most)

@@ -11,7 +11,7 @@ from .._estimators.weights import systematic_resampling
 from .._experts.table import MAX_ROWS
 from ..flows.train.ranks import Ranks
 
-# The constants of SplitMix64
+# These are the constants of SplitMix64.
 INCREMENT = 0x9E3779B97F4A7C15
 MULTIPLIERS = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 
@@ -55,9 +55,9 @@ class ShardedTable(WholeTable):
         return mean
 
     def sample(self, weights: NDArray[np.float64], *parts: NDArray[Any]) -> list[NDArray[Any]]:
-        """Gather the rows of all processes, or of more than `MAX_ROWS` rows so many, drawn by their weights.
+        """Gather the rows of all processes, or if there are more than `MAX_ROWS`, so many drawn by their weights.
 
-        Returns the rows of each part, and their weights at the end, in all processes.
+        This returns the rows of each part, and their weights at the end, in all processes.
         """
         chosen, counts = np.arange(len(weights)), weights
         if sum(self.ranks.gather(lambda: len(weights))) > MAX_ROWS:
@@ -97,7 +97,7 @@ def places(x: NDArray[Any], seed: int) -> NDArray[np.float64]:
     """
     mixed = np.full(len(x), seed, dtype=np.uint64)
     for column in x.T:
-        words = (column + np.zeros(1, dtype=x.dtype)).view(f"u{x.dtype.itemsize}")  # minus zero becomes zero
+        words = (column + np.zeros(1, dtype=x.dtype)).view(f"u{x.dtype.itemsize}")  # Minus zero becomes zero.
         mixed = _mix((mixed ^ words) + np.uint64(INCREMENT))
     shares: NDArray[np.float64] = (mixed >> np.uint64(11)).astype(np.float64) * 2.0**-53
     return shares

@@ -19,7 +19,7 @@ from ..flows.builders.specification import Scores
 from ..flows.layers import NormalScores
 from .table import Table
 
-MAX_ROWS = 5_000  # the largest number of rows that it is fitted to; with more, the flows have most of the weight
+MAX_ROWS = 5_000  # A copula is fitted to at most this many rows; with more, the flows have most of the weight.
 
 
 class CopulaFitter:
@@ -59,7 +59,7 @@ class CopulaFitter:
 def far_rows(z: Sequence[Tensor], weights: Tensor, n_rows: int, rng: np.random.RandomState) -> Tensor:
     """Return rows that are far from each other, for each member from its own rows.
 
-    The shape is (n_members, n_rows, n_features). The first few of them are far from each other, too.
+    The shape is (n_members, n_rows, n_features). Any number of the first rows are far from each other, too.
     """
     far = [
         kmeans_plusplus(own[w > 0].numpy(), n_rows, sample_weight=w[w > 0].numpy(), random_state=rng)[0]

@@ -26,7 +26,7 @@ class LowRankCovariance(NamedTuple):
     """The mean of each member and its covariance ``V diag(variances) V^T``, in the span V of the centred rows."""
 
     mean: Tensor  # shape (n_members, n_features)
-    directions: Tensor  # shape (n_members, n_features, rank), the matrix V
+    directions: Tensor  # The matrix V, of shape (n_members, n_features, rank).
     variances: Tensor  # shape (n_members, rank)
 
     def whitening(self, ridge: float) -> LowRankWhitening:

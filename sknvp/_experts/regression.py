@@ -17,14 +17,15 @@ from ..flows.builders.expert_specification import (
 from .stacking import Candidate
 from .table import RIDGE, Table
 
-DEGREES_OF_FREEDOM = 10  # of the t-distribution: it is close to normal, but for far outliers
-SHRINKAGE = 1e-3  # of the coefficients, as a share of the variance of the context
+DEGREES_OF_FREEDOM = 10  # The t-distribution with so many is close to the normal one, except for far outliers.
+SHRINKAGE = 1e-3  # The penalty on the coefficients, as a share of the variance of the context.
 
 
 def regression_candidates(table: Table, periods: NDArray[np.float64] | None = None) -> list[Candidate]:
     """Fit the regression for each member, and to all rows; the one with t-distributed noise comes last.
 
-    The targets may have periods, shape (n_varying,), in standardised units, infinite for those without one.
+    The targets may have periods, shape (n_varying,), in standardised units; the period is infinite for a target
+    without one.
     """
     fitted = (linear_regression(table, w) for w in (table.training_weights, table.all_weights))
     compared, final = (replace(regression, periods=periods) for regression in fitted)

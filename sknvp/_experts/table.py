@@ -15,10 +15,10 @@ from ..flows import Flow
 from ..flows.builders.specification import Scaling, Scores
 from ..flows.ensemble import log_densities, zero_if_not_finite
 
-N_DRAWS = 4  # of unknown cells, over which densities are averaged
-MAX_ROWS = 10_000  # the largest number of rows that experts are fitted to
-MAX_STANDARDIZED = 1e4  # standard deviations; a number farther away is moved there
-RIDGE = 1e-6  # added to variances, so that they stay positive
+N_DRAWS = 4  # Densities are averaged over this many draws of unknown cells.
+MAX_ROWS = 10_000  # Experts are fitted to at most this many rows.
+MAX_STANDARDIZED = 1e4  # A number that is more standard deviations away is moved to this distance.
+RIDGE = 1e-6  # This is added to variances, so that they stay positive.
 
 
 class Table(NamedTuple):
@@ -27,10 +27,12 @@ class Table(NamedTuple):
     scaling: Scaling
     x: Tensor  # shape (n_rows, n_features)
     weights: Tensor  # shape (n_rows,)
-    validation: Tensor  # shape (n_members, n_rows), True for the rows that a member does not train on
-    context: Tensor | None = None  # shape (n_rows, n_context), standardised
-    scores: Callable[[], Scores | None] = lambda: None  # estimates how columns map to normal scores, for each member
-    draws: tuple[Tensor, Tensor] | None = None  # of unknown cells: rows and log-weights, with an axis of draws in front
+    validation: Tensor  # Whether each member holds out each row, of shape (n_members, n_rows).
+    context: Tensor | None = None  # The standardised context of the rows, of shape (n_rows, n_context).
+    # A call estimates for each member how columns map to normal scores.
+    scores: Callable[[], Scores | None] = lambda: None
+    # The rows and the log-weights of draws of unknown cells, both with an axis of draws in front.
+    draws: tuple[Tensor, Tensor] | None = None
 
     @classmethod
     def of(
@@ -94,7 +96,7 @@ class Table(NamedTuple):
     def log_densities(self, flow: Flow) -> Tensor:
         """Compute the log-density of each row under each member, held out or not, shape (n_members, n_rows).
 
-        Of a row with unknown cells it is that of the known ones.
+        The log-density of a row with unknown cells is that of its known cells.
         """
         if self.draws is not None:
             return self._mean_over_draws(lambda table: table.log_densities(flow))

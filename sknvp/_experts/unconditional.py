@@ -28,19 +28,20 @@ from .covariance import covariance, without_whitening
 from .stacking import Candidate
 from .table import RIDGE, Table
 
-N_COMPONENTS = (1, 2, 4, 8, 16, 32, 64)  # the numbers of components that are tried
-MAX_COPULA_COMPONENTS = 32  # of the mixture of normal scores; where it needs more, the flows have most of the weight
-MAX_PARAMETERS_PER_ROW = 4  # of the mixture, all components together
-MIXTURE_RIDGES = (1e-4, 1e-3, 1e-2, 1e-1)  # tried in turn, added to the variances of the mixture's components
-FINER_RIDGES = tuple(10.0**-k for k in range(5, 14))  # tried in turn thereafter, each from the mixture before it
-LEAST_GAIN = 0.01  # nats a row that a finer ridge must gain
-BANDWIDTHS = np.geomspace(0.03, 2.0, 12)  # tried for the kernels, in standard deviations
-ROUNDING = 1e-6  # of a number, as a share of it: squares lose half of the digits
-LEAST_BANDWIDTH = 1e-6  # below it rounding errors of distances matter
-N_QUERIES = 1_000  # the largest number of held-out rows that choose the bandwidth, times their draws
-DEGREES_OF_FREEDOM = 4  # of the t-distribution
-MAX_SMOOTH_POINTS = 2_000  # of the smooth kernels, whose density needs no more
-TAIL_SHARE = 0.01  # the share of the t-distribution when mixtures or kernels are compared
+N_COMPONENTS = (1, 2, 4, 8, 16, 32, 64)  # These numbers of components are tried.
+# A mixture of normal scores has at most this many components. Where more are needed, the flows have most of the weight.
+MAX_COPULA_COMPONENTS = 32
+MAX_PARAMETERS_PER_ROW = 4  # A mixture has at most this many parameters for each row, in all components together.
+MIXTURE_RIDGES = (1e-4, 1e-3, 1e-2, 1e-1)  # These are added in turn to the variances of a mixture's components.
+FINER_RIDGES = tuple(10.0**-k for k in range(5, 14))  # Each is tried in turn, starting from the last mixture.
+LEAST_GAIN = 0.01  # A finer ridge must raise the mean log-density by this many nats.
+BANDWIDTHS = np.geomspace(0.03, 2.0, 12)  # These bandwidths, in standard deviations, are tried for the kernels.
+ROUNDING = 1e-6  # A number is known at best up to this share of it, because squares lose half of the digits.
+LEAST_BANDWIDTH = 1e-6  # Below this bandwidth rounding errors of distances matter.
+N_QUERIES = 1_000  # The bandwidth is chosen by held-out rows, which have at most this many draws in all.
+DEGREES_OF_FREEDOM = 4  # The degrees of freedom of the t-distribution.
+MAX_SMOOTH_POINTS = 2_000  # Smooth kernels have at most this many points, because their density needs no more.
+TAIL_SHARE = 0.01  # The t-distribution gets this share where mixtures or kernels are compared.
 
 G = TypeVar("G", bound=GaussianMixtureSpecification)
 M = TypeVar("M", bound=GaussianMixtureSpecification | NormalSpecification)
@@ -64,7 +65,7 @@ class ExpertFitter:
         self.tail = table.cross_fitted_log_density(student_t(table, self.whiten).build())
 
     def candidates(self, of_flow: Tensor) -> list[Candidate]:
-        """Return the experts; mixtures stay those of the members, the others are fitted to all rows in the end.
+        """Return the experts; mixtures stay those of the members, other experts are fitted to all rows in the end.
 
         ``of_flow`` is the log-density of each row under the flow's members that held it out, shape (n_rows,).
         """
@@ -89,7 +90,7 @@ class ExpertFitter:
         return self._narrowed(*self.best_of_sizes(fit, self.sizes))
 
     def best_copula(self) -> list[CopulaSpecification]:
-        """Find the best mixture of normal scores, if there are any, and rows enough for two components."""
+        """Find the best mixture of normal scores, if there are scores, and enough rows for two components."""
         scores = self.table.scores() if max(self.sizes, default=1) > 1 else None
         if scores is None:
             return []
@@ -99,8 +100,8 @@ class ExpertFitter:
     def best_kernels(self, beside: Tensor) -> tuple[bool, float]:
         """Find the shape, whitened or not, and the bandwidth that make the rows held out likeliest beside the others.
 
-        Kernels that are alone would have to be wide enough for all rows. ``beside`` is the log-density of each row
-        under the others, by those that held it out, shape (n_rows,). It gets a little of the t-distribution, too.
+        Kernels that are alone would have to be wide enough for all rows. ``beside`` is the held-out log-density of each
+        row under the other densities, shape (n_rows,). A share `TAIL_SHARE` of the t-distribution is mixed in.
         """
         n_draws = 1 if self.table.draws is None else len(self.table.draws[0])
         few, rows = self.table.held_out_sample(N_QUERIES // n_draws, self.rng)
@@ -124,7 +125,7 @@ class ExpertFitter:
     def sizes(self) -> list[int]:
         """The numbers of components for which there are enough rows."""
         n_features, n_rows = self.table.z.shape[1], int((self.table.training_weights > 0).sum(1).min())
-        n_parameters = (n_features + 1) * (n_features + 2) // 2  # of one component
+        n_parameters = (n_features + 1) * (n_features + 2) // 2  # One component has this many parameters.
         most = MAX_PARAMETERS_PER_ROW * n_rows
         return [n for n in N_COMPONENTS if n * n_parameters <= most and 2 * n <= n_rows]
 
@@ -147,14 +148,14 @@ class ExpertFitter:
 
     def _narrowed(self, score: float, mixture: GaussianMixtureSpecification) -> GaussianMixtureSpecification:
         """Let components become as narrow as the rows held out ask for, down to the resolution of the data."""
-        table, noise = self.table, spacings(self.table.z).square() / 12  # the variance of a uniform distribution
+        table, noise = self.table, spacings(self.table.z).square() / 12  # A uniform distribution has this variance.
         for ridge in FINER_RIDGES:
             parts = mixture.log_weights, mixture.means, mixture.precisions_cholesky
             start = GaussianMixture(*map(torch.tensor, parts))
             fitted = expectation_maximization(start, table.z, table.training_weights, ridge, noise)
             narrower = mixture_specification(table, fitted)
             before, score = score, held_out_score(narrower.build(), table, self.tail)
-            if not score > before + LEAST_GAIN:  # the score may be NaN
+            if not score > before + LEAST_GAIN:  # The score may be NaN.
                 break
             mixture = narrower
         return mixture
@@ -163,7 +164,7 @@ class ExpertFitter:
         """Go through the specifications until one scores below the best so far; return the best and its score."""
         for specification in specifications:
             score = held_out_score(specification.build(), self.table, self.tail)
-            if not score > best[0]:  # the score may be NaN
+            if not score > best[0]:  # The score may be NaN.
                 break
             best = score, specification
         return best
@@ -172,7 +173,8 @@ class ExpertFitter:
 def held_out_score(flow: Flow, table: Table, beside: Tensor, share: float = TAIL_SHARE) -> float:
     """Compute the weighted mean of the held-out log-densities, with a share of another density mixed in.
 
-    Without that a few outliers would decide. ``beside`` holds the held-out log-density of each row under the other one.
+    Without this share a few outliers would decide. ``beside`` holds the held-out log-density of each row under the
+    other density.
     """
     log_density = table.cross_fitted_log_density(flow)
     log_density = torch.logaddexp(log_density + math.log1p(-share), beside + math.log(share))
@@ -199,18 +201,18 @@ def mixture_specification(table: Table, mixture: GaussianMixture) -> GaussianMix
 def spacings(z: Tensor) -> Tensor:
     """Measure how exactly the numbers of a table are known, in the shape of the table.
 
-    That is the distance of each number to the nearest other value in its column, but never less than rounding errors.
+    A number is known up to its distance to the nearest other value in its column, but not better than rounding allows.
     """
     columns = []
     for column in z.numpy().T:
         values, places = np.unique(column, return_inverse=True)
-        gaps = nearest_gaps(values, 1.0)  # at most a standard deviation at the ends
+        gaps = nearest_gaps(values, 1.0)  # At the ends, a gap is at most one standard deviation.
         columns.append(np.hypot(gaps[places], ROUNDING * column))
     return torch.tensor(np.stack(columns, 1))
 
 
 def kernels(table: Table, weights: Tensor, whiten: Whitening, whitened: bool, bandwidth: float) -> KernelsSpecification:
-    """Put kernels on the rows, with the shape of the data (``whitened``) or as wide in every column."""
+    """Put kernels on the rows, with the shape of the data (``whitened``) or of equal width in all columns."""
     return KernelsSpecification(
         scaling=table.scaling,
         whiten=whiten if whitened else without_whitening(torch.tensor(whiten.mean)),
@@ -221,7 +223,7 @@ def kernels(table: Table, weights: Tensor, whiten: Whitening, whitened: bool, ba
 
 
 def smooth_kernels(table: Table) -> KernelsSpecification:
-    """Put kernels on the rows, as wide in every column, with the bandwidth of Scott's rule.
+    """Put kernels on the rows, of equal width in all columns, with the bandwidth of Scott's rule.
 
     References
     ----------

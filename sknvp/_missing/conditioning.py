@@ -19,33 +19,35 @@ from .patterns import blocks
 
 Array = NDArray[Any]
 
-N_LIKELIEST = 16  # components given the known cells are drawn from, where they hold ...
-ENOUGH = 0.99  # ... this share of all; otherwise all components are
-WIDE_SHARE = 0.1  # of what each component draws comes from a wider one with the same mean, so that weights stay bounded
-LEAST_WIDTH = 2.0  # of the wider components
-DEGREES_OF_FREEDOM = 4  # of a t-distribution, which given known cells far out is as wide as the wider components
-NEAR_SHARE = 0.25  # of draws near given values, ...
-NEAR_WIDTHS = (1 / 2, 1 / 8, 1 / 32, 1 / 128)  # ... in widths of the likeliest component
-FEW = 4  # unknown cells
+N_LIKELIEST = 16  # Draws come from at most this many components, the likeliest ones given the known cells.
+MIN_LIKELIEST_SHARE = 0.99  # Draws come from all components if the likeliest ones have a smaller share of the weight.
+# This share of the draws of a component comes from a wider one with its mean, so that importance weights stay bounded.
+WIDE_SHARE = 0.1
+LEAST_WIDTH = 2.0  # The wider components are at least this many times as wide.
+# Given known cells far out, the wider components are as wide as a t-distribution with these degrees of freedom.
+DEGREES_OF_FREEDOM = 4
+NEAR_SHARE = 0.25  # This share of the draws lies near given values.
+NEAR_WIDTHS = (1 / 2, 1 / 8, 1 / 32, 1 / 128)  # The widths near given values, in widths of the likeliest component.
+MAX_SUMMED_CELLS = 4  # Vectors of at most this many cells are multiplied column by column.
 LOG_2_PI = math.log(2 * math.pi)
 
-Mixture = tuple[Tensor, ...]  # log-weights, means, covariances
+Mixture = tuple[Tensor, ...]  # The log-weights, the means and the covariances of the components.
 
 
 class Given(NamedTuple):
     """The mixtures of the unknown cells given the known ones, of rows with equally many unknown cells."""
 
-    shares: Tensor  # shape (n_rows, n_components): the weights
+    shares: Tensor  # The weights of the components, of shape (n_rows, n_components).
     means: Tensor  # shape (n_rows, n_components, n_unknown)
-    factors: Tensor  # shape (n_rows, n_components, n_unknown, n_unknown): F, where F F^T is the covariance
-    precision: Tensor  # of the same shape: the inverses of these factors
-    width: Tensor  # shape (n_rows, n_components): how much wider the wider components are
+    factors: Tensor  # Factors F of the covariances F F^T, of shape (n_rows, n_components, n_unknown, n_unknown).
+    precision: Tensor  # The inverses of the factors F, of shape (n_rows, n_components, n_unknown, n_unknown).
+    width: Tensor  # How many times as wide the wider components are, of shape (n_rows, n_components).
 
     def draw(self, uniform: Tensor) -> tuple[Tensor, Tensor]:
         """Return draws of shape (n_rows, n_draws, n_unknown) and their log-densities, shape (n_rows, n_draws).
 
-        The first number of each draw chooses the component, and the place that it has among the numbers that choose
-        this one is as good as a new number: so there are no more numbers than unknown cells.
+        The first number of each draw chooses the component. Where it lies among the numbers that choose this component
+        is uniform again and serves as a new number. So as many numbers as unknown cells are enough.
         """
         rows = torch.arange(len(self.shares)).unsqueeze(1)
         chosen, rest = _choose(self.shares.unsqueeze(1), uniform[..., 0])
@@ -57,7 +59,7 @@ class Given(NamedTuple):
         return drawn, self._log_prob(drawn)
 
     def also_near(self, cells: Tensor) -> "Given":
-        """Add components around values of the unknown cells, shape (n_rows, n_unknown), of several widths."""
+        """Add components of several widths around values of the unknown cells, shape (n_rows, n_unknown)."""
         n_near = len(NEAR_WIDTHS)
         factor = torch.tensor(NEAR_WIDTHS, dtype=torch.float64).view(1, n_near, 1, 1)
         equal = torch.full((len(cells), n_near), NEAR_SHARE / n_near, dtype=torch.float64)
@@ -73,7 +75,7 @@ class Given(NamedTuple):
     def _log_prob(self, cells: Tensor) -> Tensor:
         """Return the log-density of cells, shape (n_rows, n_draws)."""
         n_unknown = cells.shape[-1]
-        difference = cells.unsqueeze(1) - self.means.unsqueeze(2)  # (n_rows, n_components, n_draws, n_unknown)
+        difference = cells.unsqueeze(1) - self.means.unsqueeze(2)  # shape (n_rows, n_components, n_draws, n_unknown)
         squares = _squares(difference @ self.precision.mT)
         log_det = self.precision.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         constant = (self.shares.log() + log_det - 0.5 * n_unknown * LOG_2_PI).unsqueeze(-1)
@@ -84,21 +86,21 @@ class Given(NamedTuple):
 
 
 class Conditioned(NamedTuple):
-    """All components given the known cells of rows with equally many of them."""
+    """All components given the known cells of rows, which have equally many known cells."""
 
-    log_joint: Tensor  # shape (n_rows, n_components): the log-densities of the known cells, plus the log-weights
-    squares: Tensor  # of the same shape: the squared distances of the known cells from the mean
-    centres: Tensor  # shape (n_rows, n_components, n_unknown)
-    factors: Tensor  # shape (n_patterns, n_components, n_unknown, n_unknown), as in `Given`
-    precision: Tensor  # of the same shape, as in `Given`
-    pattern: Tensor  # shape (n_rows,)
-    n_known: int
+    log_joint: Tensor  # Log-weights plus log-densities of the known cells, of shape (n_rows, n_components).
+    squares: Tensor  # Squared Mahalanobis distances of the known cells, of shape (n_rows, n_components).
+    centres: Tensor  # The means of the unknown cells, of shape (n_rows, n_components, n_unknown).
+    factors: Tensor  # The factors of `Given`, of shape (n_patterns, n_components, n_unknown, n_unknown).
+    precision: Tensor  # The inverses of the factors, of shape (n_patterns, n_components, n_unknown, n_unknown).
+    pattern: Tensor  # The number of the pattern of each row, of shape (n_rows,).
+    n_known: int  # The number of known cells of each row.
 
     def parts(self) -> Iterator[tuple[Array, Given]]:
-        """Yield rows for which some of the components are enough, with the likeliest ones, and the others with all."""
+        """Yield rows with their likeliest components where these are enough, and the other rows with all components."""
         n_components, log_shares = self.log_joint.shape[1], self.log_joint.log_softmax(1)
         top = log_shares.topk(min(N_LIKELIEST, n_components), -1)
-        enough = top.values.exp().sum(-1) >= ENOUGH
+        enough = top.values.exp().sum(-1) >= MIN_LIKELIEST_SHARE
         rows, others = enough.nonzero()[:, 0], (~enough).nonzero()[:, 0]
         for some, chosen in ((rows, top.indices[rows]), (others, torch.arange(n_components).expand(len(others), -1))):
             if len(some):
@@ -118,10 +120,11 @@ class Conditioned(NamedTuple):
 
 
 def condition(mixture: Mixture, z: Tensor, unknown: Array, pattern: Tensor) -> Conditioned:
-    """Condition a mixture on the known cells of rows, shape (n_rows, n_features), whose patterns have these unknown.
+    """Condition a mixture on the known cells of rows ``z``, shape (n_rows, n_features).
 
-    The inverse of the block of the unknown cells U in the inverse P of a covariance is their covariance given the known
-    ones. Their mean is -P_UU^-1 (P (x - m))_U, where x is zero in U.
+    The numbers ``unknown`` are those of the unknown columns of each pattern. Let P be the inverse of a covariance, and
+    U the unknown cells. Given the known cells, their covariance is P_UU^-1, and their mean is -P_UU^-1 (P (x - m))_U,
+    where x is zero in U.
     """
     log_weights, means, covariances = mixture
     n_unknown = unknown.shape[1]
@@ -144,8 +147,8 @@ def condition(mixture: Mixture, z: Tensor, unknown: Array, pattern: Tensor) -> C
 
 
 def _product(matrices: Tensor, vectors: Tensor) -> Tensor:
-    """Multiply matrices by vectors; for very small ones sums of columns are faster than a product of matrices."""
-    if vectors.shape[-1] > FEW:
+    """Multiply matrices by vectors; for very short vectors sums of columns are faster than a product of matrices."""
+    if vectors.shape[-1] > MAX_SUMMED_CELLS:
         return (matrices @ vectors.unsqueeze(-1)).squeeze(-1)
     total = matrices.new_zeros(matrices.shape[:-1])
     for i in range(vectors.shape[-1]):
@@ -159,7 +162,7 @@ def _squares(vectors: Tensor) -> Tensor:
 
 
 def _choose(shares: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
-    """Choose by numbers between 0 and 1 one of several with these shares; return also where in its share each lies."""
+    """Choose an index by each number between 0 and 1, with these shares; return also where in its share each lies."""
     ends = shares.cumsum(-1)
     chosen = (ends < uniform.unsqueeze(-1)).sum(-1).clamp(max=shares.shape[-1] - 1)
     share, end = (

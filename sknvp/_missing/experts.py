@@ -34,7 +34,7 @@ from .patterns import Patterns, blocks, patterns_of
 
 Array = NDArray[Any]
 
-FEW = 16  # rows of a pattern, which is computed together with other patterns
+MAX_PADDED_ROWS = 16  # A pattern of at most this many rows is computed together with other patterns.
 
 
 class KnownCells:
@@ -67,7 +67,7 @@ class KnownCells:
         log_density : ndarray of shape (n_rows, n_draws)
         """
         varying, scale = self._scaling.columns, self._scaling.scale
-        with np.errstate(over="ignore"):  # numbers so far out that their density is zero
+        with np.errstate(over="ignore"):  # Numbers that overflow have a density of zero.
             z = torch.tensor(((y - self._scaling.loc) / scale)[..., varying])
         log_scale = known[:, varying] @ np.log(scale[varying])
         constants = log_probability_of_constants(self._scaling, y)
@@ -87,11 +87,11 @@ class KnownCells:
     def _together(self, patterns: Patterns) -> Iterator[tuple[Array, Array]]:
         """Yield patterns that are computed at once, and the rows of each; some rows may come twice.
 
-        Patterns of few rows get so many that the number is a power of two.
+        Patterns of few rows repeat rows until their number is a power of two.
         """
         rows_of = patterns.by_pattern()
         counts = np.array([len(rows) for rows in rows_of])
-        counts = np.where(counts <= FEW, 2 ** np.ceil(np.log2(counts)).astype(int), counts)
+        counts = np.where(counts <= MAX_PADDED_ROWS, 2 ** np.ceil(np.log2(counts)).astype(int), counts)
         each = max(expert.n_numbers for expert in self._experts)
         for count in np.unique(counts):
             alike = np.flatnonzero(counts == count)
@@ -99,7 +99,7 @@ class KnownCells:
                 yield some, np.stack([np.resize(rows_of[i], count) for i in some])
 
     def _log_mean(self, z: Tensor, columns: Array, precisions: list[Tensor]) -> Tensor:
-        """Return the log-density of rows of some columns, in standard units; it is the mean of members and experts."""
+        """Return the log of the mean density of members and experts, of rows of some columns in standard units."""
         if not columns.shape[1]:
             return torch.logsumexp(self._log_weights, 0).expand(z.shape[:2])
         parts = [
@@ -110,7 +110,7 @@ class KnownCells:
 
 
 def log_probability_of_constants(scaling: Scaling, y: Array) -> Array:
-    """Return the log-probability of the constant columns of points (..., n_features); unknown ones add nothing."""
+    """Return the log-probability of the constant columns of points (..., n_features); unknown cells add nothing."""
     constant = other_columns(torch.tensor(scaling.columns), y.shape[-1]).numpy()
     loc, scale = scaling.loc[constant], scaling.scale[constant]
     with np.errstate(over="ignore"):
@@ -139,7 +139,7 @@ class _Expert(ABC):
         z : Tensor of shape (n_patterns, n_rows, n_columns)
         columns : ndarray of shape (n_patterns, n_columns)
         precisions_cholesky : Tensor of shape (n_members, n_components, n_patterns, n_columns, n_columns)
-            Of the covariances of these columns.
+            The factors of the inverse covariances of these columns.
 
         Returns
         -------
@@ -166,7 +166,7 @@ class _Mixture(_Expert):
         log_weights = self.log_weights.repeat_interleave(len(z), 0)
         base = GaussianMixture(log_weights, means, precisions_cholesky.transpose(1, 2).flatten(0, 1))
         z, log_det = z.expand(len(self.means), *z.shape), torch.zeros(())
-        if self.scores is not None:  # each pattern of each member has splines of its own
+        if self.scores is not None:  # Each pattern of each member has splines of its own.
             of_columns = (torch.tensor(part[:, columns]).double().flatten(0, 1) for part in self.scores)
             scored, log_det = NormalScores(len(means), *of_columns)(z.flatten(0, 1))
             z, log_det = scored.view(z.shape), log_det.view(z.shape[:-1])

@@ -10,16 +10,16 @@ from .proposal import FARTHEST, Proposal
 
 Array = NDArray[Any]
 
-MAX_DRAWS = 512  # of a row, by quasi-random numbers
-MAX_NUMBERS = 2**22  # in the largest array at once
+MAX_DRAWS = 512  # Each row has at most this many draws by quasi-random numbers.
+MAX_NUMBERS = 2**22  # The largest array holds about this many numbers at most.
 
 
 class Completed(NamedTuple):
     """Rows whose unknown cells have been drawn several times each."""
 
-    points: Array  # shape (n_rows, n_draws, n_features): what the flow sees
-    log_measure: Array  # shape (n_rows, n_draws): what is added to log-densities of the points of known cells
-    log_proposal: Array  # shape (n_rows, n_draws): the log-density that unknown cells were drawn with
+    points: Array  # The rows as the flow sees them, of shape (n_rows, n_draws, n_features).
+    log_measure: Array  # What the points of known cells add to log-densities, of shape (n_rows, n_draws).
+    log_proposal: Array  # The log-densities that the unknown cells were drawn with, of shape (n_rows, n_draws).
 
     @property
     def log_weights(self) -> Array:
@@ -31,10 +31,11 @@ class Completed(NamedTuple):
 class Incomplete(NamedTuple):
     """Rows with unknown cells."""
 
-    rows: Array  # shape (n_rows, n_features): the numbers, NaN where they are unknown
-    cells: Cells | None  # of the mapped columns, if there are any
-    proposal: Proposal | None  # of what the flow sees; None if all cells are known
-    near: Array | None = None  # rows as the flow sees them, near which unknown cells are proposed too
+    rows: Array  # The numbers of the rows, NaN where they are unknown, of shape (n_rows, n_features).
+    cells: Cells | None  # The cells of the mapped columns; None if there are no mapped columns.
+    proposal: Proposal | None  # The proposal for rows as the flow sees them; None if all cells are known.
+    # Rows as the flow sees them, of shape (n_rows, n_features). Unknown cells are proposed near these too.
+    near: Array | None = None
 
     def of(self, some: Array) -> "Incomplete":
         """Return some of the rows."""
@@ -45,7 +46,7 @@ class Incomplete(NamedTuple):
         )
 
     def batches(self, n_draws: int) -> list[Array]:
-        """Return the numbers of rows that are to be drawn for at once; rows with equal cells known come together."""
+        """Return the numbers of rows that are to be drawn for at once, with rows of one pattern next to each other."""
         n_columns, n_components = self.rows.shape[1], 1 if self.proposal is None else len(self.proposal.log_weights)
         each = n_components * n_columns * max(n_columns, n_draws)
         by_pattern = np.lexsort(np.isnan(self.rows).T)
@@ -82,7 +83,7 @@ class Incomplete(NamedTuple):
         n_mapped = 0 if self.cells is None else len(self.cells.mapped)
         n_numbers = n_mapped + self.rows.shape[1]
         assert self.proposal is not None
-        with np.errstate(over="ignore"):  # another number than that of a constant column
+        with np.errstate(over="ignore"):  # A number that a constant column does not have may overflow.
             z = np.nan_to_num((self.rows - self.proposal.loc) / self.proposal.scale, posinf=0.0, neginf=0.0)
         factors = np.random.default_rng(1).uniform(1e3, 1e4, (self.rows.shape[1], n_numbers))
         shift = np.abs(np.modf(z.clip(-FARTHEST, FARTHEST) @ factors)[0])

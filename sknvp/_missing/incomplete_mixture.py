@@ -21,14 +21,14 @@ from .proposal import Proposal, location_and_scale
 
 Array = NDArray[Any]
 
-N_COMPONENTS = (1, 2, 4, 8, 16)  # the numbers of components that are tried
-MAX_ROWS = 2_000  # that the mixture is fitted to
-LEAST_KNOWN = 100  # of these rows each column is known in so many, if there are
-MAX_ITERATIONS = 20  # of expectation-maximization
-LEAST_GAIN = 3e-3  # nats a row; a smaller gain ends expectation-maximization
-RIDGE = 1e-3  # added to the variances of the components, whose columns have variance one
-LEAST_ROWS = 3  # that a component needs for each of its columns
-Mixture = tuple[Tensor, Tensor, Tensor]  # log-weights, means, covariances
+N_COMPONENTS = (1, 2, 4, 8, 16)  # These numbers of components are tried.
+MAX_ROWS = 2_000  # The mixture is fitted to about this many rows at most.
+LEAST_KNOWN = 100  # Each column is known in at least this many of the rows, if there are so many.
+MAX_ITERATIONS = 20  # Expectation-maximization takes at most this many iterations.
+LEAST_GAIN = 3e-3  # A smaller gain, in nats a row, ends expectation-maximization.
+RIDGE = 1e-3  # This is added to the variances of the components, whose columns have variance one.
+LEAST_ROWS = 3  # Each component needs at least this many rows for each column.
+Mixture = tuple[Tensor, Tensor, Tensor]  # The log-weights, the means and the covariances of the components.
 
 
 def fit_mixture(y: Array, weights: Array, rng: np.random.RandomState) -> Proposal:
@@ -82,14 +82,14 @@ def _log_marginal(mixture: Mixture, z: Tensor, known: Tensor) -> Tensor:
 class _Expected(NamedTuple):
     """What rows are expected to be under each component, given their known cells."""
 
-    log_joint: Tensor  # shape (n_rows, n_components): the log-densities of the known cells, plus the log-weights
+    log_joint: Tensor  # Log-weights plus log-densities of the known cells, of shape (n_rows, n_components).
     means: Tensor  # shape (n_rows, n_components, n_features)
-    spreads: list[tuple[Tensor, Conditioned]]  # rows, sorted by their patterns, and the covariances of unknown cells
-    unknown: list[Tensor]  # the unknown columns of each of these patterns, shape (n_patterns, n_unknown)
+    spreads: list[tuple[Tensor, Conditioned]]  # Numbers of rows, and the components given the known cells of these.
+    unknown: list[Tensor]  # The unknown columns for each entry of ``spreads``, of shape (n_patterns, n_unknown).
 
 
 def _expected(mixture: Mixture, z: Tensor, groups: list[Patterns]) -> _Expected:
-    """Condition a mixture on the known cells of rows; those of ``z`` that are unknown do not matter."""
+    """Condition a mixture on the known cells of rows; numbers in unknown cells of ``z`` do not matter."""
     n_components = len(mixture[0])
     log_joint, means = z.new_empty(len(z), n_components), z.unsqueeze(1).repeat(1, n_components, 1)
     spreads, unknown = [], []
@@ -106,7 +106,10 @@ def _expected(mixture: Mixture, z: Tensor, groups: list[Patterns]) -> _Expected:
 
 
 def _total_spread(expected: _Expected, shares: Tensor) -> Tensor:
-    """Return the sum over the rows of their shares times the covariances given the known cells, shape (K, d, d)."""
+    """Return the sum over the rows of their shares times the covariances given the known cells.
+
+    The shape is (n_components, n_features, n_features).
+    """
     n_components, d = expected.means.shape[1:]
     total = shares.new_zeros(n_components, d * d)
     for (rows, given), columns in zip(expected.spreads, expected.unknown, strict=True):
@@ -126,7 +129,7 @@ def _standard_normal(n_features: int) -> Mixture:
 def _several(
     normal: Mixture, n_components: int, z: Tensor, groups: list[Patterns], weights: Tensor, rng: np.random.RandomState
 ) -> Mixture:
-    """Return equal components around some of the rows, whose unknown cells have their means under one component."""
+    """Return equal components around some of the rows; unknown cells of these are set to their conditional means."""
     means, shares = _expected(normal, z, groups).means[:, 0], (weights / weights.sum()).numpy()
     centres = means[torch.tensor(rng.choice(len(z), n_components, replace=False, p=shares))]
     equal = torch.full((n_components,), -math.log(n_components), dtype=torch.float64)
@@ -135,7 +138,7 @@ def _several(
 
 
 def _expectation_maximization(z: Tensor, groups: list[Patterns], weights: Tensor, mixture: Mixture) -> Mixture:
-    """Fit a mixture, beginning with a given one, to rows of which some cells are unknown; those of ``z`` are zero."""
+    """Fit a mixture, beginning with a given one, to rows with unknown cells, which are zero in ``z``."""
     weights = weights / weights.sum()
     before = -math.inf
     for _ in range(MAX_ITERATIONS):

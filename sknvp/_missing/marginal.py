@@ -13,11 +13,11 @@ from .quadrature import by_quadrature
 
 Array = NDArray[Any]
 
-N_DRAWS = 16  # for each row at first, and at most `MAX_DRAWS`, in steps that double them
-PRECISE = 0.07  # a smaller standard error of the logarithm, in nats, needs no more draws
-LEAST_RESAMPLED = 256  # proposals of each row, ...
-DRAWS_PER_SAMPLE = 4  # ... or so many for each draw, that draws given known cells are chosen from
-MAX_ROWS = 8_192  # whose weights are kept at once
+N_DRAWS = 16  # Each row has this many draws at first. Their number is doubled up to `MAX_DRAWS`.
+MAX_STD_ERR = 0.07  # A smaller standard error of the logarithm, in nats, needs no more draws.
+LEAST_RESAMPLED = 256  # The draws of a row are chosen from at least this many proposals.
+DRAWS_PER_SAMPLE = 4  # The draws of a row are chosen from at least this many proposals for each draw.
+MAX_ROWS = 8_192  # The weights of at most this many rows are kept at once.
 
 
 def log_marginal(
@@ -26,7 +26,7 @@ def log_marginal(
     """Estimate the log-density of the known cells of rows.
 
     Each row has draws of its own, more of them where their weights differ much. So the estimate of a row depends on no
-    other row, and is the same at every call.
+    other row, and is equal at every call.
 
     Parameters
     ----------
@@ -76,18 +76,18 @@ def _by_sampling(
             density = log_density(drawn.points.reshape(-1, drawn.points.shape[-1]))
             estimates = density.reshape(drawn.log_proposal.shape) + drawn.log_weights
             if known_cells is not None and (start == 0 or some.cells is not None):
-                equal = some.cells is None  # the points of known cells, in all draws
+                equal = some.cells is None  # Then all draws have equal points of known cells.
                 exact[rows[batch], start : MAX_DRAWS if equal else end] = _of_known_cells(known_cells, some, drawn)
             log_weights[rows[batch], start:end] = np.logaddexp(estimates, exact[rows[batch], start:end])
         result[rows], error[rows] = _log_mean(log_weights[rows, :end])
-        rows, start, end = rows[error[rows] > PRECISE], end, 2 * end
+        rows, start, end = rows[error[rows] > MAX_STD_ERR], end, 2 * end
         if start == MAX_DRAWS:
             break
     return result, error
 
 
 def _of_known_cells(known_cells: KnownCells, incomplete: Incomplete, drawn: Completed) -> Array:
-    """Return the density of the known cells under the experts, at each of their points, or at one if they are equal."""
+    """Return the log-density of known cells under the experts, at each of their points, or at one if all are equal."""
     points = drawn.points if incomplete.cells is not None else drawn.points[:, :1]
     density: Array = known_cells.log_density(points, ~np.isnan(incomplete.rows)) + drawn.log_measure
     return density

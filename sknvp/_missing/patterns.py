@@ -12,10 +12,10 @@ Array = NDArray[Any]
 class Patterns(NamedTuple):
     """The patterns of some rows, all with the same number of known cells."""
 
-    rows: Array  # shape (n_rows,): the numbers of the rows, pattern by pattern
-    pattern: Array  # shape (n_rows,): the number of the pattern of each
-    known: Array  # shape (n_patterns, n_known): the numbers of the known columns
-    unknown: Array  # shape (n_patterns, n_unknown): the numbers of the unknown columns
+    rows: Array  # The numbers of the rows, pattern by pattern, of shape (n_rows,).
+    pattern: Array  # The number of the pattern of each row, of shape (n_rows,).
+    known: Array  # The numbers of the known columns, of shape (n_patterns, n_known).
+    unknown: Array  # The numbers of the unknown columns, of shape (n_patterns, n_unknown).
 
     def by_pattern(self) -> list[Array]:
         """Return the numbers of the rows with each pattern."""

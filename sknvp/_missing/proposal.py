@@ -16,11 +16,11 @@ from .patterns import patterns_of
 
 Array = NDArray[Any]
 
-MAX_COMPONENTS = 64  # of a mixture that is fitted to draws
-DRAWS_PER_PARAMETER = 3  # that such a mixture needs at least
-RIDGE = 1e-3  # added to the variances of the components, whose columns have variance one
-FARTHEST = 1e100  # scales; the squares of distances are finite
-LEVELS = (np.arange(16) + 0.5) / 16  # of the quantiles of columns
+MAX_COMPONENTS = 64  # A mixture that is fitted to draws has at most this many components.
+DRAWS_PER_PARAMETER = 3  # A mixture needs at least this many draws for each parameter.
+RIDGE = 1e-3  # This is added to the variances of the components, whose columns have variance one.
+FARTHEST = 1e100  # Standardised numbers are clipped here, so that the squares of distances are finite.
+LEVELS = (np.arange(16) + 0.5) / 16  # The quantiles of columns are taken at these probabilities.
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,11 +28,11 @@ class Proposal:
     """A Gaussian mixture of all columns, in standard units."""
 
     loc: Array  # shape (n_features,)
-    scale: Array  # shape (n_features,), infinite for constant columns
+    scale: Array  # The standard deviations, infinite for constant columns, of shape (n_features,).
     log_weights: Array  # shape (n_components,)
-    means: Array  # shape (n_components, n_features), in standard units
-    covariances: Array  # shape (n_components, n_features, n_features), in standard units
-    quantiles: Array | None = None  # of each column, shape (n_features, n_levels), in standard units, if they are known
+    means: Array  # The means in standard units, of shape (n_components, n_features).
+    covariances: Array  # The covariances in standard units, of shape (n_components, n_features, n_features).
+    quantiles: Array | None = None  # The quantiles of the columns in standard units, of shape (n_features, n_levels).
 
     @classmethod
     def of_draws(cls, y: Array, rng: np.random.RandomState) -> Self:
@@ -40,7 +40,7 @@ class Proposal:
         loc, scale = location_and_scale(y, np.ones(len(y)))
         z, n_features = (y - loc) / scale, y.shape[1]
         quantiles = np.quantile(z, LEVELS, axis=0).T
-        n_parameters = (n_features + 1) * (n_features + 2) // 2  # of one component
+        n_parameters = (n_features + 1) * (n_features + 2) // 2  # One component has this many parameters.
         n_components = int(np.clip(len(z) // (DRAWS_PER_PARAMETER * n_parameters), 1, MAX_COMPONENTS))
         if n_components == 1:
             covariance = z.T @ z / len(z) + RIDGE * np.eye(n_features)
@@ -65,7 +65,7 @@ class Proposal:
         uniform : ndarray of shape (n_rows, n_draws, n_features)
             Numbers between 0 and 1. A row with m unknown cells uses the first m numbers of each draw.
         near : ndarray of shape (n_rows, n_features), optional
-            Rows near which a share of the unknown cells is drawn; near the mean of a column where they are NaN.
+            Rows near which a share of the unknown cells is drawn. NaN stands for the mean of the column.
 
         Returns
         -------
@@ -74,7 +74,7 @@ class Proposal:
         log_density : ndarray of shape (n_rows, n_draws)
             The logarithm of the density that these cells were drawn with.
         """
-        n_each = uniform.shape[1] // y.shape[1]  # draws for each time that the known cells of a row are given
+        n_each = uniform.shape[1] // y.shape[1]  # Each set of known cells of a row has this many draws.
         drawn = np.repeat(y.reshape(-1, 1, y.shape[2]), n_each, axis=1)
         numbers, log_density = uniform.reshape(drawn.shape), np.zeros(drawn.shape[:2])
         for rows, columns, given in self.conditional(y, known, near):
@@ -88,8 +88,8 @@ class Proposal:
     def conditional(self, y: Array, known: Array, near: Array | None = None) -> Iterator[tuple[Array, Array, Given]]:
         """Go through the mixtures of the unknown cells given the known ones, with the arguments of `draw`.
 
-        The first two axes of ``y`` count as one. Yields numbers of rows, the numbers of their unknown columns, shape
-        (n_some, n_unknown), and the mixtures, in standard units.
+        The first two axes of ``y`` count as one. This yields numbers of rows, the numbers of their unknown columns,
+        shape (n_some, n_unknown), and the mixtures, in standard units.
         """
         mixture = tuple(torch.tensor(part) for part in (self.log_weights, self.means, self.covariances))
         n_times = y.shape[1]
@@ -97,7 +97,8 @@ class Proposal:
             if not patterns.unknown.shape[1]:
                 continue
             rows, pattern = patterns.rows, patterns.pattern.repeat(n_times)
-            with np.errstate(over="ignore", invalid="ignore"):  # another number than that of a constant column
+            # A number that a constant column does not have may overflow.
+            with np.errstate(over="ignore", invalid="ignore"):
                 z = ((y[rows].reshape(len(pattern), -1) - self.loc) / self.scale).clip(-FARTHEST, FARTHEST)
             places = (rows[:, None] * n_times + np.arange(n_times)).ravel()
             for some, given in condition(mixture, torch.tensor(z), patterns.unknown, torch.tensor(pattern)).parts():
@@ -116,7 +117,8 @@ def location_and_scale(y: Array, weights: Array) -> tuple[Array, Array]:
     The deviation of a constant column is infinite, so that a row with another number there is at its mean as well.
     """
     known = ~np.isnan(y)
-    unit = np.maximum(np.where(known, np.abs(y), 0.0).max(0), np.finfo(np.float64).tiny)  # squares must not overflow
+    # Columns are divided by their largest number, so that squares do not overflow.
+    unit = np.maximum(np.where(known, np.abs(y), 0.0).max(0), np.finfo(np.float64).tiny)
     y, w = y / unit, known * weights[:, None]
     total = np.maximum(w.sum(0), np.finfo(np.float64).tiny)
     loc = np.where(known, y * w, 0.0).sum(0) / total

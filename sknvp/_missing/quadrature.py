@@ -1,9 +1,9 @@
 """Integrals over the one unknown cell of a row, by quadrature that adds points where they are needed.
 
-Between two points the logarithm of the density is taken for a parabola, through these and the next point on the left,
-or through these and the next point on the right. The integral is the mean of both, and half of their difference is its
-error. A normal density has none. A parabola that would leave its chord too far is cut off, and the error is then half
-of the larger integral. Beyond the outermost points the density falls exponentially.
+Between two points the logarithm of the density is taken for a parabola through these two points and the next point on
+the left, or through these two points and the next point on the right. The integral is the mean of both integrals, and
+its error is half of their difference. A normal density has no error. A parabola that would leave its chord too far is
+cut off, and the error is then half of the larger integral. Beyond the outermost points the density falls exponentially.
 """
 
 from collections.abc import Callable
@@ -19,20 +19,23 @@ from .incomplete import Incomplete
 
 Array = NDArray[Any]
 
-N_POINTS = 16  # at first, ...
-MAX_POINTS = 256  # ... and the most, about, at which more are added
-PRECISE = 0.02  # a smaller error of the logarithm, in nats, needs no more points
-STEPS = torch.linspace(-3.5, 3.5, 11, dtype=torch.float64)  # standard deviations, at which components are looked at
-LEVELS = torch.special.ndtr(torch.linspace(-3.0, 3.0, N_POINTS, dtype=torch.float64))  # of the first points
-LEAST_GAP = 0.01  # standard deviations of the narrowest component between two of the first points
-LEAST_STEP = 3e-5  # standard deviations between these and quantiles; nearer ones make rounding errors into slopes
-LEAST_SHARE = 1 / 16  # of a gap, between its end and the next point
-MAX_BEND = 3.0  # nats by which a parabola leaves its chord
-STEEP = 10.0  # nats by which the density falls in a gap that parabolas do not fit
-LEAST = -1e300  # nats, in the place of the logarithm of zero
-NEGLIGIBLE = -200.0  # nats below the largest density
-SLOPES = 1e-3  # nats in a gap, the least that the density falls in beyond the outermost points
-PLACES, SHARES = (part / 2 for part in np.polynomial.legendre.leggauss(6))  # between -1/2 and 1/2
+N_POINTS = 16  # There are this many first points, besides the quantiles of the column.
+MAX_POINTS = 256  # No points are added where there are at least this many.
+MAX_ERROR = 0.02  # A smaller error of the logarithm, in nats, needs no more points.
+# Points at these standard deviations represent a component where quantiles of the mixture are computed.
+STEPS = torch.linspace(-3.5, 3.5, 11, dtype=torch.float64)
+# The first points are quantiles of the mixture at these probabilities, stretched to its whole range.
+LEVELS = torch.special.ndtr(torch.linspace(-3.0, 3.0, N_POINTS, dtype=torch.float64))
+LEAST_GAP = 0.01  # The least gap between two of the first points, in standard deviations of the narrowest component.
+# The least gap, in standard deviations, once quantiles are added. In a smaller one rounding errors become slopes.
+LEAST_STEP = 3e-5
+LEAST_SHARE = 1 / 16  # A new point is at least this share of its gap away from the ends of the gap.
+MAX_BEND = 3.0  # A parabola leaves its chord by at most this many nats.
+STEEP = 10.0  # Parabolas do not fit a gap in which the density falls by more nats than this.
+LOG_ZERO = -1e300  # This finite number stands for the logarithm of zero, in nats.
+MIN_RELATIVE_LOG_DENSITY = -200.0  # Log-densities relative to the largest one, in nats, are raised to at least this.
+MIN_TAIL_FALL = 1e-3  # In a tail as wide as the outermost gap the density falls by at least this many nats.
+PLACES, SHARES = (part / 2 for part in np.polynomial.legendre.leggauss(6))  # The nodes lie between -1/2 and 1/2.
 
 
 def by_quadrature(
@@ -60,9 +63,9 @@ class _Line(NamedTuple):
 
     log_density_of: Callable[[Array], Array]
     rows: Array  # shape (n_rows, n_features)
-    columns: Array  # shape (n_rows, 1)
-    loc: Array  # of the same shape
-    scale: Array  # of the same shape
+    columns: Array  # The numbers of the unknown columns, of shape (n_rows, 1).
+    loc: Array  # shape (n_rows, 1)
+    scale: Array  # shape (n_rows, 1)
 
     def log_density(self, some: Array, x: Array) -> Array:
         """Return the log-density of some of the rows at points of shape (n_some, n_points)."""
@@ -76,7 +79,8 @@ class _Line(NamedTuple):
 def first_points(given: Given, quantiles: Array | None = None) -> Array:
     """Return increasing points at even quantiles of mixtures of one cell, shape (n_rows, n_points).
 
-    The quantiles of the column, shape (n_rows, n_quantiles), are added: a narrow part of the column lies between some.
+    The quantiles of the column, shape (n_rows, n_quantiles), are added, so that points lie near narrow parts of the
+    column.
     """
     weights = torch.softmax(-0.5 * STEPS.square(), 0)
     deviations = given.factors[..., 0, 0].abs()
@@ -110,7 +114,7 @@ def log_integrals(log_density: Callable[[Array, Array], Array], x: Array, log_re
     x : ndarray of shape (n_rows, n_points)
         The first points of each row, which increase.
     log_rest : ndarray of shape (n_rows,)
-        The logarithm of what is added to the integral, and known.
+        The logarithm of a known term that is added to the integral.
 
     Returns
     -------
@@ -118,25 +122,26 @@ def log_integrals(log_density: Callable[[Array, Array], Array], x: Array, log_re
         The logarithms of the sums, and their estimated errors, in nats.
     """
     rows, log_integral, error = np.arange(len(x)), np.empty(len(x)), np.empty(len(x))
-    values = np.maximum(log_density(rows, x), LEAST)
+    values = np.maximum(log_density(rows, x), LOG_ZERO)
     while True:
         largest = values.max(1)
-        parts, errors = _between(x, np.maximum(values - largest[:, None], NEGLIGIBLE))
+        parts, errors = _between(x, np.maximum(values - largest[:, None], MIN_RELATIVE_LOG_DENSITY))
         total = np.logaddexp(np.log(parts.sum(1)) + largest, log_rest[rows])
         log_integral[rows] = total
         error[rows] = np.exp(np.log(errors.sum(1)) + largest - total)
-        more = error[rows] > PRECISE
+        more = error[rows] > MAX_ERROR
         if not more.any() or x.shape[1] >= MAX_POINTS:
             return log_integral, error
         rows, x, values = rows[more], x[more], values[more]
         new = _more_points(x, values, errors[more])
-        x, values = np.concatenate([x, new], 1), np.concatenate([values, np.maximum(log_density(rows, new), LEAST)], 1)
+        new_values = np.maximum(log_density(rows, new), LOG_ZERO)
+        x, values = np.concatenate([x, new], 1), np.concatenate([values, new_values], 1)
         order = x.argsort(1, kind="stable")
         x, values = np.take_along_axis(x, order, 1), np.take_along_axis(values, order, 1)
 
 
 def _between(x: Array, values: Array) -> tuple[Array, Array]:
-    """Return the integral left of all points, between any two and right of all, and their errors."""
+    """Return the integrals left of all points, between neighbouring points and right of all, and their errors."""
     gaps = np.diff(x)
     slopes = np.diff(values) / gaps
     bends = np.diff(slopes) / (x[:, 2:] - x[:, :-2]) if x.shape[1] > 2 else np.zeros((len(x), 1))
@@ -144,16 +149,16 @@ def _between(x: Array, values: Array) -> tuple[Array, Array]:
     both = np.stack([np.concatenate(part, 1) for part in ([bends[:, :1], bends], [bends, bends[:, -1:]])]) * gaps**2
     left, right = (_of_parabolas(gaps, slopes * gaps, chords, bend) for bend in both)
     differences = np.maximum(np.abs(left - right), _of_steep_ends(gaps, slopes, values))
-    cut_off = (np.abs(both) > 4 * MAX_BEND).any(0)  # then both parabolas may agree and be wrong
+    cut_off = (np.abs(both) > 4 * MAX_BEND).any(0)  # If parabolas are cut off, both may agree and be wrong.
     differences = np.where(cut_off, np.maximum(differences, np.maximum(left, right)), differences)
-    falls = np.maximum(np.stack([slopes[:, 0], -slopes[:, -1]], 1), SLOPES / gaps[:, [0, -1]])
+    falls = np.maximum(np.stack([slopes[:, 0], -slopes[:, -1]], 1), MIN_TAIL_FALL / gaps[:, [0, -1]])
     tails = np.exp(values[:, [0, -1]]) / falls
     parts = np.concatenate([tails[:, :1], (left + right) / 2, tails[:, 1:]], 1)
     return parts, np.concatenate([tails[:, :1], differences, tails[:, 1:]], 1) / 2
 
 
 def _of_steep_ends(gaps: Array, slopes: Array, values: Array) -> Array:
-    """Return what gaps in which the density falls far may hold, if it falls as slowly as beside their higher end."""
+    """Return what steep gaps may hold if the density falls in them as slowly as beside their higher end."""
     outside = np.pad(slopes, ((0, 0), (1, 1)))
     falls = np.where(slopes < 0, -outside[:, :-2], outside[:, 2:])
     most = np.exp(np.maximum(values[:, 1:], values[:, :-1])) / np.maximum(falls, 1 / gaps)
@@ -169,9 +174,10 @@ def _of_parabolas(gaps: Array, rises: Array, chords: Array, bends: Array) -> Arr
 
 
 def _more_points(x: Array, values: Array, errors: Array) -> Array:
-    """Return a point in each of the half of all gaps with the largest errors; where a tail has one, a point beyond.
+    """Return a new point in each of the gaps with the largest errors, half of all gaps; tails count as gaps.
 
-    It is the middle of its gap, or nearer to the end where the density is larger if the gap beyond this end is shorter.
+    The point is the middle of its gap, or nearer to the end where the density is larger if the gap beyond this end is
+    shorter. In a tail it lies beyond the outermost point.
     """
     n = x.shape[1]
     chosen = np.argpartition(-errors, n // 2, 1)[:, : n // 2]

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-LEAST_STD = 0.1  # nats; the log-densities of a flat density are not divided by less
+LEAST_STD = 0.1  # The log-densities of a flat density are divided by at least this many nats.
 
 
 class Standardization(NamedTuple):
@@ -18,23 +18,23 @@ class Standardization(NamedTuple):
 
     @classmethod
     def of(cls, log_densities: Array) -> Self:
-        """Measure them by log-densities of ordinary rows, shape (n_densities, n_rows)."""
+        """Measure means and standard deviations of log-densities of ordinary rows, shape (n_densities, n_rows)."""
         mean, std = log_densities.mean(1, keepdims=True), log_densities.std(1, keepdims=True)
         return cls(mean, np.maximum(std, LEAST_STD))
 
     def pooled(self, log_densities: Array) -> Array:
         """Pool log-densities, shape (n_densities, n_rows), to a score of each row, shape (n_rows,).
 
-        With z the standardised log-densities, it is ``-log mean exp(-z)`` over the densities: their mean where these
-        agree, and near the least where one is far below the others.
+        The score is ``-log mean exp(-z)`` over the densities, where z are the standardised log-densities. It is their
+        mean where these agree, and near the least of them where one is far below the others.
         """
         z = (log_densities - self.mean) / self.std
         score: Array = np.log(len(z)) - np.logaddexp.reduce(-z, axis=0)
         return score
 
     def pooled_errors(self, log_densities: Array, errors: Array) -> Array:
-        """Bound the standard error of the pooled score, given those of the log-densities in the same shape."""
+        """Bound the standard error of the pooled score; ``errors`` are those of the log-densities."""
         z = (log_densities - self.mean) / self.std
-        shares = np.exp(-z - np.logaddexp.reduce(-z, axis=0))  # the derivatives of the score
+        shares = np.exp(-z - np.logaddexp.reduce(-z, axis=0))  # These are the derivatives of the score.
         bound: Array = (shares * errors / self.std).sum(0)
         return bound

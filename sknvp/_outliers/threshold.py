@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 
 def threshold(scores: NDArray[np.float64], weights: NDArray[Any], share: float) -> float:
-    """Compute a weighted quantile of the scores, below which lies at most this share of the weight, and no more could.
+    """Compute the largest weighted quantile of the scores below which at most this share of the weight lies.
 
-    It stands half-way between the last score below and the next one up, so that rounding errors move no row across,
-    and is the lowest score if even that weighs more than the share.
+    The threshold is half-way between the last score below and the next score above, so that rounding errors move no row
+    across. It is the lowest score if the rows with this score weigh more than the share.
     """
     counts = weights > 0
     levels, group = np.unique(scores[counts], return_inverse=True)

@@ -7,15 +7,15 @@ from .._experts.table import Table
 
 
 def without_least_likely(table: Table, log_density: Tensor, share: float) -> Table:
-    """Give the least likely rows a weight of zero; they have at most a share of the weight of all rows.
+    """Give the least likely rows a weight of zero; they have at most this share of the weight of all rows.
 
     Parameters
     ----------
     table : Table
         The rows.
     log_density : Tensor of shape (n_rows,)
-        The log-density of each row by densities that were fitted without it. It is NaN where there are none; these rows
-        stay. Of equally likely rows all go or all stay.
+        The log-density of each row by densities that were fitted without it. Rows whose log-density is NaN stay. Of
+        equally likely rows all go or all stay.
     share : float
         Between 0 and 1.
 

@@ -12,19 +12,19 @@ from .grid import MARGIN
 
 Array = NDArray[Any]
 
-N_BINS = 30  # of a histogram
-MAX_SPREAD = 50  # values of a discrete column whose points are spread around them
-SPREAD = 0.3  # how far they are spread, in distances between values
-PADDING = 0.02  # of an axis at both ends, as a share of its length
-MAX_TICKS = 10  # categories that are named on an axis
-TOLERANCE = 1e-3  # of distances between values, in distances
+N_BINS = 30  # A histogram of a continuous column has this many bins.
+MAX_SPREAD = 50  # Points of a discrete column are spread if it has at most this many values.
+SPREAD = 0.3  # Points are spread by at most this share of the distance between values.
+PADDING = 0.02  # An axis is longer at both ends by this share of its length.
+MAX_TICKS = 10  # An axis names at most this many categories.
+TOLERANCE = 1e-3  # Values are at equal distances if they are this near to multiples of the least distance.
 
 
 class Axis(NamedTuple):
     """An axis of a picture."""
 
-    edges: Array  # of the bins of histograms
-    step: float  # how far points are spread; zero if they lie where they are
+    edges: Array  # The edges of the bins of histograms.
+    step: float  # The distance between values whose points are spread, zero if points are not spread.
 
     @classmethod
     def of(cls, rows: Array, draws: Array, categories: list[str] | None) -> Self:
@@ -37,7 +37,8 @@ class Axis(NamedTuple):
             return cls(low + max(1.0, abs(low)) * np.linspace(-0.5, 0.5, N_BINS + 2), 0.0)
         if not step:
             return cls(np.linspace(low, high, N_BINS + 1), 0.0)
-        low = known[0] + step * np.round((low - known[0]) / step)  # rows lie in the middle of bins, whatever draws do
+        # Rows lie in the middle of bins, wherever draws lie.
+        low = known[0] + step * np.round((low - known[0]) / step)
         n_values = int(np.round((high - low) / step)) + 1
         n_joined = 1 if n_values <= MAX_SPREAD else -(-n_values // N_BINS)
         n_bins = -(-n_values // n_joined)
@@ -51,11 +52,11 @@ class Axis(NamedTuple):
         return low - PADDING * (high - low), high + PADDING * (high - low)
 
     def spread(self, values: Array, rng: np.random.Generator) -> Array:
-        """Return the places of points, those of a discrete column around their values."""
+        """Return the places of points; points of a discrete column are spread around their values."""
         return values + SPREAD * self.step * rng.uniform(-1, 1, len(values))
 
     def ticks(self, categories: list[str] | None) -> tuple[Array | None, list[str] | None]:
-        """Return the places of categories and their names; of ten at most, evenly chosen."""
+        """Return the places and the names of `MAX_TICKS` categories at most, evenly chosen."""
         if categories is None:
             return None, None
         places = np.arange(0, len(categories), -(-len(categories) // MAX_TICKS))
@@ -81,7 +82,7 @@ def numbers_of(
 ) -> tuple[Array, Array, list[str], list[list[str] | None]]:
     """Return rows and draws as numbers, and the names and the categories of the columns.
 
-    ``rows`` are some of those of the ``table``, which tells the categories.
+    ``rows`` are some of the rows of ``table``, whose columns tell the categories.
     """
     if draws.shape[1] != table.shape[1]:
         raise ValueError(

@@ -10,9 +10,9 @@ from .._columns.lattice import LatticeMargin
 from .._columns.margins import Margin
 from .._estimators.scaling import outlier_limits
 
-MARGIN = 0.2  # how far beyond the rows a picture goes, as a share of their range
-MAX_BEND = 1e-3  # an interval is halved if the curve bends from its chord by more than this share of the mean area
-MAX_HALVINGS = 30  # how often an interval is halved at most
+MARGIN = 0.2  # A picture extends beyond the rows by this share of their range.
+MAX_BEND = 1e-3  # An interval is halved if the curve bends from its chord by more than this share of the mean area.
+MAX_HALVINGS = 30  # An interval is halved at most this many times.
 
 
 def without_outliers(rows: NDArray[Any]) -> NDArray[np.bool_]:
@@ -30,7 +30,7 @@ def even_axes(rows: NDArray[Any], n_points: int) -> list[NDArray[Any]]:
 
 
 def margins_of(estimator: Any) -> dict[int, Margin | LatticeMargin]:
-    """Return the margins of the discrete columns of a density of ours, by their numbers."""
+    """Return the margins of the discrete columns of a density of this package, by the numbers of the columns."""
     cell_map = getattr(estimator, "_cell_map", None)
     margins = {} if cell_map is None else cell_map.margins
     return {j: margin for j, margin in margins.items() if isinstance(margin, Margin | LatticeMargin)}
@@ -50,8 +50,8 @@ def curve(
 ) -> tuple[list[NDArray[Any]], NDArray[Any]]:
     """Evaluate a density of one column on a grid that is finer where the density bends.
 
-    Those intervals are halved between whose ends the density differs from a straight line. A tail that the rows reach
-    once in a while is found by even spacing, a narrow peak by quantiles of the rows.
+    An interval is halved if the density in its middle differs from a straight line between its ends. Evenly spaced
+    points find a tail that few rows reach, and quantiles of the rows find a narrow peak.
     """
     even = even_axes(rows, max(2, n_points - n_points // 2))[0]
     grid = np.union1d(even, np.quantile(rows, (np.arange(n_points // 2) + 0.5) / max(1, n_points // 2)))

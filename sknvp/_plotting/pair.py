@@ -14,9 +14,9 @@ from .checks import check_unconditional
 from .features import Axis, chosen_columns, numbers_of
 from .style import BLUE, ORANGE, Style, pyplot, styled
 
-MAX_FEATURES = 10  # columns; a picture of more has hundreds of panels
-INCHES = 2.0  # the width of a panel
-MAX_LETTERS = 16  # of all categories of a column, beyond which their names are written aslant
+MAX_FEATURES = 10  # A picture of more columns would have hundreds of panels.
+INCHES = 2.0  # The width of a panel in inches.
+MAX_LETTERS = 16  # The names of categories are written aslant if they have more letters than this together.
 
 
 class PairDisplay:
@@ -157,7 +157,7 @@ class PairDisplay:
         self.axes_ = self._panels(n, axes)
         self.figure_ = self.axes_[0, 0].figure
         dots = {"marker": ".", "linestyle": "none", "markeredgewidth": 0}
-        styles = {  # draws lie on top of rows, and are smaller, so that neither hides the other
+        styles = {  # Draws lie on top of rows and are smaller, so that both are seen.
             "rows": (self.rows, styled(rows_kw, color=BLUE, markersize=6, alpha=0.5, **dots)),
             "draws": (self.draws, styled(draws_kw, color=ORANGE, markersize=3.5, alpha=0.8, **dots)),
         }

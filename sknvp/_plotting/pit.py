@@ -11,7 +11,7 @@ from ..metrics import checked_draws
 from .style import BLUE, ORANGE, Style, pyplot, styled
 
 KINDS = ("histogram", "cumulative")
-BAND = 1.96  # standard errors on either side, between which 95 percent of the counts of a right density lie
+BAND = 1.96  # Within this many standard errors lie 95 percent of the counts of a right density.
 
 
 class PITDisplay:
@@ -229,7 +229,7 @@ class PITDisplay:
         self.ax_ = pyplot("PITDisplay").subplots()[1] if ax is None else ax
         self.figure_ = self.ax_.figure
         name = self.name if name is None else name
-        curve = f"{kind} of PITDisplay"  # a name, by which later displays know how many there are
+        curve = f"{kind} of PITDisplay"  # By this name later displays count the curves.
         n_before = sum(line.get_gid() == curve for line in self.ax_.lines)
         color = (BLUE, ORANGE)[n_before] if n_before < 2 else f"C{n_before}"
         look = styled(line_kw, label=name or "targets", color=color, gid=curve)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-BLUE, ORANGE = "#0072B2", "#D55E00"  # from the palette of Okabe and Ito
+BLUE, ORANGE = "#0072B2", "#D55E00"  # These colours are from the palette of Okabe and Ito.
 
 Style = dict[str, Any] | None
 

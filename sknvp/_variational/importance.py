@@ -5,8 +5,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_TRUSTED_PARETO_K = 0.7  # above it, estimates from the weights cannot be trusted
-EQUAL = 0.1  # weights that differ by at most this share of the largest count as equal
+MAX_TRUSTED_PARETO_K = 0.7  # Above this shape, estimates from the weights cannot be trusted.
+EQUAL = 0.1  # Weights that differ by at most this share of the largest one count as equal.
 
 
 def log_mean(log_weights: NDArray[np.float64]) -> float:
@@ -22,10 +22,10 @@ def effective_share(log_weights: NDArray[np.float64]) -> float:
 def pareto_k(log_weights: NDArray[np.float64]) -> float:
     """Estimate the shape of the generalised Pareto distribution that the largest weights follow.
 
-    Weights of shape k have 1 / k moments: beyond 0.5 their variance, beyond 1 their mean is infinite. The shape of the
-    ``min(n / 5, 3 sqrt(n))`` largest is estimated as Zhang and Stephens do and then drawn towards 0.5, as by ten more
-    of them, as Vehtari et al. do. It is minus infinity if the largest weights are equal to a tenth, and infinity
-    if too few are positive to tell.
+    Weights of shape k have 1 / k moments: their variance is infinite beyond 0.5, and their mean beyond 1. The shape of
+    the ``min(n / 5, 3 sqrt(n))`` largest weights is estimated by the method of Zhang and Stephens. Following Vehtari et
+    al., it is then shrunk towards 0.5, as if by ten more weights. It is minus infinity if the largest weights differ by
+    at most a tenth, and infinity if too few weights are positive to tell.
 
     References
     ----------

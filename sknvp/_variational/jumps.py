@@ -5,16 +5,16 @@ from torch import Tensor
 
 from .target import Evaluate
 
-N_POINTS = 33  # on each line
-N_HALVINGS = 18  # so that a ten-millionth of the line is left
-LEAST_JUMP = 0.1  # nats
+N_POINTS = 33  # There are this many first points on each line.
+N_HALVINGS = 18  # After this many halvings, a ten-millionth of the line is left.
+LEAST_JUMP = 0.1  # A smaller change that the gradient does not explain, in nats, is no jump.
 
 
 def has_jumps(evaluate: Evaluate, x: Tensor) -> bool:
     """Return whether a log-density jumps on lines between rows.
 
-    On each line, the interval on which the gradient explains the least of the change is halved again and again. Of a
-    function without jumps nothing is left, however steep or kinked it is.
+    On each line, the interval on which the gradient explains the least of the change is halved again and again. In the
+    end no unexplained change is left of a function without jumps, however steep or kinked it is.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def has_jumps(evaluate: Evaluate, x: Tensor) -> bool:
 
 
 def _unexplained(evaluate: Evaluate, start: Tensor, end: Tensor, t: Tensor) -> Tensor:
-    """Return how far changes between neighbours are from those by the gradient; zero where either is not finite."""
+    """Return how far changes between neighbours differ from the gradient's; zero where either is not finite."""
     rows = start + t.unsqueeze(-1) * (end - start)
     value, gradient = evaluate(rows.flatten(0, 1))
     assert gradient is not None

@@ -41,7 +41,7 @@ class Target:
                 f"log_density must be a function, got {log_density!r} of type {type(log_density).__name__}."
             )
         self.n_rows = self.n_bad = 0
-        self.bad: list[float] = []  # a row where it was NaN or plus infinity
+        self.bad: list[float] = []  # A row where the log-density was NaN or plus infinity.
         self.evaluate = _kind(log_density, x)
         log_p, gradient = self(x)
         finite = log_p.isfinite() if gradient is None else log_p.isfinite() & gradient.isfinite().all(-1)
