@@ -1,7 +1,6 @@
 """Density estimation of images, by a multi-scale Real NVP."""
 
 from typing import Any, ClassVar, Self
-from zlib import crc32
 
 import numpy as np
 import torch
@@ -17,11 +16,11 @@ from ._estimators.latent import LatentMixin
 from ._estimators.objectives import dequantization
 from ._estimators.rows import Rows
 from ._estimators.training import Start
+from ._images.pixels import check_pixels, dtype_of_levels, pixels_around, shape_of_images, spread
 from .flows.builders.specification import ImageSpecification
 from .flows.train.dequantization import Dequantized
 
-N_NOISES = 4  # the number of draws of noise that a probability is averaged over
-N_CHECKED = 1000  # the number of images that are checked at a time
+N_NOISES = 4  # A probability is averaged over this many draws of noise.
 
 
 @document
@@ -52,7 +51,8 @@ class RealNVPImageDensity(LatentMixin, FlowDensity):
     batch_norm : bool, default=True
         Whether running averages normalise every coupling's channels.
     flip : bool, default=False
-        Whether images are mirrored left to right at random in training, for those that mean the same then.
+        Whether training mirrors each image left to right with probability one half. It suits images that are as
+        plausible when mirrored.
     alpha : float, default=5e-05
         Strength of the decoupled L2 penalty on weights, which are normalised but for their scales, and biases.
     batch_size : int, default=64
@@ -86,8 +86,8 @@ class RealNVPImageDensity(LatentMixin, FlowDensity):
     {flow_}
     {n_iter_}
     loss_curve_ : list of float
-        Mean loss, in nats per image, of every 25 batches, or of every call of `partial_fit`. It goes on where a flow
-        does.
+        Mean loss, in nats per image, of every 25 batches, or of every call of `partial_fit`. A training that continues
+        extends it.
     validation_scores_ : list of float or None
         Mean log-probability, in nats per image, of the validation images after every 25 batches; None without
         ``early_stopping`` or after `partial_fit`.
@@ -132,7 +132,7 @@ class RealNVPImageDensity(LatentMixin, FlowDensity):
 
     _architecture_parameters = ("n_levels", "n_filters", "n_blocks", "batch_norm")
     _rules: ClassVar[dict[str, rule.Rule]] = {"batch_size": rule.integer(1)}
-    _finds_dependence = False  # images of few levels repeat each other in most pixels
+    _finds_dependence = False  # Images of few levels repeat each other in most pixels.
     _advice = "Raise max_iter or learning_rate_init."
 
     image_shape: tuple[int, int, int] | None
@@ -187,7 +187,7 @@ class RealNVPImageDensity(LatentMixin, FlowDensity):
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.estimator_type = "density_estimator"
-        tags.transformer_tags.preserves_dtype = []  # noise is float32
+        tags.transformer_tags.preserves_dtype = []  # Noise is float32.
         tags.input_tags.positive_only = True
         return tags
 
@@ -210,7 +210,7 @@ class RealNVPImageDensity(LatentMixin, FlowDensity):
         y : Ignored
             Not used, present for API consistency by convention.
         sample_weight : array-like of shape (n_samples,), default=None
-            How often each image counts, not negative. With ``batch_norm`` all weights but zeros must be the same.
+            How often each image counts, not negative. With ``batch_norm`` all positive weights must be equal.
         groups : array-like of shape (n_samples,), default=None
             The group of each image, such as the person in it; images of a group are held out together.
 
@@ -264,7 +264,7 @@ class RealNVPImageDensity(LatentMixin, FlowDensity):
 
         This is the logarithm of the mean of ``p(x + u)`` over four draws of the noise u. On average over draws it is
         below ``log P(x)``, by Jensen's inequality, and less so than the logarithm for a single draw, which is what is
-        mostly published. An image gets the same draws every time, other ones than other images.
+        mostly published. The draws depend on the pixels of the image alone, so an image gets equal draws at every call.
 
         Parameters
         ----------
@@ -285,9 +285,8 @@ class RealNVPImageDensity(LatentMixin, FlowDensity):
         rows = self._check_rows(X, reset=False)
         log_probability = np.empty(len(rows))
         for chunk in gen_batches(len(rows), self._density.chunk_size):
-            images = np.ascontiguousarray(rows[chunk], dtype=np.float32)  # the draws depend on the bytes of a row
-            spread = (images[:, np.newaxis] + _noise(images)).reshape(-1, rows.shape[1])
-            log_densities = finite_log_density(self._density, spread).reshape(-1, N_NOISES)
+            points = spread(rows[chunk], N_NOISES).reshape(-1, rows.shape[1])
+            log_densities = finite_log_density(self._density, points).reshape(-1, N_NOISES)
             log_probability[chunk] = np.logaddexp.reduce(log_densities, 1) - np.log(N_NOISES)
         return log_probability
 
@@ -302,8 +301,8 @@ class RealNVPImageDensity(LatentMixin, FlowDensity):
         Returns
         -------
         bits : float
-            On average an upper bound, as the log-probabilities are lower ones; ``log2(n_levels)`` if all values are as
-            likely.
+            On average an upper bound, as the log-probabilities are lower bounds; ``log2(n_levels)`` if all values are
+            equally likely.
         """
         return float(-self.score_samples(X).mean() / (self.n_features_in_ * np.log(2)))
 
@@ -370,19 +369,18 @@ class RealNVPImageDensity(LatentMixin, FlowDensity):
         """
         return self._pixels(super().sample(n_samples, random_state))
 
-    def _pixels(self, rows: NDArray[np.float32]) -> NDArray[Any]:
-        """Return the images in whose unit cubes points lie, or the nearest for points outside of all cubes."""
-        levels = np.clip(np.floor(np.nan_to_num(rows)), 0, self._specification.n_levels - 1)
-        return levels.astype(self._pixel_dtype)
+    def _pixels(self, points: NDArray[np.float32]) -> NDArray[Any]:
+        """Return images in the dtype that was fitted."""
+        return pixels_around(points, self._specification.n_levels, self._pixel_dtype)
 
     def _check_rows(self, X: ArrayLike, *, reset: bool, n_least: int = 1) -> NDArray[Any]:
         """Check that X holds images."""
         rows: NDArray[Any] = validate_data(self, X, dtype="numeric", reset=reset, ensure_min_samples=n_least)
         check_non_negative(rows, whom=f"X of {type(self).__name__}")
         if reset:
-            _shape(self.image_shape, rows.shape[1])
-            self._pixel_dtype = _dtype_of_levels(self.n_levels, rows.dtype).name
-        return _as_pixels(rows, self.n_levels if reset else self._specification.n_levels)
+            shape_of_images(self.image_shape, rows.shape[1])
+            self._pixel_dtype = dtype_of_levels(self.n_levels, rows.dtype).name
+        return check_pixels(rows, self.n_levels if reset else self._specification.n_levels)
 
     def _merge(
         self,
@@ -399,7 +397,7 @@ class RealNVPImageDensity(LatentMixin, FlowDensity):
 
     def _specify(self, rows: Rows, generator: torch.Generator) -> ImageSpecification:
         return ImageSpecification(
-            image_shape=_shape(self.image_shape, rows.x.shape[1]),
+            image_shape=shape_of_images(self.image_shape, rows.x.shape[1]),
             n_levels=int(self.n_levels),
             n_filters=int(self.n_filters),
             n_blocks=int(self.n_blocks),
@@ -409,44 +407,4 @@ class RealNVPImageDensity(LatentMixin, FlowDensity):
 
     def _present_architecture(self) -> dict[str, Any]:
         own = super()._present_architecture()
-        return {**own, "image_shape": list(_shape(self.image_shape, self.n_features_in_))}
-
-
-def _shape(image_shape: tuple[int, int, int] | None, n_features: int) -> tuple[int, int, int]:
-    """Return the shape of images of so many pixels."""
-    side = round(n_features**0.5)
-    n_channels, height, width = (1, side, side) if image_shape is None else image_shape
-    shape = int(n_channels), int(height), int(width)
-    if np.prod(shape) != n_features:
-        raise ValueError(
-            f"image_shape must be (n_channels, height, width), whose product is the number of X's columns, "
-            f"{n_features}, got {image_shape!r}. X has one image a row; None stands for square ones of one channel."
-        )
-    return shape
-
-
-def _dtype_of_levels(n_levels: int, dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Return the dtype, or the next larger one if it does not hold all levels."""
-    top = n_levels - 1
-    needed = np.min_scalar_type(-top - 1 if dtype.kind == "i" else top) if top > 1 else np.dtype(bool)
-    return np.promote_types(dtype, needed)
-
-
-def _as_pixels(rows: NDArray[Any], n_levels: int) -> NDArray[Any]:
-    """Return the rows, or raise a ValueError unless they hold whole numbers from 0 to n_levels - 1 alone."""
-    for chunk in gen_batches(len(rows), N_CHECKED):
-        images = rows[chunk]
-        wrong = (images >= n_levels) | (images != np.floor(images))
-        if wrong.any():
-            raise ValueError(
-                f"X must hold whole numbers from 0 to n_levels - 1 = {n_levels - 1}, got {images[wrong][0]} in row "
-                f"{chunk.start + np.flatnonzero(wrong.any(1))[0]}. Rescale and round pixels, or fit anew with n_levels "
-                "as the number of values."
-            )
-    return rows
-
-
-def _noise(images: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Draw uniform numbers for each image, shape (n_samples, N_NOISES, n_features), that its pixels alone determine."""
-    shape = N_NOISES, images.shape[1]
-    return np.stack([np.random.default_rng(crc32(image)).random(shape, np.float32) for image in images])
+        return {**own, "image_shape": list(shape_of_images(self.image_shape, self.n_features_in_))}

@@ -8,7 +8,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .._columns.cells import CellMap, normal_quantile
+from .._columns.circle import Circle
 from .._columns.kinds import Column
+from .._columns.lattice import LatticeMargin
+from .._columns.margins import Margin
 from ..flows import Ensemble
 from ..flows.summaries import distribution
 from .evaluation import evaluate
@@ -69,3 +72,41 @@ def ends_of(cell_map: CellMap | None, values: NDArray[Any]) -> tuple[NDArray[np.
         return np.where(np.isnan(point), at_end, point)
 
     return at(np.where(owner < values - rounding, high, low)), at(np.where(owner <= values + rounding, high, low))
+
+
+def probability_up_to(density: Ensemble, points: NDArray[np.float64], context: NDArray[Any]) -> NDArray[np.float64]:
+    """Compute the distribution function at points, shape (n_rows,), of which some may be infinite."""
+    probability, finite = np.where(points > 0, 1.0, 0.0), np.isfinite(points)
+    if finite.any():
+        probability[finite] = cumulative(density, points[finite, None], context[finite])
+    between: NDArray[np.float64] = np.clip(probability, 0.0, 1.0)
+    return between
+
+
+def edges_of_values(cell_map: CellMap | None, n_most: int) -> NDArray[np.float64] | None:
+    """Return the edges of the intervals that the values of the first column own.
+
+    It is None if the column is not discrete, or has ``n_most`` values or more.
+    """
+    margin = None if cell_map is None else cell_map.margins[0]
+    while isinstance(margin, Circle | LatticeMargin):
+        margin = margin.margin
+    return margin.edges if isinstance(margin, Margin) and margin.n_values < n_most else None
+
+
+def probabilities_of_values(
+    density: Ensemble, edges: NDArray[np.float64], context: NDArray[Any]
+) -> NDArray[np.float64]:
+    """Compute the probability of the interval between every two edges, shape (n_rows, n_values).
+
+    The first and the last interval have what lies beyond them, too.
+    """
+
+    def value(context: Tensor) -> Tensor:
+        inner = context.new_tensor(normal_quantile(edges[1:-1]))
+        y, repeated = inner.repeat(len(context)), context.repeat_interleave(len(inner), 0)
+        return distribution(density, y, repeated)[0].view(len(context), len(inner))
+
+    up_to = evaluate(value, density, context, n_each=len(edges))
+    probabilities: NDArray[np.float64] = np.diff(up_to, axis=1, prepend=0, append=1)
+    return probabilities

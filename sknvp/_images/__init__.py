@@ -1,0 +1,1 @@
+"""The parts of the density of images: pixels, their dtype, and the noise that spreads them."""
