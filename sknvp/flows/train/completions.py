@@ -7,9 +7,9 @@ from torch import Tensor
 
 from ..flow import Flow
 
-N_VALIDATED = 4  # draws of each row that validation averages over
-EVALUATIONS_BETWEEN = 4  # evaluations of the loss between two rounds of weighing
-MAX_WEIGHED = 8_192  # draws that are weighed in a round
+N_VALIDATED = 4  # Validation averages over at most this many draws of each row.
+EVALUATIONS_BETWEEN = 4  # Draws are weighed once in this many evaluations of the loss.
+MAX_WEIGHED = 8_192  # At most about this many draws are weighed at once.
 
 
 class Completions:
@@ -70,13 +70,14 @@ class Completions:
     def weigh(self, flow: Flow, generator: torch.Generator, context: Tensor | None = None) -> None:
         """Weigh the draws of some rows by the present flow, once in a few evaluations of the loss.
 
-        A flow that has a context needs that of all rows, shape (n_rows, n_context).
+        If the flow has a context, ``context`` is that of all rows, shape (n_rows, n_context).
         """
         self.n_evaluations += 1
         if self.n_evaluations % EVALUATIONS_BETWEEN:
             return
         n_rows, n_draws = self.log_weights.shape
-        given = None if context is None else context[self.place >= 0]  # of the incomplete rows, in their order
+        # This is the context of the incomplete rows, in their order.
+        given = None if context is None else context[self.place >= 0]
         some = torch.randperm(n_rows, generator=generator, device=generator.device).to(self.place.device)
         for part in torch.split(some[: max(1, MAX_WEIGHED // n_draws)], max(1, flow.chunk_size // n_draws)):
             points = self.points[part].flatten(0, 1).expand(flow.n_members, -1, -1)

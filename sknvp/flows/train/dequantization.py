@@ -8,7 +8,7 @@ from torch import Tensor
 from ..flow import Flow
 from .objectives import NegativeLogLikelihood
 
-LARGEST = 1 - 2.0**-53  # the largest number below one in float64
+LARGEST = 1 - 2.0**-53  # This is the largest number below one in float64.
 
 
 class Dequantized(NegativeLogLikelihood):
@@ -64,7 +64,7 @@ class DequantizedColumns(NegativeLogLikelihood):
     columns : Tensor of shape (n_discrete,), dtype int64
         The numbers of the columns with intervals.
     spread : Tensor of shape (n_rows, n_discrete), dtype bool
-        Where there is an interval; elsewhere stays the number of ``x``.
+        True where there is an interval. Elsewhere the number of ``x`` stays.
     low, high : Tensor of shape (n_rows, n_discrete), dtype float64
         The ends of the intervals, between 0 and 1.
     loc, scale : Tensor of shape (n_discrete,), dtype float64

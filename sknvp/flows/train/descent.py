@@ -12,8 +12,10 @@ from .adamw import AdamW
 from .buffer import views
 from .objectives import NegativeLogLikelihood, Objective
 
-MAX_WORK = 1e9  # multiplications of all steps of a call, which takes a fraction of a second: so Ctrl-C is heard in time
-MAX_NUMBERS = 2**22  # of the rows of all steps of a call
+# All steps of a call take at most about this many multiplications. The call then ends in a fraction of a second, and
+# Ctrl-C is heard in time.
+MAX_WORK = 1e9
+MAX_NUMBERS = 2**22  # The rows of all steps of a call hold at most about this many numbers.
 
 
 def descend(
