@@ -14,7 +14,7 @@ BAD_INPUT = (ValueError, TypeError)
 
 
 def _bad_rows(estimator: Any) -> dict[str, Any]:
-    """Tables of two columns that are none; missing cells are none if the tags of the estimator say so."""
+    """Return rows that must be refused, by what they are; missing cells are allowed if the estimator's tags say so."""
     X = table(6)
     missing, infinite = X.copy(), X.copy()
     missing[2, 1], infinite[3, 0] = np.nan, -np.inf
@@ -51,7 +51,7 @@ def check_bad_rows_in_fit(estimator: Any) -> None:
 
 
 def check_bad_rows_in_scoring(estimator: Any) -> None:
-    """``score_samples`` and ``score`` raise ValueError or TypeError for the same."""
+    """``score_samples`` and ``score`` raise ValueError or TypeError for rows that ``fit`` must refuse."""
     density = fitted(estimator, table())
     for what, X in _bad_rows(estimator).items():
         for method in (density.score_samples, density.score):

@@ -9,8 +9,8 @@ from ._cells import Box
 from ._tools import draw, ensure, ensure_finite, ensure_same, fitted, table
 
 N_SAMPLES = 10_000
-FALSE_ALARMS = 1e-6  # the probability that the samples of a right estimator are called wrong
-LEAST_EXPECTED = 25  # samples in a cell, for chi-square to hold; smaller ones join another
+FALSE_ALARMS = 1e-6  # The samples of a right estimator are called wrong with this probability.
+LEAST_EXPECTED = 25  # Chi-square needs this many expected samples in a cell; rarer cells join another one.
 
 
 def check_sample_returns_rows(estimator: Any) -> None:
@@ -40,7 +40,7 @@ def _check_counts(estimator: Any, X: Any) -> None:
     expected, found = N_SAMPLES * box.shares(density), box.counts(draw(density, N_SAMPLES))
     rare = expected < LEAST_EXPECTED
     kept = np.arange(len(expected))
-    kept[rare] = np.argmin(np.where(rare, np.inf, expected))  # a rare cell joins the next least of the others
+    kept[rare] = np.argmin(np.where(rare, np.inf, expected))  # Each rare cell joins the rarest of the other cells.
     p, q = np.bincount(kept, expected)[~rare], np.bincount(kept, found)[~rare]
     surprise, limit = ((q - p) ** 2 / p).sum(), stats.chi2.isf(FALSE_ALARMS, len(p) - 1)
     ensure(surprise < limit, f"samples do not follow the density: chi-square is {surprise:.0f}, not below {limit:.0f}.")
