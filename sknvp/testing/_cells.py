@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ._tools import ensure, ensure_finite, in_parts
 
-REACH = 60.0  # The box reaches this many standard deviations to each side of the median.
+BOX_HALF_WIDTH = 60.0  # The box reaches this many standard deviations to each side of the median.
 # These are the numbers of steps and of cells along each column, by the number of columns.
 N_STEPS = {1: 2000, 2: 200}
 N_CELLS = {1: 20, 2: 6}
@@ -26,7 +26,7 @@ class Axis(NamedTuple):
     @classmethod
     def through(cls, column: NDArray[np.float64], n_steps: int, n_cells: int) -> "Axis":
         middle, scale = np.median(column), column.std()
-        u, step = np.linspace(-np.arcsinh(REACH), np.arcsinh(REACH), n_steps + 1, retstep=True)
+        u, step = np.linspace(-np.arcsinh(BOX_HALF_WIDTH), np.arcsinh(BOX_HALF_WIDTH), n_steps + 1, retstep=True)
         centres, ends = u[:-1] + step / 2, middle + scale * np.sinh(u)
         quantiles = np.quantile(column, np.arange(1, n_cells) / n_cells)
         borders = np.unique(ends[np.searchsorted(ends, quantiles)])

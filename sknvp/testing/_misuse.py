@@ -10,7 +10,7 @@ from sklearn.exceptions import NotFittedError
 
 from ._tools import ensure_raises, ensure_same_density, fitted, fresh, table
 
-BAD_INPUT = (ValueError, TypeError)
+BAD_INPUT_ERRORS = (ValueError, TypeError)
 
 
 def _bad_rows(estimator: Any) -> dict[str, Any]:
@@ -41,13 +41,13 @@ def check_not_fitted(estimator: Any) -> None:
         calls: tuple[Callable[..., Any], ...] = (density.score_samples, density.score)
         for call in (*(partial(call, X) for call in calls), density.sample):
             ensure_raises(call, f"a method {what}", (NotFittedError,))
-        ensure_raises(partial(density.fit, X * np.nan), "a table of NaN", BAD_INPUT)
+        ensure_raises(partial(density.fit, X * np.nan), "a table of NaN", BAD_INPUT_ERRORS)
 
 
 def check_bad_rows_in_fit(estimator: Any) -> None:
     """``fit`` raises an error for infinity, wrong shapes, complex, sparse, words, None; NaN too, if tags allow none."""
     for what, X in _bad_rows(estimator).items():
-        ensure_raises(partial(fresh(estimator).fit, X), f"fit to {what}", BAD_INPUT)
+        ensure_raises(partial(fresh(estimator).fit, X), f"fit to {what}", BAD_INPUT_ERRORS)
 
 
 def check_bad_rows_in_scoring(estimator: Any) -> None:
@@ -55,7 +55,7 @@ def check_bad_rows_in_scoring(estimator: Any) -> None:
     density = fitted(estimator, table())
     for what, X in _bad_rows(estimator).items():
         for method in (density.score_samples, density.score):
-            ensure_raises(partial(method, X), f"{method.__name__} of {what}", BAD_INPUT)
+            ensure_raises(partial(method, X), f"{method.__name__} of {what}", BAD_INPUT_ERRORS)
 
 
 def check_number_of_columns(estimator: Any) -> None:
@@ -74,7 +74,7 @@ def check_failed_fit_keeps_the_last(estimator: Any) -> None:
         "a wider table of no rows": wider[:0],
         **_bad_rows(estimator),
     }.items():
-        ensure_raises(partial(density.fit, X), what, BAD_INPUT)
+        ensure_raises(partial(density.fit, X), what, BAD_INPUT_ERRORS)
         ensure_same_density(density, before, f"after a fit that failed by {what}")
 
 
@@ -82,4 +82,4 @@ def check_bad_n_samples(estimator: Any) -> None:
     """``sample`` raises ValueError or TypeError unless ``n_samples`` is an integer of at least one."""
     density = fitted(estimator, table())
     for n_samples in (0, -1, 1.5, "3"):
-        ensure_raises(partial(density.sample, n_samples), f"n_samples={n_samples!r}", BAD_INPUT)
+        ensure_raises(partial(density.sample, n_samples), f"n_samples={n_samples!r}", BAD_INPUT_ERRORS)

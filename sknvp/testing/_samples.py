@@ -9,8 +9,8 @@ from ._cells import Box
 from ._tools import draw, ensure, ensure_finite, ensure_same, fitted, table
 
 N_SAMPLES = 10_000
-FALSE_ALARMS = 1e-6  # The samples of a right estimator are called wrong with this probability.
-LEAST_EXPECTED = 25  # Chi-square needs this many expected samples in a cell; rarer cells join another one.
+FALSE_ALARM_PROBABILITY = 1e-6  # The samples of a right estimator are called wrong with this probability.
+MIN_EXPECTED_SAMPLES = 25  # Chi-square needs this many expected samples in a cell; rarer cells join another one.
 
 
 def check_sample_returns_rows(estimator: Any) -> None:
@@ -38,11 +38,11 @@ def check_samples_follow_the_density_in_two_dimensions(estimator: Any) -> None:
 def _check_counts(estimator: Any, X: Any) -> None:
     density, box = fitted(estimator, X), Box(X)
     expected, found = N_SAMPLES * box.shares(density), box.counts(draw(density, N_SAMPLES))
-    rare = expected < LEAST_EXPECTED
+    rare = expected < MIN_EXPECTED_SAMPLES
     kept = np.arange(len(expected))
     kept[rare] = np.argmin(np.where(rare, np.inf, expected))  # Each rare cell joins the rarest of the other cells.
     p, q = np.bincount(kept, expected)[~rare], np.bincount(kept, found)[~rare]
-    surprise, limit = ((q - p) ** 2 / p).sum(), stats.chi2.isf(FALSE_ALARMS, len(p) - 1)
+    surprise, limit = ((q - p) ** 2 / p).sum(), stats.chi2.isf(FALSE_ALARM_PROBABILITY, len(p) - 1)
     ensure(surprise < limit, f"samples do not follow the density: chi-square is {surprise:.0f}, not below {limit:.0f}.")
 
 

@@ -19,7 +19,7 @@ COUPLINGS: dict[str, type[Coupling]] = {"affine": AffineCoupling, "spline": Spli
 BASES: dict[str, type[StandardNormal]] = {"normal": StandardNormal}
 
 # A coupling is compared with its inverse and with differences over steps of about this size, up to this tolerance.
-STEP, TOLERANCE = 1e-6, 1e-4
+DIFFERENCE_STEP, TOLERANCE = 1e-6, 1e-4
 FAR_OUT = 10.0  # The log-density of a base must be finite where every column has this number, or its opposite.
 
 
@@ -101,7 +101,8 @@ def try_coupling(coupling: str | MakeCoupling) -> None:
         z, log_slope = _elementwise(layer, x, theta, False)
         back, log_slope_back = _elementwise(layer, z, theta, True)
         _check_shapes("coupling", "elementwise", x.shape, z, log_slope, back, log_slope_back)
-        steps = STEP * (1 + torch.rand(x.shape, dtype=x.dtype, generator=generator))  # Each number has its own step.
+        # Each number has its own step.
+        steps = DIFFERENCE_STEP * (1 + torch.rand(x.shape, dtype=x.dtype, generator=generator))
         above, below = (layer.elementwise(moved, theta, False)[0] for moved in (x + steps, x - steps))
     name, slope = type(layer).__name__, (above - below) / (2 * steps)
     if difference := _largest_difference(x, back):

@@ -13,7 +13,7 @@ import torch
 from .compile import checksum, library_path
 
 _logger = logging.getLogger("sknvp")
-LEAST_WORK = 2e7  # A thread pays if it gets at least this many multiplications.
+MIN_THREAD_WORK = 2e7  # A thread pays if it gets at least this many multiplications.
 
 _paused = 0  # This many callers are inside `torch_only`.
 _own = threading.local()  # The attribute ``n_threads`` is set while the thread is inside `native_threads`.
@@ -43,7 +43,7 @@ def native_threads(n_threads: int) -> Iterator[None]:
 
 def n_threads(work: int, n_items: int) -> int:
     """Return how many threads are to share ``work`` multiplications for ``n_items`` items, none of which is split."""
-    return max(1, min(max_threads(), n_items, int(work / LEAST_WORK)))
+    return max(1, min(max_threads(), n_items, int(work / MIN_THREAD_WORK)))
 
 
 def max_threads() -> int:
