@@ -60,7 +60,7 @@ def _check_finite(estimator: Any, X: Any, name: str) -> None:
 
 
 def check_gross_outlier(estimator: Any) -> None:
-    """One row in the table a million standard deviations away: scores stay finite, highest in the bulk."""
+    """If one row is a million standard deviations away, scores stay finite and are highest in the bulk."""
     X = table(n_features=3)
     density = fitted(estimator, np.concatenate([X, np.full((1, 3), 1e6)]))
     bulk = density.score_samples(X)

@@ -26,12 +26,12 @@ def check_sample_returns_rows(estimator: Any) -> None:
 
 
 def check_samples_follow_the_density_in_one_dimension(estimator: Any) -> None:
-    """In 20 cells lie as many samples as their probabilities say; chi-square, false alarm once in a million."""
+    """Samples fall into 20 cells as often as the density says; chi-square gives one false alarm in a million."""
     _check_counts(estimator, table(n_features=1))
 
 
 def check_samples_follow_the_density_in_two_dimensions(estimator: Any) -> None:
-    """In 6 x 6 cells lie as many samples as their probabilities say; chi-square, false alarm once in a million."""
+    """Samples fall into 6 x 6 cells as often as the density says; chi-square gives one false alarm in a million."""
     _check_counts(estimator, table(n_features=2))
 
 

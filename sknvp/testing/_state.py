@@ -30,7 +30,7 @@ def check_y_is_ignored(estimator: Any) -> None:
 
 
 def check_fit_is_repeatable(estimator: Any) -> None:
-    """With an int as ``random_state``, or a like instance, a fit gives the same bits whatever was drawn elsewhere."""
+    """With an int or equal instances as ``random_state``, fits give the same bits, whatever was drawn elsewhere."""
     density = fitted(estimator, table())
     with _put_back():
         _seed_all(12345)
@@ -42,7 +42,7 @@ def check_fit_is_repeatable(estimator: Any) -> None:
 
 
 def check_refit_forgets(estimator: Any) -> None:
-    """Fitted to other tables in between, of as many columns or of more, the estimator forgets them."""
+    """An estimator that was fitted to other tables, of as many columns or of more, forgets them in the next fit."""
     density, alone = fresh(estimator), fitted(estimator, table())
     for between in (table(80, 2, seed=1) * 5, table(80, 3, seed=1)):
         density.fit(table()).fit(between).fit(table())
