@@ -25,7 +25,7 @@ from sknvp.flows.builders.expert_specification import (
 )
 from sknvp.flows.builders.specification import Scaling
 from sknvp.flows.layers import AdditiveConditioning, Standardize
-from sknvp.flows.train.completions import EVALUATIONS_BETWEEN, Completions
+from sknvp.flows.train.completions import EVALUATIONS_PER_WEIGHING, Completions
 
 CORRELATED = np.array([[1.0, 0.6], [0.6, 1.0]])
 
@@ -180,7 +180,7 @@ def test_batches_are_completed_by_draws_in_proportion_to_the_present_density():
     first = draws.drawn(x, chosen, generator)[0, :, 1]
     assert (first[1::2] == 7).all()
     assert (first[::2] == 2).double().mean() == pytest.approx(0.5, abs=0.05)
-    for _ in range(EVALUATIONS_BETWEEN):
+    for _ in range(EVALUATIONS_PER_WEIGHING):
         draws.weigh(shifted(0.3), generator)
     expected = 1 / (1 + np.exp(-2 * 2 * 0.3))  # of phi(2 - 0.3) against phi(-2 - 0.3)
     later = draws.drawn(x, chosen, generator)[0, ::2, 1]
@@ -194,7 +194,7 @@ def test_draws_are_weighed_by_the_density_given_the_context_of_their_row():
     line = AdditiveConditioning(torch.tensor([[[0.0], [0.3]]], dtype=torch.float64))
     context = torch.where(torch.arange(40) % 4 == 0, 1.0, -1.0).double().unsqueeze(1)
     context[1::2] = torch.nan  # of complete rows, on which nothing depends
-    for _ in range(EVALUATIONS_BETWEEN):
+    for _ in range(EVALUATIONS_PER_WEIGHING):
         draws.weigh(Flow(line, StandardNormal(2)), generator, context)
     later = draws.drawn(x, chosen, generator)[0, :, 1]
     expected = 1 / (1 + np.exp(-2 * 2 * 0.3))

@@ -15,8 +15,8 @@ class Link(NamedTuple):
     """The residuals of one transform in a chain."""
 
     transform: Transform
-    own: slice  # the places of its parameters among those of the chain
-    residuals: Any  # the residuals of the transform itself
+    own: slice  # The places of the parameters of the transform among those of the chain.
+    residuals: Any  # The residuals of the transform itself.
 
 
 class Chain(Transform):
@@ -43,7 +43,7 @@ class Chain(Transform):
             raise ValueError("transforms must differ, got one of them twice. Put a copy.deepcopy in its second place.")
         self.transforms = nn.ModuleList(transforms)
         ends = accumulate((len(list(transform.parameters())) for transform in transforms), initial=0)
-        self._places = [slice(*place) for place in pairwise(ends)]  # the places of the parameters of each transform
+        self._places = [slice(*place) for place in pairwise(ends)]  # The places of the parameters of each transform.
 
     def evaluate_with_residuals(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor, Any]:
         program = None if inverse else program_for(self, x, context)
@@ -79,7 +79,7 @@ class Chain(Transform):
         return x, log_det
 
     def flat(self) -> list[Transform]:
-        """Return the transforms, with those of a chain among them in its place."""
+        """Return the transforms, in which each inner chain is replaced by its own transforms."""
         parts = (part.flat() if type(part) is Chain else [part] for part in self.transforms)
         return [transform for some in parts for transform in some]  # type: ignore[misc]
 

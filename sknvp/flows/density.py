@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from .ensemble import Ensemble
 
-MAX_CONTEXT = 1e18  # standard deviations; a number farther away is moved there, the square of which is finite
+MAX_CONTEXT = 1e18  # The context is clipped to this many standard deviations, so that its squares are finite.
 
 
 class Density(nn.Module):
@@ -18,7 +18,8 @@ class Density(nn.Module):
     ensemble : Ensemble
         The density, in the units of the rows.
     context : tuple (loc, scale, columns) of Tensors, optional
-        By what each column of the context is standardised, shape (n_columns,), and which columns the density sees.
+        The location and the scale of each column of the context, shape (n_columns,), and the indices of the columns
+        that the density sees.
 
     Examples
     --------

@@ -27,7 +27,7 @@ class Ensemble(nn.Module):
     Raises
     ------
     ValueError
-        If the shape of ``log_shares`` is another one.
+        If ``log_shares`` has another shape.
 
     Examples
     --------

@@ -35,7 +35,7 @@ def noise_points(n_features: int, n_points: int) -> tuple[Tensor, Tensor]:
     -------
     points : Tensor of shape (n_points, n_features), dtype float64
     weights : Tensor of shape (n_points,), dtype float64
-        Positive, with sum one.
+        Positive weights, which add up to one.
     """
     if n_features == 1:
         grid = torch.linspace(-GRID_LIMIT, GRID_LIMIT, n_points, dtype=torch.float64)

@@ -11,10 +11,10 @@ from torch.autograd.function import once_differentiable
 class Graph(NamedTuple):
     """The residuals of a transform whose gradients come from autograd."""
 
-    x: Tensor  # the input, a leaf of the graph
-    context: Tensor | None  # the context, a leaf of the graph too
-    image: Tensor  # the image, with the graph that leads to it
-    log_det: Tensor  # the log-determinant, with the graph that leads to it
+    x: Tensor  # The input, which is a leaf of the graph.
+    context: Tensor | None  # The context, which is a leaf of the graph too.
+    image: Tensor  # The image, with the graph that leads to it.
+    log_det: Tensor  # The log-determinant, with the graph that leads to it.
 
 
 class Transform(nn.Module):
@@ -207,7 +207,7 @@ class _Recorded(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         image, log_det, ctx.residuals = transform.evaluate_with_residuals(x, context, inverse)
         ctx.transform = transform
-        ctx.save_for_backward(*parameters)  # Autograd raises an error if one of them changes before `backward`.
+        ctx.save_for_backward(*parameters)  # Autograd raises an error if a parameter changes before `backward`.
         return image, log_det.expand(len(x), x.shape[-1]).clone()
 
     @staticmethod

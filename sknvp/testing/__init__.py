@@ -20,7 +20,10 @@ Check = Callable[[Any], None]
 
 
 def _quiet(check: Check) -> Check:
-    """The check with all warnings ignored, save where it looks at them itself: most estimators warn of small tables."""
+    """Return the check with all warnings ignored, since most estimators warn of small tables.
+
+    A check that looks at warnings sets filters of its own.
+    """
 
     @wraps(check)
     def quiet_check(estimator: Any) -> None:
@@ -138,7 +141,7 @@ def parametrize_with_density_checks(
 
 
 def _checked_names(expected_failed_checks: Mapping[str, str] | None) -> Mapping[str, str]:
-    """The mapping itself, if every name in it is a check's."""
+    """Return the mapping, or an empty one for None; raise a ValueError if a name in it is not that of a check."""
     expected = expected_failed_checks or {}
     for name in expected:
         if name not in _CHECKS:
@@ -147,7 +150,7 @@ def _checked_names(expected_failed_checks: Mapping[str, str] | None) -> Mapping[
 
 
 def _result(estimator: Any, name: str, check: Check, reason: str | None) -> dict[str, Any]:
-    """What comes of one check."""
+    """Run one check and return its result."""
     status: str = "passed"
     exception: Exception | None = None
     try:

@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from ._tools import ensure, ensure_finite, in_parts
 
-REACH = 60.0  # standard deviations to each side
-N_STEPS = {1: 2000, 2: 200}  # along each column, by the number of columns
+BOX_HALF_WIDTH = 60.0  # The box reaches this many standard deviations to each side of the median.
+# These are the numbers of steps and of cells along each column, by the number of columns.
+N_STEPS = {1: 2000, 2: 200}
 N_CELLS = {1: 20, 2: 6}
 
 
@@ -25,7 +26,7 @@ class Axis(NamedTuple):
     @classmethod
     def through(cls, column: NDArray[np.float64], n_steps: int, n_cells: int) -> "Axis":
         middle, scale = np.median(column), column.std()
-        u, step = np.linspace(-np.arcsinh(REACH), np.arcsinh(REACH), n_steps + 1, retstep=True)
+        u, step = np.linspace(-np.arcsinh(BOX_HALF_WIDTH), np.arcsinh(BOX_HALF_WIDTH), n_steps + 1, retstep=True)
         centres, ends = u[:-1] + step / 2, middle + scale * np.sinh(u)
         quantiles = np.quantile(column, np.arange(1, n_cells) / n_cells)
         borders = np.unique(ends[np.searchsorted(ends, quantiles)])
@@ -42,27 +43,27 @@ class Box:
         self.volumes = _product([axis.widths for axis in self.axes]).prod(1)
 
     def masses(self, density: Any) -> NDArray[Any]:
-        """The probability around each node."""
+        """Return the probability around each node."""
         log_density = in_parts(density.score_samples, self.nodes)
         ensure(not np.isnan(log_density).any(), "score_samples must not be NaN.")
         masses: NDArray[Any] = np.exp(log_density) * self.volumes
         return masses
 
     def cells(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """The number of the cell in which each row lies; the outer cells reach to infinity."""
+        """Return the number of the cell in which each row lies; the outer cells reach to infinity."""
         ensure_finite(rows, "samples")
         places = [np.searchsorted(axis.borders, column) for axis, column in zip(self.axes, rows.T, strict=True)]
         cells: NDArray[Any] = np.ravel_multi_index(places, self._shape)
         return cells
 
     def shares(self, density: Any) -> NDArray[Any]:
-        """The probability of each cell, by integration."""
+        """Return the probability of each cell, by integration."""
         masses: NDArray[Any] = np.bincount(self.cells(self.nodes), self.masses(density), np.prod(self._shape))
         masses /= masses.sum()
         return masses
 
     def counts(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """The number of rows in each cell."""
+        """Return the number of rows in each cell."""
         return np.bincount(self.cells(rows), minlength=np.prod(self._shape))
 
     @property

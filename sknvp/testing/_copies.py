@@ -15,7 +15,7 @@ import numpy as np
 
 from ._tools import draw, ensure, ensure_same, ensure_same_density, fitted, optional, table
 
-IN_A_FRESH_INTERPRETER = """
+FRESH_INTERPRETER_SCRIPT = """
 import pickle, sys
 import numpy as np
 density = pickle.load(open("density.pkl", "rb"))
@@ -61,7 +61,7 @@ def check_fresh_interpreter(estimator: Any) -> None:
         Path(folder, "density.pkl").write_bytes(pickle.dumps(density))
         np.save(Path(folder, "rows.npy"), rows)
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
-        command = [sys.executable, "-c", IN_A_FRESH_INTERPRETER]
+        command = [sys.executable, "-c", FRESH_INTERPRETER_SCRIPT]
         ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
         ensure(ended.returncode == 0, f"a pickle must open in a fresh interpreter, got {ended.stderr[-2000:]}")
         with np.load(Path(folder, "found.npz")) as found:

@@ -69,7 +69,7 @@ def check_translation_changes_no_score(estimator: Any) -> None:
 
 
 def _short(X: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rounded to few binary digits."""
+    """Round numbers to few binary digits."""
     return np.round(X * 2**10) / 2**10
 
 

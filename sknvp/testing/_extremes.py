@@ -7,7 +7,7 @@ import numpy as np
 
 from ._tools import draw, ensure, ensure_finite, fitted, table
 
-DISTANCES = np.array([10.0, 1e2, 1e3, 1e6, 1e12, 1e20, 1e30])  # in standard deviations
+DISTANCES = np.array([10.0, 1e2, 1e3, 1e6, 1e12, 1e20, 1e30])  # The unit is the standard deviation of a column.
 
 
 def check_rows_far_away(estimator: Any) -> None:
@@ -16,7 +16,7 @@ def check_rows_far_away(estimator: Any) -> None:
 
 
 def check_rows_far_away_in_float32(estimator: Any) -> None:
-    """The same once fitted to a table in float32, where squares overflow from 1.8e19 on."""
+    """Fitted to a table in float32, where squares overflow from 1.8e19 on, scores of far rows fall and stay finite."""
     _check_far_away(estimator, table(n_features=3).astype(np.float32))
 
 
@@ -60,7 +60,7 @@ def _check_finite(estimator: Any, X: Any, name: str) -> None:
 
 
 def check_gross_outlier(estimator: Any) -> None:
-    """One row in the table a million standard deviations away: scores stay finite, highest in the bulk."""
+    """If one row is a million standard deviations away, scores stay finite and are highest in the bulk."""
     X = table(n_features=3)
     density = fitted(estimator, np.concatenate([X, np.full((1, 3), 1e6)]))
     bulk = density.score_samples(X)

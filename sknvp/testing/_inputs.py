@@ -26,7 +26,7 @@ def check_dtypes_in_fit(estimator: Any) -> None:
 
 
 def check_float32(estimator: Any) -> None:
-    """Rows in float32 score as in float64 to 1e-4; fitted in float32, to a tenth of a nat a row."""
+    """Scores of float32 and float64 rows agree to 1e-4, and after a fit to float32 rows to a tenth of a nat per row."""
     X, rows = table(), table(50, seed=1)
     density, single = fitted(estimator, X), fitted(estimator, X.astype(np.float32))
     log_density, few = density.score_samples(rows), rows.astype(np.float32)
@@ -54,7 +54,7 @@ def check_dtypes_in_scoring(estimator: Any) -> None:
 
 
 def _words(rows: Any) -> str:
-    """What a table is, for messages."""
+    """Describe a table, for messages."""
     array = np.asarray(rows)
     return f"a {type(rows).__name__} of {array.dtype}, strides {array.strides}"
 

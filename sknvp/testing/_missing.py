@@ -9,8 +9,8 @@ from sklearn.utils import get_tags
 from ._cells import Axis
 from ._tools import ensure, ensure_close, ensure_same, fitted, in_parts, table
 
-N_NODES = 400  # of an integral over a column
-N_IMPUTED = 400  # draws of a missing cell
+N_NODES = 400  # The integral over a column has this many nodes.
+N_IMPUTED = 400  # Each missing cell is drawn this many times.
 
 
 def check_marginals_add_up_to_one(estimator: Any) -> None:

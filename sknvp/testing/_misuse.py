@@ -10,11 +10,11 @@ from sklearn.exceptions import NotFittedError
 
 from ._tools import ensure_raises, ensure_same_density, fitted, fresh, table
 
-BAD_INPUT = (ValueError, TypeError)
+BAD_INPUT_ERRORS = (ValueError, TypeError)
 
 
 def _bad_rows(estimator: Any) -> dict[str, Any]:
-    """Tables of two columns that are none; missing cells are none if the tags of the estimator say so."""
+    """Return rows that must be refused, by what they are; missing cells are allowed if the estimator's tags say so."""
     X = table(6)
     missing, infinite = X.copy(), X.copy()
     missing[2, 1], infinite[3, 0] = np.nan, -np.inf
@@ -41,21 +41,21 @@ def check_not_fitted(estimator: Any) -> None:
         calls: tuple[Callable[..., Any], ...] = (density.score_samples, density.score)
         for call in (*(partial(call, X) for call in calls), density.sample):
             ensure_raises(call, f"a method {what}", (NotFittedError,))
-        ensure_raises(partial(density.fit, X * np.nan), "a table of NaN", BAD_INPUT)
+        ensure_raises(partial(density.fit, X * np.nan), "a table of NaN", BAD_INPUT_ERRORS)
 
 
 def check_bad_rows_in_fit(estimator: Any) -> None:
     """``fit`` raises an error for infinity, wrong shapes, complex, sparse, words, None; NaN too, if tags allow none."""
     for what, X in _bad_rows(estimator).items():
-        ensure_raises(partial(fresh(estimator).fit, X), f"fit to {what}", BAD_INPUT)
+        ensure_raises(partial(fresh(estimator).fit, X), f"fit to {what}", BAD_INPUT_ERRORS)
 
 
 def check_bad_rows_in_scoring(estimator: Any) -> None:
-    """``score_samples`` and ``score`` raise ValueError or TypeError for the same."""
+    """``score_samples`` and ``score`` raise ValueError or TypeError for rows that ``fit`` must refuse."""
     density = fitted(estimator, table())
     for what, X in _bad_rows(estimator).items():
         for method in (density.score_samples, density.score):
-            ensure_raises(partial(method, X), f"{method.__name__} of {what}", BAD_INPUT)
+            ensure_raises(partial(method, X), f"{method.__name__} of {what}", BAD_INPUT_ERRORS)
 
 
 def check_number_of_columns(estimator: Any) -> None:
@@ -74,7 +74,7 @@ def check_failed_fit_keeps_the_last(estimator: Any) -> None:
         "a wider table of no rows": wider[:0],
         **_bad_rows(estimator),
     }.items():
-        ensure_raises(partial(density.fit, X), what, BAD_INPUT)
+        ensure_raises(partial(density.fit, X), what, BAD_INPUT_ERRORS)
         ensure_same_density(density, before, f"after a fit that failed by {what}")
 
 
@@ -82,4 +82,4 @@ def check_bad_n_samples(estimator: Any) -> None:
     """``sample`` raises ValueError or TypeError unless ``n_samples`` is an integer of at least one."""
     density = fitted(estimator, table())
     for n_samples in (0, -1, 1.5, "3"):
-        ensure_raises(partial(density.sample, n_samples), f"n_samples={n_samples!r}", BAD_INPUT)
+        ensure_raises(partial(density.sample, n_samples), f"n_samples={n_samples!r}", BAD_INPUT_ERRORS)

@@ -9,8 +9,8 @@ from ._cells import Box
 from ._tools import draw, ensure, ensure_finite, ensure_same, fitted, table
 
 N_SAMPLES = 10_000
-FALSE_ALARMS = 1e-6  # the probability that the samples of a right estimator are called wrong
-LEAST_EXPECTED = 25  # samples in a cell, for chi-square to hold; smaller ones join another
+FALSE_ALARM_PROBABILITY = 1e-6  # The samples of a right estimator are called wrong with this probability.
+MIN_EXPECTED_SAMPLES = 25  # Chi-square needs this many expected samples in a cell; rarer cells join another one.
 
 
 def check_sample_returns_rows(estimator: Any) -> None:
@@ -26,23 +26,23 @@ def check_sample_returns_rows(estimator: Any) -> None:
 
 
 def check_samples_follow_the_density_in_one_dimension(estimator: Any) -> None:
-    """In 20 cells lie as many samples as their probabilities say; chi-square, false alarm once in a million."""
+    """Samples fall into 20 cells as often as the density says; chi-square gives one false alarm in a million."""
     _check_counts(estimator, table(n_features=1))
 
 
 def check_samples_follow_the_density_in_two_dimensions(estimator: Any) -> None:
-    """In 6 x 6 cells lie as many samples as their probabilities say; chi-square, false alarm once in a million."""
+    """Samples fall into 6 x 6 cells as often as the density says; chi-square gives one false alarm in a million."""
     _check_counts(estimator, table(n_features=2))
 
 
 def _check_counts(estimator: Any, X: Any) -> None:
     density, box = fitted(estimator, X), Box(X)
     expected, found = N_SAMPLES * box.shares(density), box.counts(draw(density, N_SAMPLES))
-    rare = expected < LEAST_EXPECTED
+    rare = expected < MIN_EXPECTED_SAMPLES
     kept = np.arange(len(expected))
-    kept[rare] = np.argmin(np.where(rare, np.inf, expected))  # a rare cell joins the next least of the others
+    kept[rare] = np.argmin(np.where(rare, np.inf, expected))  # Each rare cell joins the rarest of the other cells.
     p, q = np.bincount(kept, expected)[~rare], np.bincount(kept, found)[~rare]
-    surprise, limit = ((q - p) ** 2 / p).sum(), stats.chi2.isf(FALSE_ALARMS, len(p) - 1)
+    surprise, limit = ((q - p) ** 2 / p).sum(), stats.chi2.isf(FALSE_ALARM_PROBABILITY, len(p) - 1)
     ensure(surprise < limit, f"samples do not follow the density: chi-square is {surprise:.0f}, not below {limit:.0f}.")
 
 

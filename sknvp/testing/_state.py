@@ -22,7 +22,7 @@ def check_fit_returns_self(estimator: Any) -> None:
 
 
 def check_y_is_ignored(estimator: Any) -> None:
-    """``fit`` and ``score`` take a y, and heed none."""
+    """``fit`` and ``score`` take a y, and ignore it."""
     y = np.arange(120) % 2
     density = fitted(estimator, table())
     ensure_same_density(fitted(estimator, table(), y=y), density, "fitted with y")
@@ -30,7 +30,7 @@ def check_y_is_ignored(estimator: Any) -> None:
 
 
 def check_fit_is_repeatable(estimator: Any) -> None:
-    """With an int as ``random_state``, or a like instance, a fit gives the same bits whatever was drawn elsewhere."""
+    """With an int or equal instances as ``random_state``, fits give the same bits, whatever was drawn elsewhere."""
     density = fitted(estimator, table())
     with _put_back():
         _seed_all(12345)
@@ -42,7 +42,7 @@ def check_fit_is_repeatable(estimator: Any) -> None:
 
 
 def check_refit_forgets(estimator: Any) -> None:
-    """Fitted to other tables in between, of as many columns or of more, the estimator forgets them."""
+    """An estimator that was fitted to other tables, of as many columns or of more, forgets them in the next fit."""
     density, alone = fresh(estimator), fitted(estimator, table())
     for between in (table(80, 2, seed=1) * 5, table(80, 3, seed=1)):
         density.fit(table()).fit(between).fit(table())
@@ -92,7 +92,7 @@ def check_no_global_state(estimator: Any) -> None:
         density.score(table())
         draw(density, 5)
         for name, value in _global_state().items():
-            if name in before:  # torch may have been loaded on the way
+            if name in before:  # The fit may have imported torch.
                 ensure(value == before[name], f"{name} must stay as it was.")
 
 
@@ -113,7 +113,7 @@ def check_threads(estimator: Any) -> None:
 
 
 def _global_state() -> dict[str, Any]:
-    """What a library must leave alone, in values to compare."""
+    """Return what a library must leave alone, as values that can be compared."""
     state = {
         "NumPy's global generator": joblib.hash(np.random.get_state()),  # noqa: NPY002
         "Python's global generator": random.getstate(),
@@ -131,7 +131,7 @@ def _global_state() -> dict[str, Any]:
 
 @contextmanager
 def _put_back() -> Iterator[None]:
-    """Whatever is done to the global generators and to NumPy's error state in the body is undone at its end."""
+    """Undo at the end of the body what it did to the global generators and to NumPy's error state."""
     torch = sys.modules.get("torch")
     of_numpy, of_python = np.random.get_state(), random.getstate()  # noqa: NPY002
     of_torch = None if torch is None else torch.get_rng_state()
@@ -146,7 +146,7 @@ def _put_back() -> Iterator[None]:
 
 
 def _seed_all(seed: int) -> None:
-    """Seed every global generator there is."""
+    """Seed every global generator."""
     np.random.seed(seed)  # noqa: NPY002
     random.seed(seed)
     torch = sys.modules.get("torch")

@@ -13,23 +13,23 @@ from sklearn.utils import gen_batches
 
 
 def ensure(holds: Any, message: str) -> None:
-    """Raise an AssertionError with the message unless it holds; unlike `assert`, also under ``python -O``."""
+    """Raise an AssertionError with the message unless ``holds``, also under ``python -O``, unlike `assert`."""
     if not holds:
         raise AssertionError(message)
 
 
 def ensure_same(actual: Any, expected: Any, what: str) -> None:
-    """Every bit is equal."""
+    """Raise an AssertionError unless every bit is equal."""
     np.testing.assert_array_equal(actual, expected, err_msg=what)
 
 
 def ensure_close(actual: Any, expected: Any, what: str, tolerance: float = 1e-6) -> None:
-    """Every number is equal to so much, relatively and absolutely."""
+    """Raise an AssertionError unless all numbers are equal up to a tolerance, relative plus absolute."""
     np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance, err_msg=what)
 
 
 def ensure_finite(values: Any, what: str) -> None:
-    """No number is NaN or infinite."""
+    """Raise an AssertionError if a number is NaN or infinite."""
     finite = np.isfinite(values)
     ensure(finite.all(), f"{what} must be finite, got {(~finite).sum()} of {finite.size} that are not.")
 
@@ -37,7 +37,7 @@ def ensure_finite(values: Any, what: str) -> None:
 def ensure_raises(
     call: Callable[[], Any], what: str, errors: tuple[type[Exception], ...] = (ValueError,), match: str = ""
 ) -> None:
-    """The call raises one of these errors, with words that the pattern matches."""
+    """Raise an AssertionError unless the call raises one of these errors, with words that the pattern matches."""
     names = " or ".join(error.__name__ for error in errors)
     try:
         call()
@@ -50,33 +50,33 @@ def ensure_raises(
 
 
 def table(n_rows: int = 120, n_features: int = 2, seed: int = 0) -> NDArray[np.float64]:
-    """Rows with smooth, dependent columns that are not normal; about zero and of about unit size."""
+    """Return rows with smooth, dependent columns that are not normal, around zero and of about unit size."""
     Z = np.random.default_rng(seed).standard_normal((n_rows, n_features))
     return Z + 0.5 * np.tanh(2 * np.roll(Z, 1, axis=1))
 
 
 def fresh(estimator: Any) -> Any:
-    """An unfitted copy, deterministic if it and the estimators inside it can be told so."""
+    """Return an unfitted copy, deterministic if it and the estimators inside it have a ``random_state``."""
     copy = clone(estimator)
     seeds = [name for name in copy.get_params() if name.split("__")[-1] == "random_state"]
     return copy.set_params(**dict.fromkeys(seeds, 0))
 
 
 def fitted(estimator: Any, X: Any, **arguments: Any) -> Any:
-    """An unfitted copy, fitted."""
+    """Return a copy of an estimator that is fitted to X."""
     copy = fresh(estimator)
     copy.fit(X, **arguments)
     return copy
 
 
 def scores(estimator: Any, X: Any, rows: Any, **arguments: Any) -> NDArray[Any]:
-    """Log-densities of rows under a copy fitted to X."""
+    """Return the log-densities of rows under a copy fitted to X."""
     values: NDArray[Any] = fitted(estimator, X, **arguments).score_samples(rows)
     return values
 
 
 def draw(density: Any, n_samples: int, random_state: Any = 0) -> NDArray[Any]:
-    """That many samples, which must be rows and nothing else."""
+    """Return ``n_samples`` samples, which must be rows and nothing else."""
     rows: NDArray[Any] = density.sample(n_samples, random_state=random_state)
     ensure(isinstance(rows, np.ndarray), f"sample must return an array of rows, got a {type(rows).__name__}.")
     expected = (n_samples, density.n_features_in_)
@@ -85,20 +85,20 @@ def draw(density: Any, n_samples: int, random_state: Any = 0) -> NDArray[Any]:
 
 
 def ensure_same_density(actual: Any, expected: Any, what: str) -> None:
-    """Two densities score and sample the same bits."""
+    """Raise an AssertionError unless two densities give the same scores and samples, bit for bit."""
     rows = table(50, expected.n_features_in_, seed=1)
     ensure_same(actual.score_samples(rows), expected.score_samples(rows), f"score_samples {what}")
     ensure_same(draw(actual, 5), draw(expected, 5), f"sample(5, random_state=0) {what}")
 
 
 def in_parts(function: Callable[[NDArray[Any]], Any], rows: NDArray[Any]) -> NDArray[Any]:
-    """The function's values at many rows, some thousands at a time, to spare memory."""
+    """Return the function's values at many rows, some thousands at a time, to spare memory."""
     values: NDArray[Any] = np.concatenate([function(rows[part]) for part in gen_batches(len(rows), 20_000)])
     return values
 
 
 def optional(name: str) -> Any:
-    """A package that a check needs; without it the check is skipped."""
+    """Import a package that a check needs, or skip the check if it is not installed."""
     try:
         return import_module(name)
     except ImportError as error:

@@ -26,7 +26,7 @@ def check_zero_weight_is_absence(estimator: Any) -> None:
 
 
 def check_weights_are_heeded(estimator: Any) -> None:
-    """A cluster of twenty times the other's weight is the denser one, by half a nat a row at least."""
+    """A cluster with twenty times the weight of another loses more than half a nat per row if both exchange weights."""
     left, right = table(60) - 3, table(60, seed=1) + 3
     X, heavy = np.concatenate([left, right]), np.r_[np.full(60, 20.0), np.ones(60)]
     with_left, with_right = (fitted(estimator, X, sample_weight=w) for w in (heavy, heavy[::-1]))
@@ -38,7 +38,7 @@ def check_weights_are_heeded(estimator: Any) -> None:
 
 
 def check_weights_in_score_equal_repetition(estimator: Any) -> None:
-    """A row of weight k counts as k rows in ``score``, and far rows of weight zero as none, if it takes weights."""
+    """If ``score`` takes weights, a row of weight k counts as k rows, and far rows of weight zero do not count."""
     density, rows = fitted(estimator, table()), table(50, seed=1)
     if "sample_weight" not in signature(density.score).parameters:
         return

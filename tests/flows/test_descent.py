@@ -54,8 +54,8 @@ def descended(objective, *, one_by_one=False, n_steps=N_STEPS):
 @pytest.mark.parametrize(("kind", "with_context"), [("spline", False), ("affine", True)])
 def test_calls_of_many_steps_are_single_steps(kind, with_context, dtype, monkeypatch):
     expected = descended(objective_of(kind, with_context, dtype), one_by_one=True)
-    for most in (descent.MAX_WORK, 1e5, 0):  # all steps in a call, some, a single one
-        monkeypatch.setattr(descent, "MAX_WORK", most)
+    for most in (descent.MAX_MULTIPLICATIONS, 1e5, 0):  # all steps in a call, some, a single one
+        monkeypatch.setattr(descent, "MAX_MULTIPLICATIONS", most)
         found = descended(objective_of(kind, with_context, dtype))
         torch.testing.assert_close(found, expected, rtol=0, atol=0)
     with torch_only():
@@ -77,7 +77,7 @@ def test_all_steps_between_evaluations_are_in_few_calls(monkeypatch, with_contex
 
 
 def test_threads_change_no_bit(monkeypatch):
-    monkeypatch.setattr(loader, "LEAST_WORK", 1)
+    monkeypatch.setattr(loader, "MIN_THREAD_WORK", 1)
     found = []
     for n_threads in (1, 2, 7):
         with loader.native_threads(n_threads):

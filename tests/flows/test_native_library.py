@@ -97,7 +97,7 @@ def test_parameters_may_be_exchanged():
 
 def test_threads_of_the_library_change_no_bit(monkeypatch):
     """Members and rows are shared among as many threads as PyTorch uses, here even where that does not pay."""
-    monkeypatch.setattr(loader, "LEAST_WORK", 1)
+    monkeypatch.setattr(loader, "MIN_THREAD_WORK", 1)
     flow, x = unit_flow(3, 4, kind="spline"), randn(3, 700, 4)
     mixture, kernels, weights = random_mixture(3, 5, 4), random_kernels(3, 4), torch.ones(3, 700).double()
     before, answers = torch.get_num_threads(), []

@@ -168,7 +168,7 @@ def test_every_training_row_comes_once_an_epoch():
 
 def test_many_validation_rows_are_sampled_from_each_members_own(monkeypatch):
     """Members that hold out very different numbers of rows all validate on as many as they can."""
-    monkeypatch.setattr("sknvp.flows.train.objectives.N_VALID", 20)
+    monkeypatch.setattr("sknvp.flows.train.objectives.MAX_VALIDATION_ROWS", 20)
     validation = torch.zeros(2, 1000, dtype=torch.bool)
     validation[0, :900] = validation[1, 500:505] = True
     weights = torch.linspace(1, 2, 1000, dtype=torch.float64)

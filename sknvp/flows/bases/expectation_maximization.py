@@ -16,7 +16,7 @@ from .mixture import GaussianMixture
 START_WIDTH = 0.1  # Components start with this standard deviation; the data have standard deviation one.
 MAX_ITER = 100  # The algorithm stops after this many iterations.
 TOL = 1e-3  # The algorithm stops when an iteration gains less than this many nats per row.
-MAX_CHUNK_NUMBERS = 2**20  # A chunk of rows may become this many numbers.
+MAX_CHUNK_NUMBERS = 2**20  # Each array that is made of a chunk of rows has at most this many numbers.
 
 
 def narrow_components(centres: Tensor) -> GaussianMixture:
@@ -42,7 +42,7 @@ def expectation_maximization(
     mixture : GaussianMixture
         The start, which stays as it is.
     x : Tensor of shape (n_rows, n_features) or (n_members, n_rows, n_features), dtype float64
-        The rows, standardised: the same for all members, or those of each.
+        The standardised rows, which all members share, or those of each member.
     weights : Tensor of shape (n_members, n_rows)
         The weight of each row for each member; zero if the member must not use the row.
     ridge : float
@@ -77,7 +77,10 @@ def expectation_maximization(
 
 
 def _too_small(shares: Tensor, least: Tensor) -> Tensor:
-    """Return which components have a smaller share of the rows than the least; a member's largest is never one."""
+    """Return which components have a smaller share of the rows than ``least``.
+
+    The largest component of a member is never among them.
+    """
     return (shares > 0) & (shares < torch.minimum(least, shares.max(1, keepdim=True).values))
 
 

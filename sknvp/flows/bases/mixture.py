@@ -44,19 +44,20 @@ class GaussianMixture(Base):
     def log_joint(self, z: Tensor) -> Tensor:
         """Return ``log w_k + log N(z; mu_k, Sigma_k)`` in nats, shape (n_members, n_rows, n_components)."""
         n_components, n_features = self.means.shape[1:]
-        side_by_side = self.precisions_cholesky.transpose(1, 2).flatten(2)  # (n_members, n_features, K n_features)
+        # The matrices of all components stand side by side, shape (n_members, n_features, n_components * n_features).
+        side_by_side = self.precisions_cholesky.transpose(1, 2).flatten(2)
         white = z @ side_by_side - self._centres.flatten(1).unsqueeze(1)
         squares = torch.unflatten(white, -1, (n_components, n_features)).square().sum(-1)
         return self._constants.unsqueeze(1) - 0.5 * squares
 
     @property
     def _centres(self) -> Tensor:
-        """The ``mu_k P_k``, shape (n_members, n_components, n_features)."""
+        """The products ``mu_k P_k``, shape (n_members, n_components, n_features)."""
         return (self.means.unsqueeze(2) @ self.precisions_cholesky).squeeze(2)
 
     @property
     def _constants(self) -> Tensor:
-        """The logarithms of ``w_k |P_k|`` and of the normal constant, shape (n_members, n_components)."""
+        """The logarithms of ``w_k |P_k|`` times the normal constant, shape (n_members, n_components)."""
         log_det = self.precisions_cholesky.diagonal(0, -2, -1).log().sum(-1)
         return self.log_weights + log_det - 0.5 * self.n_features * LOG_2_PI
 

@@ -20,7 +20,7 @@ class StandardNormal(Base):
         self.n_features = n_features
 
     def log_prob(self, z: Tensor) -> Tensor:
-        square = z.double().square().sum(-1)  # In single precision squares overflow from 1e19 on.
+        square = z.double().square().sum(-1)  # In single precision, squares overflow from 1.8e19 on.
         return -0.5 * (square + self.n_features * LOG_2_PI)
 
     def grad_log_prob(self, z: Tensor) -> Tensor:

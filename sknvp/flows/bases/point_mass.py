@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .base import Base
 
-LOG_OTHER = math.log(1e-30)  # the log-probability of a value that was never seen, in each column
+LOG_OTHER = math.log(1e-30)  # A value that was never seen has this log-probability, in each column.
 
 
 class PointMass(Base):

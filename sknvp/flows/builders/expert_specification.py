@@ -18,7 +18,7 @@ class DenseWhitening:
     """The arguments of `Whiten`, in standardised units."""
 
     mean: Array  # shape (n_members, n_varying)
-    precision_cholesky: Array  # shape (n_members, n_varying, n_varying), upper triangular
+    precision_cholesky: Array  # The upper triangular matrices, of shape (n_members, n_varying, n_varying).
 
     def build(self) -> Whiten:
         """Make the transform."""
@@ -47,7 +47,7 @@ Whitening = DenseWhitening | LowRankWhitening
 class ExpertSpecification(TabularSpecification):
     """A density beside the flows, whose fields are the arguments of the function that makes it."""
 
-    name: ClassVar[str]  # in `stacking_weights_`
+    name: ClassVar[str]  # The name of the density in `stacking_weights_`.
     make: ClassVar[Callable[..., Flow]]
 
     def _assemble(self, generator: torch.Generator | None) -> Flow:
@@ -104,9 +104,9 @@ class NormalSpecification(WhitenedSpecification):
 class KernelsSpecification(WhitenedSpecification):
     """Normal kernels on the rows for each member; see `Kernels`."""
 
-    points: Array  # shape (n_points, n_varying), in standardised units
+    points: Array  # The centres of the kernels in standardised units, of shape (n_points, n_varying).
     log_weights: Array  # shape (n_members, n_points)
-    bandwidth: float  # the standard deviation of a kernel in whitened units
+    bandwidth: float  # The standard deviation of a kernel in whitened units.
 
     name = "kernels"
     make = staticmethod(experts.kernels)
@@ -126,8 +126,10 @@ class StudentTSpecification(WhitenedSpecification):
 class LinearRegressionSpecification(WhitenedSpecification):
     """A normal distribution around a linear map of the context for each member."""
 
-    coefficients: Array  # shape (n_members, n_varying, n_context), for a standardised context
-    periods: Array | None = None  # shape (n_varying,), in standardised units, infinite for columns without one
+    # The linear map of a standardised context, of shape (n_members, n_varying, n_context).
+    coefficients: Array
+    # The periods of the columns in standardised units, of shape (n_varying,), infinite for columns without a period.
+    periods: Array | None = None
 
     name = "linear_regression"
     make = staticmethod(experts.linear_regression)

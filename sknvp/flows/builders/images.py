@@ -13,7 +13,8 @@ from ..networks import ResidualNetwork
 from ..transform import Transform
 
 MIN_SIDE = 8  # Images with a smaller height or width are not halved any more.
-N_CHECKERBOARD, N_CHANNEL, N_LAST = 3, 3, 4  # These are numbers of couplings in a scale, the last for the last scale.
+# These are the numbers of checkerboard and of channel couplings in a scale, and of checkerboard couplings in the last.
+N_CHECKERBOARD, N_CHANNEL, N_LAST_CHECKERBOARD = 3, 3, 4
 LOGIT_MARGIN = 0.1  # The interval of the logit is wider than the range of the pixels, by this many levels at both ends.
 
 
@@ -61,7 +62,7 @@ def image_real_nvp(
         even = height % 2 == width % 2 == 0
         is_last = not even or min(height, width) < MIN_SIDE
         parts = []
-        for i in range(N_LAST if is_last else N_CHECKERBOARD):
+        for i in range(N_LAST_CHECKERBOARD if is_last else N_CHECKERBOARD):
             parts += coupling(checkerboard(channels, height, width) ^ (i % 2 == 1), 2 if even else 1)
         if is_last:
             return Chain(*parts)
@@ -78,7 +79,7 @@ def image_real_nvp(
 
 
 def logit(n_features: int, n_levels: int) -> Unconstrain:
-    """Build ``z = logit((x + a) / (n_levels + 2 a))`` with ``a = LOGIT_MARGIN``, finite where pixels end."""
+    """Build ``z = logit((x + a) / (n_levels + 2 a))`` with ``a = LOGIT_MARGIN``, which is finite for all pixels."""
     low = torch.full((n_features,), -LOGIT_MARGIN, dtype=torch.float64)
     return Unconstrain(low, n_levels - low)
 

@@ -21,7 +21,7 @@ def half(n_members: int, n_layers: int, n_features: int, generator: torch.Genera
 
 def random(n_members: int, n_layers: int, n_features: int, generator: torch.Generator | None = None) -> Tensor:
     """Split the features into two random halves that take turns, anew for every two layers and every member."""
-    if n_features <= 2:  # There is only one way to split them, and no feature may miss a turn.
+    if n_features <= 2:  # Two features can be split in only one way, and no feature may miss a turn.
         return alternating(n_members, n_layers, n_features)
     pairs = [_random_half(n_members, n_features, generator) for _ in range(0, n_layers, 2)]
     turns = torch.stack([turn for keep in pairs for turn in (keep, ~keep)], 1)

@@ -10,18 +10,21 @@ from ..bases import Base, StandardNormal
 from ..layers import AffineCoupling, Coupling, SplineCoupling
 from ..networks import Conditioner
 
-MakeCoupling = Callable[[Conditioner, int, bool], Coupling]  # from the arguments of `Coupling`
-MakeBase = Callable[[int], Base]  # from the number of columns
+# A function of this type makes a coupling from the arguments of `Coupling`.
+MakeCoupling = Callable[[Conditioner, int, bool], Coupling]
+# A function of this type makes a base distribution from the number of columns.
+MakeBase = Callable[[int], Base]
 
 COUPLINGS: dict[str, type[Coupling]] = {"affine": AffineCoupling, "spline": SplineCoupling}
 BASES: dict[str, type[StandardNormal]] = {"normal": StandardNormal}
 
-STEP, TOLERANCE = 1e-6, 1e-4  # of differences, which a coupling's slopes are compared with
-FAR_OUT = 10.0  # noise at which the log-density of a base must be finite
+# A coupling is compared with its inverse and with differences over steps of about this size, up to this tolerance.
+DIFFERENCE_STEP, TOLERANCE = 1e-6, 1e-4
+FAR_OUT = 10.0  # The log-density of a base must be finite where every column has this number, or its opposite.
 
 
 def coupling_maker(coupling: str | MakeCoupling) -> MakeCoupling:
-    """Return what makes the couplings of a flow."""
+    """Return the function that makes the couplings of a flow."""
     return COUPLINGS[coupling] if isinstance(coupling, str) else coupling
 
 
@@ -98,7 +101,8 @@ def try_coupling(coupling: str | MakeCoupling) -> None:
         z, log_slope = _elementwise(layer, x, theta, False)
         back, log_slope_back = _elementwise(layer, z, theta, True)
         _check_shapes("coupling", "elementwise", x.shape, z, log_slope, back, log_slope_back)
-        steps = STEP * (1 + torch.rand(x.shape, dtype=x.dtype, generator=generator))  # of each number by itself
+        # Each number has its own step.
+        steps = DIFFERENCE_STEP * (1 + torch.rand(x.shape, dtype=x.dtype, generator=generator))
         above, below = (layer.elementwise(moved, theta, False)[0] for moved in (x + steps, x - steps))
     name, slope = type(layer).__name__, (above - below) / (2 * steps)
     if difference := _largest_difference(x, back):

@@ -19,7 +19,8 @@ class SinglePrecision(Flow):
         The flow, which stays as it is.
     """
 
-    N_CHUNKS = 4  # so many times the rows of a flow fit into the cache, since the library computes them in blocks
+    # A chunk has this many times the rows of a chunk of `Flow`, since the native library computes them in small blocks.
+    N_CHUNKS = 4
 
     def __init__(self, flow: Flow) -> None:
         standardize, body = flow.transform.get_submodule("transforms").children()

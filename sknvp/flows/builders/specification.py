@@ -25,9 +25,10 @@ Array = NDArray[Any]
 class Scaling:
     """The location and the scale of the columns of a table, ``z = (x - loc) / scale``."""
 
-    loc: Array  # shape (n_features,), in the units of the table
-    scale: Array  # shape (n_features,), positive, in the units of the table
-    columns: Array  # shape (n_varying,), the indices of the columns that vary; the others take no part in a flow
+    loc: Array  # The locations in the units of the table, of shape (n_features,).
+    scale: Array  # The positive scales in the units of the table, of shape (n_features,).
+    # The indices of the columns that vary, of shape (n_varying,). The other columns take no part in a flow.
+    columns: Array
 
     def equals(self, other: Self) -> bool:
         """Return whether all numbers are equal."""
@@ -41,7 +42,7 @@ class Scaling:
 class Scores(NamedTuple):
     """The points of the splines of `NormalScores`, and the slopes there, of the columns that vary."""
 
-    knots: Array  # shape (n_members, n_varying, n_knots), in standardised units
+    knots: Array  # The knots in standardised units, of shape (n_members, n_varying, n_knots).
     scores: Array  # shape (n_members, n_varying, n_knots)
     slopes: Array  # shape (n_members, n_varying, n_knots)
 
@@ -54,7 +55,7 @@ class Scores(NamedTuple):
 class Specification(ABC):
     """The kind and the settings of a flow. Subclasses hold the settings as fields and give `_assemble`."""
 
-    dtype: str = "float64"  # the name of the dtype that the flow computes in
+    dtype: str = "float64"  # The name of the dtype that the flow computes in.
 
     @abstractmethod
     def _assemble(self, generator: torch.Generator | None) -> Flow:
@@ -84,16 +85,19 @@ class TabularSpecification(Specification):
 class RealNVPSpecification(TabularSpecification):
     """The settings of `real_nvp`, or with bounds of `bounded_real_nvp`."""
 
-    masks: Array  # shape (n_members, n_layers, n_varying), True where a column conditions
-    hidden_layer_sizes: tuple[int, ...]  # the widths of the hidden layers in each coupling's network
-    activation: str  # the activation of the hidden layers
-    coupling: str | MakeCoupling  # "affine" or "spline", or what makes a coupling, which pickles name
-    base: str | MakeBase = "normal"  # or what makes a base distribution, which pickles name
-    batch_norm: bool = False  # whether batch normalisation stands between every two couplings
-    context: Scaling | None = None  # of the columns that the density is conditioned on, or None for no condition
-    bounds: tuple[Array, Array] | None = None  # low and high, shape (n_features,); for variational fits alone
-    scores: Scores | None = None  # of the last members, which see them; None if no member does
-    max_log_scale: float = AffineCoupling.MAX_LOG_SCALE  # the bound of the logarithm of scales in affine couplings
+    masks: Array  # The masks, of shape (n_members, n_layers, n_varying), which are True where a column conditions.
+    hidden_layer_sizes: tuple[int, ...]  # The widths of the hidden layers in the network of each coupling.
+    activation: str  # The activation of the hidden layers.
+    # The name "affine" or "spline", or a function that makes a coupling and that a pickle stores by its name.
+    coupling: str | MakeCoupling
+    # The name "normal", or a function that makes a base distribution and that a pickle stores by its name.
+    base: str | MakeBase = "normal"
+    batch_norm: bool = False  # Whether batch normalisation stands between every two couplings.
+    context: Scaling | None = None  # The scaling of the columns that the density is conditioned on, if it is.
+    # The lower and the upper bounds, both of shape (n_features,). Only variational fits have bounds.
+    bounds: tuple[Array, Array] | None = None
+    scores: Scores | None = None  # The splines to normal scores of the last members, or None if no member has any.
+    max_log_scale: float = AffineCoupling.MAX_LOG_SCALE  # The bound of the logarithm of scales in affine couplings.
 
     def _assemble(self, generator: torch.Generator | None) -> Flow:
         settings: dict[str, Any] = {
@@ -118,8 +122,8 @@ class RealNVPSpecification(TabularSpecification):
 class PlanarSpecification(TabularSpecification):
     """The settings of `planar_flow`."""
 
-    n_layers: int  # the number of planar layers
-    n_members: int  # the number of flows
+    n_layers: int  # The number of planar layers.
+    n_members: int  # The number of flows.
 
     def _assemble(self, generator: torch.Generator | None) -> Flow:
         return planar_flow(
@@ -131,11 +135,11 @@ class PlanarSpecification(TabularSpecification):
 class ImageSpecification(Specification):
     """The settings of `image_real_nvp`."""
 
-    image_shape: tuple[int, int, int]  # (n_channels, height, width)
-    n_levels: int  # the number of values that a pixel can have
-    n_filters: int  # the number of channels inside the networks
-    n_blocks: int  # the number of residual blocks in each network
-    batch_norm: bool  # whether batch normalisation follows every coupling
+    image_shape: tuple[int, int, int]  # The shape (n_channels, height, width) of an image.
+    n_levels: int  # The number of values that a pixel can have.
+    n_filters: int  # The number of channels inside the networks.
+    n_blocks: int  # The number of residual blocks in each network.
+    batch_norm: bool  # Whether batch normalisation follows every coupling.
 
     def _assemble(self, generator: torch.Generator | None) -> Flow:
         return image_real_nvp(

@@ -27,9 +27,9 @@ from ..networks import Conditioner
 from ..transform import Transform
 from .parts import MakeBase, MakeCoupling, coupling_maker, make_base, without_conditioner
 
-CONSTANT_TOLERANCE = 8.0  # a number this many units of rounding away from a constant counts as the constant
+CONSTANT_TOLERANCE = 8.0  # A number within this many rounding errors of a constant counts as the constant.
 
-BEND_SCALE = 4.0  # The splines that bend bounded columns act in a box that is larger by this than the box of couplings.
+BEND_SCALE = 4.0  # The box of the splines that bend bounded columns is this many times as large as that of couplings.
 
 
 def real_nvp(
@@ -207,7 +207,7 @@ def _couplings(
     No permutation is needed where a mask is the opposite of the one before it.
     """
     transforms: list[Transform] = []
-    order = torch.arange(masks.shape[-1]).expand(len(masks), -1)  # This is the column that stands at each place.
+    order = torch.arange(masks.shape[-1]).expand(len(masks), -1)  # Each number is that of the column at this place.
     previous, n_first, flip = None, 0, False
     for keep in masks.unbind(1):
         transforms += between() if transforms else []

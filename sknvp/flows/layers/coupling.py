@@ -15,19 +15,22 @@ from . import spline
 class CouplingResiduals(NamedTuple):
     """The residuals of a coupling."""
 
-    inverse: bool  # the direction
-    log_slope: Tensor  # the logarithm of the slope of the element-wise map, in the direction evaluated
-    conditioner: Any  # the residuals of the conditioner
-    elementwise: Any  # the residuals of the element-wise map
+    inverse: bool  # True for the direction from noise to data.
+    log_slope: Tensor  # The logarithm of the slope of the element-wise map, in the direction evaluated.
+    conditioner: Any  # The residuals of the conditioner.
+    elementwise: Any  # The residuals of the element-wise map.
 
 
 class ElementwiseGraph(NamedTuple):
-    """The residuals of an element-wise map whose gradients come from autograd, in both directions those of ``f(x)``."""
+    """The residuals of an element-wise map whose gradients come from autograd.
 
-    x: Tensor  # the argument of f, a leaf of the graph
-    theta: Tensor  # the parameters of f, a leaf of the graph too
-    z: Tensor  # f(x), with the graph that leads to it
-    log_slope: Tensor  # log f'(x), with the graph that leads to it
+    They belong to ``f``, also if the inverse function was evaluated.
+    """
+
+    x: Tensor  # The argument of f, which is a leaf of the graph.
+    theta: Tensor  # The parameters of f, which are a leaf of the graph too.
+    z: Tensor  # The value f(x), with the graph that leads to it.
+    log_slope: Tensor  # The log-slope log f'(x), with the graph that leads to it.
 
 
 class Coupling(AnalyticTransform):
@@ -90,8 +93,8 @@ class Coupling(AnalyticTransform):
     torch.Size([1, 10])
     """
 
-    N_PARAMETERS: int  # for each element
-    LINEAR_BETWEEN: ClassVar[bool] = False  # whether an `LULinear` stands between every two of these couplings
+    N_PARAMETERS: int  # The number of parameters of each element.
+    LINEAR_BETWEEN: ClassVar[bool] = False  # Whether an `LULinear` stands between every two of these couplings.
 
     def __init__(self, conditioner: Conditioner, n_first: int, flip: bool = False) -> None:
         super().__init__()
@@ -117,7 +120,7 @@ class Coupling(AnalyticTransform):
     ) -> tuple[Tensor, Tensor | None]:
         inverse, log_slope, of_conditioner, of_elementwise = residuals
         grad_a, grad_z = self.split(grad_image)
-        grad_log_slope = grad_log_det.unsqueeze(1)  # It is the same for all columns.
+        grad_log_slope = grad_log_det.unsqueeze(1)  # The log-determinant is the sum of the log-slopes.
         if inverse:
             # By the implicit function theorem, x = f^-1(z) moves by (dz - df) / f' when z moves by dz and theta moves f
             # by df. The log-slope of the inverse is -log f'(x).
@@ -190,9 +193,9 @@ class Coupling(AnalyticTransform):
 class AffineResiduals(NamedTuple):
     """The residuals of an affine map."""
 
-    x: Tensor  # the argument of f
-    scale: Tensor  # exp(s)
-    r: Tensor  # the second result of `soft_clip` for s
+    x: Tensor  # The argument of f.
+    scale: Tensor  # The scale exp(s).
+    r: Tensor  # The second result of `soft_clip` for s.
 
 
 class AffineCoupling(Coupling):

@@ -52,9 +52,9 @@ class Standardize(AnalyticTransform):
 class ColumnwiseResiduals(NamedTuple):
     """The residuals of a `ColumnwiseTransform`."""
 
-    inverse: bool  # the direction
-    slope: Tensor  # dz/dx
-    bend: Tensor  # the derivative of log(dz/dx) in x
+    inverse: bool  # True for the direction from noise to data.
+    slope: Tensor  # The slope dz/dx.
+    bend: Tensor  # The derivative of log(dz/dx) in x.
 
 
 class ColumnwiseTransform(AnalyticTransform):
@@ -146,7 +146,7 @@ def _reciprocal(distance: Tensor) -> Tensor:
 
 
 def _normal_score(x: Tensor) -> Tensor:
-    """Return the number that is exceeded with the same probability by a normal variable as x by a logistic one."""
+    """Return the standard normal quantile at the probability that the logistic distribution function has at x."""
     tail = (-x.abs()).sigmoid().clamp(min=torch.finfo(x.dtype).tiny)
     score: Tensor = ndtri(tail).copysign(x)
     return score

@@ -19,7 +19,7 @@ class Permute(AnalyticTransform):
         A permutation per member.
     """
 
-    rows: Tensor  # the order of the columns of all members, numbered one member after the other
+    rows: Tensor  # The order of the columns of all members, which are numbered one member after the other.
     inverse_rows: Tensor
 
     def __init__(self, order: Tensor) -> None:
@@ -53,11 +53,11 @@ class Permute(AnalyticTransform):
 class LULinearResiduals(NamedTuple):
     """The residuals of `LULinear`."""
 
-    inverse: bool  # the direction
-    lower: Tensor  # L
-    upper: Tensor  # U
-    r: Tensor  # the second result of `soft_clip` for the diagonal of U
-    data: Tensor  # the data x, in both directions
+    inverse: bool  # True for the direction from noise to data.
+    lower: Tensor  # The matrix L.
+    upper: Tensor  # The matrix U.
+    r: Tensor  # The second result of `soft_clip` for the diagonal of U.
+    data: Tensor  # The data x, in both directions.
 
 
 class LULinear(AnalyticTransform):
@@ -123,8 +123,8 @@ class LULinear(AnalyticTransform):
 class AdditiveConditioningResiduals(NamedTuple):
     """The residuals of `AdditiveConditioning`."""
 
-    inverse: bool  # the direction
-    inside: Tensor  # whether each number of the context lies within the limit
+    inverse: bool  # True for the direction from noise to data.
+    inside: Tensor  # Whether each number of the context lies within the limit.
 
 
 class AdditiveConditioning(AnalyticTransform):

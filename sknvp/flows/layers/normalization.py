@@ -12,10 +12,10 @@ from ..transform import AnalyticTransform
 class BatchNormResiduals(NamedTuple):
     """The residuals of `BatchNorm`."""
 
-    inverse: bool  # the direction
-    deviation: Tensor | None  # the deviation of the batch from its own mean; None if the statistics are constants
-    scale: Tensor  # sqrt(variance + EPSILON)
-    z: Tensor  # the noise, with the pixels of a feature counted as rows
+    inverse: bool  # True for the direction from noise to data.
+    deviation: Tensor | None  # The deviation of the batch from its own mean; None if the statistics are constants.
+    scale: Tensor  # The scale sqrt(variance + EPSILON).
+    z: Tensor  # The noise, with the pixels of a feature counted as rows.
 
 
 class BatchNorm(AnalyticTransform):

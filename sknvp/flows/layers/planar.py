@@ -11,31 +11,31 @@ from ..transform import AnalyticTransform
 
 MIN_SLOPE = 1e-3  # The slope across the plane is at least this: no layer lowers a log-density by more than 7 nats.
 STEEPNESS = -1 / math.expm1(MIN_SLOPE - 1)  # This is the constant c in the docstring of `Planar`.
-SOFTPLUS_THRESHOLD = 30.0  # Softplus is computed as its argument from here on.
+SOFTPLUS_THRESHOLD = 30.0  # Beyond this argument, softplus is computed as a line of slope one.
 MAX_NEWTON_STEPS = 100  # Newton's method takes this many steps at most; fewer than ten are usual.
 
 
 class Constrained(NamedTuple):
-    """The constrained ``u_hat``, and what follows from ``w`` and ``u`` besides.
+    """The constrained ``u_hat``, and other results of ``w`` and ``u``.
 
     Vectors have shape (n_members, n_features, 1), numbers have shape (n_members, 1, 1).
     """
 
-    u_hat: Tensor  # u, changed along w
-    steepest: Tensor  # 1 + w . u_hat, the slope on the plane, which is above MIN_SLOPE
-    bend: Tensor  # the derivative of w . u_hat in w . u, less one
-    normal: Tensor  # w / |w|, or zero if w is zero
-    length: Tensor  # |w|
+    u_hat: Tensor  # The vector u, changed along w.
+    steepest: Tensor  # The slope on the plane, 1 + w . u_hat, which is above MIN_SLOPE.
+    bend: Tensor  # The derivative of w . u_hat in w . u, minus one.
+    normal: Tensor  # The vector w / |w|, or zero if w is zero.
+    length: Tensor  # The length |w|.
 
 
 class PlanarResiduals(NamedTuple):
     """The residuals of `Planar`, all at the data x in both directions."""
 
-    inverse: bool  # the direction
-    x: Tensor  # the data
-    h: Tensor  # tanh(w . x + b)
-    slope: Tensor  # the slope across the plane
-    constrained: Constrained  # the constrained parameters
+    inverse: bool  # True for the direction from noise to data.
+    x: Tensor  # The data.
+    h: Tensor  # The numbers tanh(w . x + b).
+    slope: Tensor  # The slope across the plane.
+    constrained: Constrained  # The constrained parameters.
 
 
 class Planar(AnalyticTransform):
@@ -96,7 +96,7 @@ class Planar(AnalyticTransform):
             return self._vjp_of_forward(residuals, grad_image, grad_log_slope, out), None
         # By the implicit function theorem, x = f^-1(z) moves by (df/dx)^-1 (dz - df) when z moves by dz and the
         # parameters move f by df. Its log-determinant is that of f with the other sign. The inverse of the Jacobian
-        # 1 + u_hat h' w^T differs from one by a matrix of rank one, as the Jacobian itself.
+        # 1 + u_hat h' w^T differs from the identity by a matrix of rank one, as the Jacobian itself does.
         grad_x = grad_image + self._vjp_of_forward(residuals, torch.zeros_like(grad_image), -grad_log_slope, out)
         derivative = (1 - residuals.h.square()) / residuals.slope
         along = torch.bmm(residuals.constrained.u_hat.mT, grad_x) * derivative

@@ -24,7 +24,7 @@ from torch import Tensor
 from ..networks.soft_clip import soft_clip
 
 MIN_BIN = 1e-3  # Widths and heights of bins are at least this share of the box.
-MAX_LOG_SLOPE = 7.0  # The logarithm of the slope at a knot stays below this.
+MAX_LOG_SLOPE = 7.0  # The logarithm of the slope at a knot stays below this in absolute value.
 
 
 class Spline(NamedTuple):
@@ -34,23 +34,24 @@ class Spline(NamedTuple):
     comment says otherwise.
     """
 
-    w: Tensor  # the width of the bin that x lies in
-    h: Tensor  # the height of that bin
-    m: Tensor  # the mean slope h / w in that bin
-    d0: Tensor  # the slope at its left knot
-    d1: Tensor  # the slope at its right knot
-    u: Tensor  # the place of x in the bin, from 0 to 1
-    v: Tensor  # 1 - u
-    p: Tensor  # m u + d0 v
-    q: Tensor  # m v + d1 u
-    r: Tensor  # the place of y in the bin, from 0 to 1
-    D: Tensor  # u p + v q
-    E: Tensor  # u q + v p
-    inside: Tensor  # whether x is in the box
-    bins: Tensor  # the numbers of that bin and of the next one, shape (n_members, 2, n_columns, n_rows)
-    shares: Tensor  # the shares of the bins in the box, shape (n_members, 2, n_bins, n_columns, n_rows)
-    slope_derivatives: Tensor  # d(d0, d1) / d theta, shape (n_members, 2, n_columns, n_rows)
-    steps: Tensor  # the matrix that adds up shares to knots, shape (n_bins + 1, n_bins)
+    w: Tensor  # The width of the bin in which x lies.
+    h: Tensor  # The height of the bin.
+    m: Tensor  # The mean slope h / w in the bin.
+    d0: Tensor  # The slope at the left knot of the bin.
+    d1: Tensor  # The slope at the right knot of the bin.
+    u: Tensor  # The place of x in the bin, from 0 to 1.
+    v: Tensor  # The difference 1 - u.
+    p: Tensor  # The sum m u + d0 v.
+    q: Tensor  # The sum m v + d1 u.
+    r: Tensor  # The place of y in the bin, from 0 to 1.
+    D: Tensor  # The sum u p + v q.
+    E: Tensor  # The sum u q + v p.
+    inside: Tensor  # Whether x is in the box.
+    bins: Tensor  # The numbers of the bin and of the next one, of shape (n_members, 2, n_columns, n_rows).
+    # The shares of the bins in the width and height of the box, of shape (n_members, 2, n_bins, n_columns, n_rows).
+    shares: Tensor
+    slope_derivatives: Tensor  # The derivatives of d0 and d1 in theta, of shape (n_members, 2, n_columns, n_rows).
+    steps: Tensor  # The matrix that adds up shares to knots, of shape (n_bins + 1, n_bins).
 
 
 def rational_quadratic_spline(
@@ -63,7 +64,8 @@ def rational_quadratic_spline(
     x : Tensor of shape (n_members, n_columns, n_rows)
         Where to evaluate.
     theta : Tensor of shape (n_members, 3 n_bins - 1, n_columns, n_rows)
-        Unconstrained widths, heights and inner slopes of the spline for each element; all zero is the identity.
+        Unconstrained widths, heights and inner slopes of the spline for each element. If all of them are zero, the
+        spline is the identity.
     box : float
         The spline acts on [-box, box].
     inverse : bool, default=False
@@ -118,7 +120,7 @@ def vjp(residuals: Spline, grad_y: Tensor, grad_log_slope: Tensor) -> tuple[Tens
     grad_p = torch.addcmul(grad_up * u, grad_E, v)
     grad_q = torch.addcmul(grad_D * v, grad_E, u)
     grad_m = torch.addcmul(grad_p * u, grad_q, v).add_(grad_log_slope / m, alpha=2)
-    # When u rises, v falls by as much: this is the gradient in both.
+    # When u rises, v falls by as much, so this is the gradient in both of them.
     grad_u = (grad_up - grad_E) * p + (grad_E - grad_D) * q + grad_p * (m - d0) + grad_q * (d1 - m)
     grad_x = grad_u / w
     grad_h = torch.addcdiv(grad_y * r, grad_m, w)

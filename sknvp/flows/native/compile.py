@@ -17,7 +17,7 @@ SOURCE = FOLDER / "source"
 COMPILERS = "g++", "clang++", "c++"
 LANGUAGE = "-std=c++17", "-pthread", "-Wall", "-Wextra", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"
 FLAGS = "-O3", "-shared", "-fPIC", "-fvisibility=hidden", "-s", *LANGUAGE
-# One library for each set of instructions, under the name that PyTorch has for what a processor can.
+# There is one library for each set of instructions; the keys are PyTorch's names for what a processor can do.
 INSTRUCTIONS = {
     "DEFAULT": (),
     "AVX2": ("-mavx2", "-mfma"),
@@ -39,12 +39,12 @@ def checksum() -> str:
 
 
 def find_compiler() -> list[str]:
-    """Return the command that compiles: that of the environment's CXX, or the first of `COMPILERS` that is there.
+    """Return the command that compiles: the variable CXX of the environment, or the first of `COMPILERS` found.
 
     Raises
     ------
     OSError
-        If there is none.
+        If there is no compiler.
     """
     compiler = os.environ.get("CXX") or next(filter(shutil.which, COMPILERS), None)
     if compiler is None:

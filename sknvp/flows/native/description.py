@@ -19,7 +19,7 @@ BUFFERS: dict[type, tuple[str, ...]] = {
     Permute: ("rows",),
 }
 ACTIVATIONS = {"relu": 0, "silu": 1, "tanh": 2, "elu": 3, "leaky_relu": 4}
-N_BINS = 8  # of a spline
+N_BINS = 8  # The library knows only splines with this many bins.
 
 
 def describe(transform: nn.Module, n_members: int, n_features: int, n_context: int) -> Layer:

@@ -42,7 +42,7 @@ def expected_moments(coefficients: Tensor, x: Tensor, weights: Tensor, noise: Te
     """Take the expectation step of mixtures, or return None where PyTorch has to do it.
 
     The arguments have shape (n_members, n_components, n_monomials), (n_rows, n_features) or (n_members, n_rows,
-    n_features), (n_members, n_rows) and (n_rows, n_noise). Returns the moments, shape (n_members, n_components,
+    n_features), (n_members, n_rows) and (n_rows, n_noise). The results are the moments, shape (n_members, n_components,
     n_monomials + n_noise), and the mean log-likelihood of the members.
     """
     native = library()
@@ -65,8 +65,9 @@ def expected_moments(coefficients: Tensor, x: Tensor, weights: Tensor, noise: Te
 def maximized_coefficients(moments: Tensor, n_features: int, ridge: float) -> Tensor | None:
     """Take the maximization step of mixtures, or return None where PyTorch has to do it.
 
-    Takes the moments of the expectation step, with noise of no column or of all, and returns the coefficients that the
-    next one takes. Where a covariance is not positive definite, it returns None: PyTorch's own step raises an error.
+    It takes the moments of the expectation step, with the noise of no column or of all columns, and returns the
+    coefficients that the next expectation step takes. If a covariance is not positive definite, it returns None, since
+    PyTorch's own step raises an error then.
     """
     native = library()
     if native is None or plain_dtype(moments) != torch.float64:
@@ -84,7 +85,10 @@ def maximized_coefficients(moments: Tensor, n_features: int, ridge: float) -> Te
 
 
 def _log_prob(function: str, z: Tensor, scale: float = 1.0, **parts: Tensor) -> Tensor | None:
-    """Call a function of rows; all tensors but ``z`` are of parts, the second axis of each."""
+    """Call a function that returns a number for each row of ``z``.
+
+    The other tensors hold components or kernels, which are along their second axis.
+    """
     native, recorded = library(), torch.is_grad_enabled() and z.requires_grad
     if native is None or recorded or not z.numel() or plain_dtype(z, *parts.values()) != torch.float64:
         return None

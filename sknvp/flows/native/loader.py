@@ -13,15 +13,15 @@ import torch
 from .compile import checksum, library_path
 
 _logger = logging.getLogger("sknvp")
-LEAST_WORK = 2e7  # multiplications that pay for a thread
+MIN_THREAD_WORK = 2e7  # A thread pays if it gets at least this many multiplications.
 
-_paused = 0  # how many callers of `torch_only` are inside it
-_own = threading.local()  # its ``n_threads``, where a caller of `native_threads` is inside it
+_paused = 0  # This many callers are inside `torch_only`.
+_own = threading.local()  # The attribute ``n_threads`` is set while the thread is inside `native_threads`.
 
 
 @contextmanager
 def torch_only() -> Iterator[None]:
-    """Leave all work to PyTorch within the body, which shows what the native library makes of it."""
+    """Leave all work to PyTorch within the body, to compare its results with those of the native library."""
     global _paused
     _paused += 1
     try:
@@ -32,7 +32,7 @@ def torch_only() -> Iterator[None]:
 
 @contextmanager
 def native_threads(n_threads: int) -> Iterator[None]:
-    """Let the library use so many threads within the body, whatever PyTorch's number is there."""
+    """Let the library use ``n_threads`` threads within the body, whatever PyTorch's number of threads is."""
     before = getattr(_own, "n_threads", 0)
     _own.n_threads = n_threads
     try:
@@ -42,8 +42,8 @@ def native_threads(n_threads: int) -> Iterator[None]:
 
 
 def n_threads(work: int, n_items: int) -> int:
-    """Return how many threads are to share so many multiplications, in items that stay whole."""
-    return max(1, min(max_threads(), n_items, int(work / LEAST_WORK)))
+    """Return how many threads are to share ``work`` multiplications for ``n_items`` items, none of which is split."""
+    return max(1, min(max_threads(), n_items, int(work / MIN_THREAD_WORK)))
 
 
 def max_threads() -> int:

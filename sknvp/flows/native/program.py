@@ -47,7 +47,7 @@ class Program:
     transforms : iterable of Module
         The transforms of the chain.
     n_members, n_features, n_context : int
-        The shape of what they take.
+        The number of members, and the numbers of columns of the rows and of the context that they take.
 
     Raises
     ------
@@ -173,7 +173,7 @@ class Program:
         return image, log_det
 
     def _run(self, call: Call) -> None:
-        if not call.tape:  # otherwise each member's rows stay in one thread
+        if not call.tape:  # With a tape, the rows of a member stay in one thread.
             call.n_threads = n_threads(self.n_numbers * call.n_rows, call.n_rows)
         self.native.sknvp_evaluate(ctypes.byref(self.chain), ctypes.byref(call))
 
@@ -200,7 +200,7 @@ class Program:
             parts=self.addresses.parts,
             **pointers,
         )
-        call.tensors = x, context, tensors  # They live as long as the call.
+        call.tensors = x, context, tensors  # The tensors must live as long as the call.
         return call
 
 

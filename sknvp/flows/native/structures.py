@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-MAX_DENSE = 9  # layers of a network
+MAX_DENSE = 9  # A network has at most this many layers.
 
 
 class Layer(ctypes.Structure):
@@ -62,9 +62,10 @@ class Call(ctypes.Structure):
 
 
 def plain_dtype(*tensors: Tensor) -> torch.dtype | None:
-    """Return the dtype of tensors that the library can read; None if it differs, is another one, or they are elsewhere.
+    """Return the dtype that all tensors have, or None if the library cannot read them.
 
-    The tensors of `torch.func` have no memory of their own, and forward derivatives need PyTorch's operations.
+    It reads tensors on the CPU, all of float32 or all of float64. The tensors of `torch.func` have no memory of their
+    own, and forward derivatives need PyTorch's operations.
     """
     (dtype, *more) = {tensor.dtype for tensor in tensors}
     on_cpu = all(type(tensor) is Tensor and tensor.device.type == "cpu" for tensor in tensors)
@@ -96,5 +97,5 @@ class Addresses:
         self.parts = Parts((c_void_p * len(tensors))(*self.key), (c_int64 * len(tensors))(*steps))
 
     def renewed(self, tensors: Sequence[Tensor]) -> Addresses:
-        """Return the addresses of these tensors; most often they are the same again."""
+        """Return the addresses of these tensors, which most often have not moved."""
         return self if self.key == [tensor.data_ptr() for tensor in tensors] else Addresses(tensors)

@@ -12,16 +12,17 @@ from torch import Tensor, nn
 from .soft_clip import soft_clip
 
 INPUT_BOUND = 8.0  # The inputs stay within this bound, in standardised units.
-LEAKY_SLOPE = 0.2  # of "leaky_relu" below zero
-LARGE_BATCH = 2048  # This many rows change the layout in memory; see `_is_large`.
+LEAKY_SLOPE = 0.2  # The activation "leaky_relu" has this slope below zero.
+LARGE_BATCH = 2048  # From this many rows on, another layout in memory is used; see `_is_large`.
 
 
 class Activation(NamedTuple):
     """An activation function ``y = f(x)`` and its gradient."""
 
-    value: Callable[[Tensor], Tensor]  # from x to y
-    in_place: Callable[[Tensor], Tensor]  # from x to y, written over x
-    gradient: Callable[[Tensor, Tensor, Tensor], Tensor]  # from grad_y, x and y to grad_x, written over grad_y
+    value: Callable[[Tensor], Tensor]  # The function from x to y.
+    in_place: Callable[[Tensor], Tensor]  # The function from x to y, which overwrites x.
+    # The function from grad_y, x and y to grad_x, which overwrites grad_y.
+    gradient: Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 aten = torch.ops.aten
@@ -57,9 +58,9 @@ ACTIVATIONS = {
 class Residuals(NamedTuple):
     """The residuals of `Conditioner`."""
 
-    r: Tensor  # the second result of `soft_clip` for the inputs of the network
-    inputs: list[Tensor]  # the inputs of each layer
-    sums: list[Tensor]  # the numbers to which the activation of each hidden layer was applied
+    r: Tensor  # The second result of `soft_clip` for the inputs of the network.
+    inputs: list[Tensor]  # The inputs of each layer.
+    sums: list[Tensor]  # The numbers to which the activation of each hidden layer was applied.
 
 
 class Conditioner(nn.Module):
@@ -135,7 +136,7 @@ class Conditioner(nn.Module):
         n_layers, grad = len(residuals.inputs), grad_output
         for i, (weight, _) in reversed(list(enumerate(self._layers))):
             h = residuals.inputs[i]
-            _write_product(h, grad.mT, out[i].mT)  # This order is the faster one where outputs outnumber inputs.
+            _write_product(h, grad.mT, out[i].mT)  # This order of factors is faster where outputs outnumber inputs.
             torch.sum(grad, -1, keepdim=True, out=out[n_layers + i])
             grad = torch.bmm(grad.mT, weight).mT if i and _is_large(h) else torch.bmm(weight.mT, grad)
             if i:

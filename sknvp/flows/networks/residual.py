@@ -104,7 +104,7 @@ class ResidualNetwork(nn.Module):
 
 @cache
 def _cpu_has_bfloat16_units() -> bool:
-    """Whether the CPU has units for products of bfloat16 matrices; no for versions of torch that cannot tell."""
+    """Return whether the CPU has units for products of bfloat16 matrices; False if the version of torch cannot tell."""
     return bool(getattr(torch.cpu, "_is_amx_tile_supported", bool)())
 
 

@@ -1,7 +1,7 @@
 """The optimiser AdamW, for all parameters in one buffer, with clipped gradients.
 
-It computes what `torch.optim.AdamW` computes. To create that one loads PyTorch's compiler, which takes most of a second
-in every process.
+It computes what `torch.optim.AdamW` computes. PyTorch's optimiser loads a compiler when it is created, which takes most
+of a second in every process.
 """
 
 import math

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from ..flow import Flow
 
-N_VALIDATED = 4  # draws of each row that validation averages over
-EVALUATIONS_BETWEEN = 4  # evaluations of the loss between two rounds of weighing
-MAX_WEIGHED = 8_192  # draws that are weighed in a round
+MAX_VALIDATION_DRAWS = 4  # Validation averages over at most this many draws of each row.
+EVALUATIONS_PER_WEIGHING = 4  # Draws are weighed once in this many evaluations of the loss.
+MAX_WEIGHED_DRAWS = 8_192  # At most about this many draws are weighed at once.
 
 
 class Completions:
@@ -58,7 +58,7 @@ class Completions:
         """Estimate the log-density of the known cells of rows, shape (n_members, n_batch), up to constants of rows."""
         place = self.place[rows]
         complete, place = (place < 0), place.clamp(min=0)
-        n_draws = min(N_VALIDATED, self.log_weights.shape[1])
+        n_draws = min(MAX_VALIDATION_DRAWS, self.log_weights.shape[1])
         parts = []
         for draw in range(n_draws):
             points = torch.where(complete.unsqueeze(-1), x, self.points[place, draw])
@@ -70,15 +70,16 @@ class Completions:
     def weigh(self, flow: Flow, generator: torch.Generator, context: Tensor | None = None) -> None:
         """Weigh the draws of some rows by the present flow, once in a few evaluations of the loss.
 
-        A flow that has a context needs that of all rows, shape (n_rows, n_context).
+        If the flow has a context, ``context`` is that of all rows, shape (n_rows, n_context).
         """
         self.n_evaluations += 1
-        if self.n_evaluations % EVALUATIONS_BETWEEN:
+        if self.n_evaluations % EVALUATIONS_PER_WEIGHING:
             return
         n_rows, n_draws = self.log_weights.shape
-        given = None if context is None else context[self.place >= 0]  # of the incomplete rows, in their order
+        # This is the context of the incomplete rows, in their order.
+        given = None if context is None else context[self.place >= 0]
         some = torch.randperm(n_rows, generator=generator, device=generator.device).to(self.place.device)
-        for part in torch.split(some[: max(1, MAX_WEIGHED // n_draws)], max(1, flow.chunk_size // n_draws)):
+        for part in torch.split(some[: max(1, MAX_WEIGHED_DRAWS // n_draws)], max(1, flow.chunk_size // n_draws)):
             points = self.points[part].flatten(0, 1).expand(flow.n_members, -1, -1)
             repeated = None if given is None else given[part].repeat_interleave(n_draws, 0).expand(len(points), -1, -1)
             log_prob = flow.log_prob(points, repeated).view(-1, len(part), n_draws)

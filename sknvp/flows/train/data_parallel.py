@@ -20,7 +20,7 @@ class DataParallel:
     ----------
     local : NegativeLogLikelihood
         The objective of the rows of this process, which is changed. Its batch size is that of the batches of all
-        processes together. Its flow is the same in all, and its generator another in each.
+        processes together. The flows of all processes are equal, and their generators differ.
     weights : Tensor of shape (n_rows,), dtype float64
         The weights of its rows, comparable between the processes.
     validation : Tensor of shape (n_members, n_rows), dtype bool
@@ -75,8 +75,8 @@ class DataParallel:
 def _comparable(weights: Tensor, total: Tensor, ranks: Ranks) -> tuple[Tensor, list[int]]:
     """Give weights, shape (n_members, n_rows), a mean of one over all processes instead of over this one.
 
-    ``total`` is what the rows of each member weigh, comparable between the processes. Returns the numbers of rows of
-    all processes too.
+    ``total`` is the weight of all rows of each member, comparable between the processes. The second result holds the
+    numbers of rows of all processes.
     """
     sizes = ranks.gather(lambda: weights.shape[1])
     mean = ranks.add(total.clone()) / max(1, sum(sizes))

@@ -8,7 +8,7 @@ from torch import Tensor
 from ..flow import Flow
 from .objectives import NegativeLogLikelihood
 
-LARGEST = 1 - 2.0**-53  # the largest number below one in float64
+MAX_UNIFORM = 1 - 2.0**-53  # This is the largest number below one in float64.
 
 
 class Dequantized(NegativeLogLikelihood):
@@ -64,7 +64,7 @@ class DequantizedColumns(NegativeLogLikelihood):
     columns : Tensor of shape (n_discrete,), dtype int64
         The numbers of the columns with intervals.
     spread : Tensor of shape (n_rows, n_discrete), dtype bool
-        Where there is an interval; elsewhere stays the number of ``x``.
+        True where there is an interval. Elsewhere the number of ``x`` stays.
     low, high : Tensor of shape (n_rows, n_discrete), dtype float64
         The ends of the intervals, between 0 and 1.
     loc, scale : Tensor of shape (n_discrete,), dtype float64
@@ -99,7 +99,7 @@ class DequantizedColumns(NegativeLogLikelihood):
         source = self.generator if training else self.still
         shape = *rows.shape, len(self.columns)
         uniform = torch.rand(shape, generator=source, device=source.device, dtype=torch.float64).to(self.low.device)
-        inside = (self.low[rows] + self.length[rows] * uniform).clamp(torch.finfo(uniform.dtype).tiny, LARGEST)
+        inside = (self.low[rows] + self.length[rows] * uniform).clamp(torch.finfo(uniform.dtype).tiny, MAX_UNIFORM)
         x = self.x[rows]
         points = ((torch.special.ndtri(inside) - self.loc) / self.scale).to(x)
         if self.spread is not None:

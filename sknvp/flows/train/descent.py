@@ -12,8 +12,10 @@ from .adamw import AdamW
 from .buffer import views
 from .objectives import NegativeLogLikelihood, Objective
 
-MAX_WORK = 1e9  # multiplications of all steps of a call, which takes a fraction of a second: so Ctrl-C is heard in time
-MAX_NUMBERS = 2**22  # of the rows of all steps of a call
+# All steps of a call take at most about this many multiplications. The call then ends in a fraction of a second, and
+# Ctrl-C is heard in time.
+MAX_MULTIPLICATIONS = 1e9
+MAX_BATCH_NUMBERS = 2**22  # The rows of all steps of a call hold at most about this many numbers.
 
 
 def descend(
@@ -64,5 +66,7 @@ def _n_more(program: Program, batch: tuple[Tensor, Tensor]) -> int:
     """Return how many more steps fit into the call that takes the step of a batch."""
     n_members, n_rows = batch[0].shape
     n_columns = program.chain.n_features + program.chain.n_context
-    n_steps = min(MAX_WORK / (program.n_numbers * n_rows), MAX_NUMBERS / (n_members * n_rows * n_columns))
+    n_steps = min(
+        MAX_MULTIPLICATIONS / (program.n_numbers * n_rows), MAX_BATCH_NUMBERS / (n_members * n_rows * n_columns)
+    )
     return max(0, int(n_steps) - 1)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..flow import Flow
 
-MAX_EXCESS = 10.0  # nats; a draw whose log q - log p is farther from the mean counts as if it were so far
+MAX_EXCESS = 10.0  # The difference between log q - log p of a draw and its mean is clipped to this many nats.
 FORWARD_WEIGHT = 3  # The forward KL divergence has this weight: with 1, one of eight modes may lose half of its share.
 
 

@@ -19,7 +19,7 @@ from .objectives import Objective
 
 EVALUATION_STEPS = 25  # There are this many gradient steps between two evaluations of the loss.
 MAX_GRADIENT_NORM = 5.0  # The gradient of each member is clipped to this norm.
-WARM_UP_STEPS = 20  # The learning rate of `advance` rises during so many steps.
+WARM_UP_STEPS = 20  # The learning rate of `advance` rises during this many steps.
 
 
 def train(
@@ -166,7 +166,7 @@ def advance(
 
 
 def _warm_up(n_taken: int, n_steps: int) -> Iterator[tuple[int, float]]:
-    """Yield numbers of the next steps, after so many, and the share of the learning rate that these steps have."""
+    """Split the steps after the first ``n_taken`` into groups; yield the size of each, and its share of the rate."""
     n_rising = min(n_steps, max(0, WARM_UP_STEPS - n_taken))
     yield from ((1, (n_taken + i) / WARM_UP_STEPS) for i in range(1, n_rising + 1))
     if n_steps > n_rising:

@@ -13,7 +13,7 @@ from ..layers import Standardize
 from ..native import Inputs, Program
 from .completions import Completions
 
-N_VALID = 1000  # A member is validated on this many rows at most.
+MAX_VALIDATION_ROWS = 1000  # A member is validated on this many rows at most.
 
 # In training, a t-distribution of this weight stands beside each flow. Only gross outliers are likelier under it.
 TRAINING_TAIL_WEIGHT = 1e-30
@@ -85,7 +85,9 @@ class NegativeLogLikelihood:
         self.context: Tensor | None = None
         self.completions: Completions | None = None
         self.train_rows, self.train_weights = padded_member_rows(~validation, weights, len(weights), generator)
-        self.validation_rows, self.validation_weights = padded_member_rows(validation, weights, N_VALID, generator)
+        self.validation_rows, self.validation_weights = padded_member_rows(
+            validation, weights, MAX_VALIDATION_ROWS, generator
+        )
         self.batch_size = batch_size
         self.generator = generator
 

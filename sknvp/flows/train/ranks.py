@@ -16,7 +16,7 @@ class Ranks:
     Parameters
     ----------
     group : ProcessGroup or None
-        As everywhere in `torch.distributed`; None stands for all processes.
+        The group, as in `torch.distributed`; None stands for all processes.
     cure : str, default=""
         What to do when a process has ended, for the message of the others.
 
@@ -45,13 +45,13 @@ class Ranks:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the process that does what one does for all."""
+        """Whether this is the first process, which does the work that one process does for all."""
         return self.number == 0
 
     def gather(self, function: Callable[[], T]) -> list[T]:
         """Call a function in every process, and return the answers of all in order.
 
-        If it raises in one process, all raise: that one the error itself, the others an error that tells of it.
+        If it raises an error in one process, that process raises this error, and the others one that tells of it.
         """
         own: Exception | None = None
         try:

@@ -4,14 +4,14 @@
 
 namespace {
 
-// The numbers of a step; `optimizer.py` has the same fields.
+// This structure holds the numbers of a step; `optimizer.py` declares its fields too.
 struct Step {
-  void *parameters, *gradient, *mean, *square;  // each has shape (n_members, n_parameters)
+  void *parameters, *gradient, *mean, *square;  // Each has shape (n_members, n_parameters).
   int64_t n_members, n_parameters;
   double decay, rate, beta_1, beta_2, correction_2, epsilon, max_norm;
 };
 
-// Replace what overflowed by zero, and return the norm.
+// Replace numbers that are not finite by zero, and return the norm.
 template <class T>
 double clean(T* gradient, int64_t n) {
   double squares[8] = {};

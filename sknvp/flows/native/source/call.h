@@ -8,13 +8,13 @@
 
 namespace {
 
-// A tensor of columns, of which each axis has a step.
+// This structure describes a tensor of shape (n_members, n_columns, n_rows) by a step for each axis.
 struct Columns {
   const void* start;
   int64_t member_step, column_step, row_step;
 };
 
-// Tensors whose first axis is that of the members, each with its step.
+// This structure holds tensors whose first axis is that of the members, and the steps along that axis.
 struct Parts {
   void* const* starts;
   const int64_t* steps;
@@ -27,20 +27,22 @@ struct Parts {
   }
 };
 
-// The arguments; `structures.py` has the same fields. Tensors without steps lie together, one member after the other.
+// This structure holds the arguments of a call; `structures.py` declares its fields too. The numbers of tensors without
+// steps lie together, one member after the other.
 struct Call {
   int32_t is_double, inverse, n_members, n_threads;
   int64_t n_rows;
-  Columns x, context;       // the input, or the gradient of the image
-  void *image, *log_det;    // the image and its log-determinant, or the gradients of the input and the log-determinant
-  void* grad_context;       // or null
-  Parts parts, grad_parts;  // the parameters and their gradients
-  void* tape;               // tape_size() numbers for each member, or null
-  const double *weights, *tail;  // of the rows: their weights, and a log-density that is added to that of the flow or null
-  double* value;  // the sum of weighted log-densities of each member, or the log-density of each row
+  Columns x, context;       // The input, or the gradient of the image; and the context.
+  void *image, *log_det;    // The image and its log-determinant, or the gradients of the input and the log-determinant.
+  void* grad_context;       // The gradient of the context, or null.
+  Parts parts, grad_parts;  // The parameters and their gradients.
+  void* tape;               // The tape, which has tape_size() numbers for each member, or null.
+  // The weights of the rows, and the logarithms of densities that are added to those of the flow, or null.
+  const double *weights, *tail;
+  double* value;  // The sum of weighted log-densities of each member, or the log-density of each row.
 };
 
-// Memory of a call, from which an arena is handed to each member.
+// This structure owns the memory of a thread in a call, which serves one member after the other.
 template <class T>
 struct Memory {
   std::unique_ptr<T, decltype(&std::free)> start;
@@ -55,7 +57,7 @@ void for_each_block(Range rows, F f) {
   for (int64_t first = rows.begin; first < rows.end; first += BLOCK) f(first, (int)std::min<int64_t>(BLOCK, rows.end - first));
 }
 
-// The number of rows that a block has room for.
+// Return the number of rows that a block has room for.
 int padded(int n_rows) { return (int)round_up(n_rows, 2 * LANES<float>); }
 
 // Copy rows of a member into a block, with zeros behind them.

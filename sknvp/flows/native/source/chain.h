@@ -7,13 +7,13 @@
 
 namespace {
 
-// A chain as Python describes it; `structures.py` has the same fields.
+// This structure is a chain as Python describes it; `structures.py` declares its fields too.
 struct Chain {
   int32_t n_layers, n_parts, n_features, n_context;
   const Layer* layers;
 };
 
-// Memory that is handed out piece by piece. Without a start it only counts.
+// This structure hands out memory piece by piece. Without a start it only counts.
 template <class T>
 struct Arena {
   T* start;
@@ -26,7 +26,7 @@ struct Arena {
   }
 };
 
-// The layers of a chain with the parameters of one member.
+// Return the layers of a chain with the parameters of one member.
 template <class T>
 std::vector<Bound<T>> bind(const Chain& chain, int member, T** parts, Arena<T>& arena) {
   std::vector<Bound<T>> layers;
@@ -65,8 +65,8 @@ Tape<T> lay_out(const Bound<T>& bound, T* x, T* z, int n_rows, bool keep, Arena<
   return tape;
 }
 
-// Find places for the numbers of all layers, in the order of a direction. Unless they are kept for gradients, the layers
-// share the same places.
+// Find places for the numbers of all layers, in the order of a direction. The layers share their places, unless `keep`
+// asks for numbers that the gradients need.
 template <class T>
 std::vector<Tape<T>> lay_out(const std::vector<Bound<T>>& layers, int n_rows, bool inverse, bool keep, Arena<T>& arena) {
   const int n = (int)layers.size();
@@ -91,7 +91,7 @@ void copy(T* to, const T* from, int64_t n) {
   for (int64_t i = 0; i < n; i++) to[i] = from[i];
 }
 
-// Reorder the columns, or undo it.
+// Reorder the columns, or undo this.
 template <class T>
 void permute(T* z, const T* x, const Bound<T>& bound, int64_t n_rows, bool inverse) {
   for (int j = 0; j < bound.d; j++) {
@@ -100,7 +100,7 @@ void permute(T* z, const T* x, const Bound<T>& bound, int64_t n_rows, bool inver
   }
 }
 
-// Subtract the location from each column and divide by its scale, or undo it.
+// Subtract the location from each column and divide by its scale, or undo this.
 template <class T>
 void standardize(T* z, const T* x, const Bound<T>& bound, int64_t n_rows, bool inverse) {
   const T *locations = (const T*)bound.layer->loc, *scales = (const T*)bound.layer->scale;
@@ -113,7 +113,7 @@ void standardize(T* z, const T* x, const Bound<T>& bound, int64_t n_rows, bool i
   }
 }
 
-// Map each column to normal scores, or undo it, where the member has them.
+// Map each column to normal scores, or undo this. A member without normal scores keeps its columns as they are.
 template <class T, bool INVERSE>
 void normal_scores(T* z, const T* x, const Bound<T>& bound, T* log_det, int n_rows) {
   if (bound.is_plain()) return copy(z, x, (int64_t)bound.d * n_rows);
@@ -166,7 +166,7 @@ void run_layer(const Bound<T>& bound, const Tape<T>& tape, const T* context, T* 
   }
 }
 
-// Carry a block through the whole chain. It starts at the first tape's x and ends at the last one's z.
+// Carry a block through the whole chain. It starts at the x of the first tape and ends at the z of the last tape.
 template <class T, bool INVERSE, bool KEEP>
 void run(const std::vector<Bound<T>>& layers, const std::vector<Tape<T>>& tapes, const T* context, T* log_det, int n_rows) {
   const size_t n = layers.size();
@@ -176,12 +176,12 @@ void run(const std::vector<Bound<T>>& layers, const std::vector<Tape<T>>& tapes,
 
 // ---- gradients
 
-// The gradients of a block: those of the image become those of the input, layer by layer.
+// This structure holds the gradients of a block. Layer by layer, those of the image become those of the input.
 template <class T>
 struct Gradients {
-  T *x, *spare;  // of columns; `spare` takes those of the next layer
+  T *x, *spare;  // The gradients of the columns, and room for those of the next layer.
   T* log_det;
-  T* context = nullptr;  // null where there is none
+  T* context = nullptr;  // The gradient of the context, or null.
   Scratch<T> scratch{};
 };
 
@@ -217,8 +217,8 @@ void coupling_vjp(const Bound<T>& bound, const Tape<T>& tape, Gradients<T>& grad
   if (n_inputs > n_a) add_to(grad.context, grad.scratch.grad_inputs + n_a, n_inputs - n_a);
 }
 
-// Carry the gradients of a block back through the chain. Those of the parameters of each layer overwrite what is in
-// `out`, or are added to it; those of an LU layer are those of its matrix. It ends behind the first layers, so many.
+// Carry the gradients of a block back through the chain. The gradients of parameters overwrite `out`, or are added to
+// it. For an LU layer, they are the gradients of its matrix. The first `n_left_out` layers are left out.
 template <class T>
 void run_vjp(const std::vector<Bound<T>>& layers, const std::vector<Tape<T>>& tapes, Gradients<T>& grad, T* const* out, bool add,
              int n_rows, size_t n_left_out = 0) {

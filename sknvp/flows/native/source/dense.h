@@ -1,11 +1,11 @@
-// Products of matrices. A matrix of features by rows lies in memory row after row of the table for each feature, and
-// the number of rows is a multiple of what two vectors hold. So vectors run along the rows.
+// Products of matrices. In a matrix of features by rows, the numbers of a feature lie side by side in memory, and the
+// number of rows is a multiple of what two vectors hold. So vectors run along the rows.
 #pragma once
 #include "vector.h"
 
 namespace {
 
-// A matrix of weights, or its transpose.
+// This structure is a matrix of weights, or its transpose.
 template <class T>
 struct Weights {
   const T* at;
@@ -15,7 +15,7 @@ struct Weights {
   INLINE Weights below(int row) const { return {at + row * row_step, row_step, column_step}; }
 };
 
-// N outputs of two vectors of rows.
+// Compute N outputs for two vectors of rows.
 template <class T, int N>
 INLINE void multiply_block(T* y, Weights<T> weights, const T* x, int n_inputs, int n_rows, const T* bias) {
   Vector<T> sums[N][2];
@@ -43,7 +43,7 @@ void multiply_outputs(T* y, Weights<T> weights, const T* x, int n_inputs, int n_
     multiply_block<T, N>(y + row, weights, x + row, n_inputs, n_rows, bias);
 }
 
-// y = weights x + bias, with y of shape (n_outputs, n_rows) and x of shape (n_inputs, n_rows).
+// Compute y = weights x + bias, with y of shape (n_outputs, n_rows) and x of shape (n_inputs, n_rows).
 template <class T>
 void multiply(T* y, Weights<T> weights, const T* x, int n_outputs, int n_inputs, int n_rows, const T* bias = nullptr) {
   for (int i = 0; i < n_outputs; i += 6) {
@@ -60,7 +60,7 @@ void multiply(T* y, Weights<T> weights, const T* x, int n_outputs, int n_inputs,
   }
 }
 
-// A block of N times K sums over the rows, of products of gradients and inputs.
+// Compute N times K sums over the rows, of products of gradients and inputs.
 template <class T, int N, int K>
 INLINE void outer_block(T* out, int64_t step, const T* grad, const T* x, int n_rows, bool add) {
   Vector<T> sums[N][K] = {};
@@ -90,10 +90,10 @@ void outer_outputs(T* out, const T* grad, const T* x, int n_inputs, int n_rows, 
   for (; k < n_inputs; k++) outer_block<T, N, 1>(out + k, n_inputs, grad, x + (int64_t)k * n_rows, n_rows, add);
 }
 
-// The gradient of the weights: out = grad x^T, or out += grad x^T, with out of shape (n_outputs, n_inputs).
+// Compute the gradient of the weights: out = grad x^T, or out += grad x^T, with out of shape (n_outputs, n_inputs).
 template <class T>
 void outer(T* out, const T* grad, const T* x, int n_outputs, int n_inputs, int n_rows, bool add) {
-  constexpr int N = VECTOR_BYTES == 64 ? 6 : 3;  // processors with longer vectors have more of them
+  constexpr int N = VECTOR_BYTES == 64 ? 6 : 3;  // Processors with longer vectors have more registers for them.
   int i = 0;
   for (; i + N <= n_outputs; i += N)
     outer_outputs<T, N>(out + (int64_t)i * n_inputs, grad + (int64_t)i * n_rows, x, n_inputs, n_rows, add);
@@ -101,7 +101,7 @@ void outer(T* out, const T* grad, const T* x, int n_outputs, int n_inputs, int n
     outer_outputs<T, 1>(out + (int64_t)i * n_inputs, grad + (int64_t)i * n_rows, x, n_inputs, n_rows, add);
 }
 
-// The gradient of the bias: the sum over the rows for each output.
+// Compute the gradient of the bias, which is the sum over the rows for each output.
 template <class T>
 void sum_rows(T* out, const T* grad, int n_outputs, int n_rows, bool add) {
   for (int i = 0; i < n_outputs; i++) {

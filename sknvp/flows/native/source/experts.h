@@ -5,18 +5,20 @@
 namespace {
 
 using Numbers = Vector<double>;
-constexpr int N_POINTS = 24;  // the points whose kernels pass together
+constexpr int N_POINTS = 24;  // The kernels of this many points are computed together.
 
-// The arguments of a call; `experts.py` has the same fields. Tensors without steps lie together.
+// This structure holds the arguments of a call; `experts.py` declares its fields too. The numbers of tensors without
+// steps lie together.
 struct Expert {
-  int64_t n_threads, n_members, n_rows, n_features, n_parts;  // the parts are components, or kernels
+  int64_t n_threads, n_members, n_rows, n_features, n_parts;  // The parts are components, or kernels.
   Columns z;
-  const double *weights, *noise;        // of rows, for the expectation step
-  int64_t n_noise;                      // the number of columns of noise
-  const double *constants, *matrices;   // of the parts: of a mixture the P_k, of kernels their centres; the constants are
-                                        // coefficients for the expectation step, and sums for the maximization step
-  const double *shifts;                 // of a mixture the mu_k P_k
-  double scale;                         // what rows are multiplied by, or the ridge
+  const double *weights, *noise;  // The weights and the noise of the rows, for the expectation step.
+  int64_t n_noise;                // The number of columns of noise.
+  // The constants of the parts, which are coefficients for the expectation step, and sums for the maximization step.
+  // The matrices are the P_k of a mixture, or the centres of kernels.
+  const double *constants, *matrices;
+  const double *shifts;           // The vectors -mu_k P_k of a mixture.
+  double scale;                   // The number by which rows are multiplied, or the ridge.
   double *moments, *value;
 };
 
@@ -29,7 +31,8 @@ INLINE Numbers zero_if_infinite(Numbers x) {
   return size > fill(Format<double>::HUGE_NUMBER) ? Numbers{} : x;
 }
 
-// Sums of exponentials for each row of a block, relative to exp(largest). Rows run fastest, as they lie in memory.
+// This structure holds sums of exponentials for each row of a block, relative to exp(largest). Rows lie side by side in
+// memory, so that vectors run along them.
 struct LogSums {
   alignas(64) double largest[BLOCK], sums[BLOCK];
   int length;
@@ -41,7 +44,7 @@ struct LogSums {
     }
   }
 
-  // Take account of n more numbers for each row; with KEEP, put their exponentials in their place.
+  // Take account of n more numbers for each row. With KEEP, exponentials replace these numbers.
   template <bool KEEP>
   void add(double* x, int n) {
     alignas(64) double finite[BLOCK];
@@ -69,14 +72,14 @@ struct LogSums {
   }
 };
 
-// The log-densities of a block of rows, of shape (n_features, length), under the mixture of a member.
+// Compute the log-densities of a block of rows, of shape (n_features, length), under each component of a member.
 void mixture_block(const Expert& call, int64_t member, const double* z, int length, double* joint, double* white) {
   const int d = (int)call.n_features;
   for (int64_t k = 0; k < call.n_parts; k++) {
     const int64_t part = member * call.n_parts + k;
     const double *matrix = call.matrices + part * d * d, *shift = call.shifts + part * d;
     double* own = joint + k * length;
-    for (int i = 0; i < d; i += 6) {  // P_k is upper triangular
+    for (int i = 0; i < d; i += 6) {  // P_k is upper triangular, so z_j has no influence on outputs before j.
       int n = std::min(6, d - i);
       multiply<double>(white + (int64_t)i * length, {matrix + i, 1, d}, z, n, i + n, length, shift + i);
     }
@@ -106,7 +109,7 @@ void mixture_log_prob(const Expert& call, int64_t member, Range rows, double* me
   });
 }
 
-// The logarithm of sum_i exp(constant_i + scale point_i . z), for each row.
+// Compute the logarithm of sum_i exp(constant_i + scale point_i . z), for each row.
 void kernels_log_sum(const Expert& call, int64_t member, Range rows, double* memory) {
   const int d = (int)call.n_features;
   double *z = memory, *products = z + d * BLOCK;
@@ -124,7 +127,7 @@ void kernels_log_sum(const Expert& call, int64_t member, Range rows, double* mem
   });
 }
 
-// Put 1, every z_i, z_i z_j for i <= j and the noise of some rows below each other.
+// Write 1, every z_i, z_i z_j for i <= j, and the noise of some rows below each other.
 void monomials(const Expert& call, int64_t member, const int64_t* rows, int n, double* out) {
   const int64_t d = call.n_features, length = padded(n);
   const double* start = (const double*)call.z.start + member * call.z.member_step;
@@ -161,7 +164,7 @@ double share_out(double* joint, int n_parts, const double* weights, int length) 
   return total;
 }
 
-// The expectation step: sums of monomials over the rows of each component, which count by their weights.
+// Take the expectation step: sum up monomials over the rows of each component, which count by their weights.
 void expect(const Expert& call, int64_t member, double* memory) {
   const int64_t d = call.n_features, n_monomials = (d + 1) * (d + 2) / 2, n_sums = n_monomials + call.n_noise;
   const int n_parts = (int)call.n_parts;

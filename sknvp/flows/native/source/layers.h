@@ -8,35 +8,37 @@ namespace {
 
 enum Kind : int32_t { STANDARDIZE, NORMAL_SCORES, PERMUTE, LU_LINEAR, AFFINE, SPLINE };
 enum Activation : int32_t { RELU, SILU, TANH, ELU, LEAKY_RELU };
-constexpr int MAX_DENSE = 9;  // layers of a network
+constexpr int MAX_DENSE = 9;  // A network has at most this many layers.
 constexpr double INPUT_BOUND = 8;
 constexpr double LEAKY_SLOPE = 0.2;
 
 constexpr int64_t round_up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
 
-// A layer as Python describes it; `structures.py` has the same fields.
+// This structure is a layer as Python describes it; `structures.py` declares its fields too.
 struct Layer {
-  int32_t kind, n_parts;  // of the parameters
+  int32_t kind, n_parts;  // The parts are tensors of parameters.
   int32_t n_first, flip, activation, n_dense;
-  int32_t n_plain, n_knots;  // of normal scores: the members without them, and the knots of the others' splines
-  int32_t sizes[MAX_DENSE + 1];  // of the network: its inputs, hidden layers and outputs
-  double bound;  // the box of splines, otherwise the bound of logarithms of scales
-  const int64_t* rows;  // of a permutation: the order of the columns of all members, numbered one after the other
-  const void *loc, *scale;  // of a standardisation, one number for each column
-  const void *knots, *scores, *slopes;  // of normal scores, n_knots numbers for each column of each member with scores
+  int32_t n_plain, n_knots;  // The number of members without normal scores, and the number of knots of a spline.
+  int32_t sizes[MAX_DENSE + 1];  // The sizes of the network: of its inputs, hidden layers and outputs.
+  double bound;  // The box of splines, or else the bound of the logarithms of scales.
+  const int64_t* rows;  // The order of the columns of all members in a permutation, numbered member after member.
+  const void *loc, *scale;  // The location and the scale of each column in a standardisation.
+  // The splines to normal scores, with n_knots numbers for each column of each member that has normal scores.
+  const void *knots, *scores, *slopes;
 };
 
-// A layer with the parameters of one member, and what follows from them.
+// This structure is a layer with the parameters of one member, and numbers that follow from them.
 template <class T>
 struct Bound {
   const Layer* layer;
   int d, member, first_part;
-  T** parts;  // of the parameters, the first of which is that of this number in the chain
-  T *matrix = nullptr, *lower = nullptr, *upper = nullptr, *transposed = nullptr;  // of an LU layer: L U, L, U, U^T
-  T* slopes = nullptr;                                                             // and of its soft clips
+  T** parts;  // The parameters, the first of which has the number `first_part` in the chain.
+  // The matrices L U, L, U and U^T of an LU layer.
+  T *matrix = nullptr, *lower = nullptr, *upper = nullptr, *transposed = nullptr;
+  T* slopes = nullptr;  // The slopes of the soft clips of an LU layer.
   T log_det = 0;
 
-  // The length of the rows of L U, U and U^T, which end with zeros.
+  // Return the length of the rows of L U, U and U^T, which end with zeros.
   int padded_d() const { return round_up(d, 2 * LANES<T>); }
 
   bool is_coupling() const { return layer->kind >= AFFINE; }
@@ -54,14 +56,14 @@ struct Bound {
   }
 };
 
-// Where the numbers of a layer lie for a block of rows; what its gradients need stays there.
+// This structure says where the numbers of a layer lie for a block of rows. Those that its gradients need stay there.
 template <class T>
 struct Tape {
-  T *x, *z;                   // its input and its image
-  T* inputs[MAX_DENSE] = {};  // of each layer of the network
-  T* slopes[MAX_DENSE] = {};  // of what made these inputs: the soft clip, or an activation
-  T* theta = nullptr;         // the output of the network; of splines, the first are the shares of the bins in the end
-  T* kept = nullptr;          // of splines, N_KEPT numbers for each element
+  T *x, *z;                   // The input and the image of the layer.
+  T* inputs[MAX_DENSE] = {};  // The inputs of each layer of the network.
+  T* slopes[MAX_DENSE] = {};  // The slopes of the soft clip, or of the activation, that made these inputs.
+  T* theta = nullptr;         // The output of the network. For gradients of splines, shares of bins replace its start.
+  T* kept = nullptr;          // The N_KEPT numbers of each element that the gradients of splines need.
 };
 
 // ---- networks
@@ -134,13 +136,13 @@ void network(const Bound<T>& bound, const Tape<T>& tape, const T* context, int n
   }
 }
 
-// Memory for the gradients of a coupling: those of the output of the network, and of two of its layers in turn.
+// This structure has room for the gradients of a coupling: of the output of the network, and of two layers in turn.
 template <class T>
 struct Scratch {
   T *grad_theta, *grad_inputs, *other;
 };
 
-// Compute the gradients of the network's parameters, and of its inputs, which come to lie in `grad_inputs`.
+// Compute the gradients of the network's parameters, and of its inputs. The latter are in `grad_inputs` in the end.
 template <class T>
 void network_vjp(const Bound<T>& bound, const Tape<T>& tape, const Scratch<T>& scratch, T* const* out, bool add, int n_rows) {
   const Layer& layer = *bound.layer;
@@ -179,7 +181,7 @@ void elementwise(const Bound<T>& bound, const Tape<T>& tape, T* log_det, int n_r
     }
 }
 
-// Compute the gradients of x, in the place of those of z, and of the parameters of the element-wise map.
+// Compute the gradients of x, which replace those of z in `grad`, and of the parameters of the element-wise map.
 template <class T>
 void elementwise_vjp(const Bound<T>& bound, const Tape<T>& tape, T* grad, T* grad_theta, const T* grad_log_det, int n_rows) {
   const int64_t n = (int64_t)bound.n_b() * n_rows;
@@ -224,7 +226,7 @@ void prepare_lu(Bound<T>& bound) {
   multiply<T>(bound.matrix, {bound.lower, d, 1}, bound.upper, d, d, wide);
 }
 
-// Solve L U x = z for x, in the place of z.
+// Solve L U x = z for x, which replaces z.
 template <class T>
 void solve_lu(const Bound<T>& bound, T* x, int n_rows) {
   const int d = bound.d, wide = bound.padded_d();
@@ -245,7 +247,7 @@ void solve_lu(const Bound<T>& bound, T* x, int n_rows) {
   }
 }
 
-// Turn the gradient of L U, which lies in `out`, into that of the parameters. `scratch` holds three padded matrices.
+// Turn the gradient of L U in `out` into the gradient of the parameters. `scratch` has room for three padded matrices.
 template <class T>
 void finish_lu_vjp(const Bound<T>& bound, T* out, T* scratch, T sum_grad_log_det) {
   const int d = bound.d, wide = bound.padded_d();

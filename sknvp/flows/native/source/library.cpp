@@ -5,7 +5,7 @@
 
 namespace {
 
-// Evaluate rows, of which each thread has a share, or with a tape members.
+// Evaluate all rows. Each thread has a share of the rows, or, with a tape, a share of the members.
 template <class T>
 void evaluate_all(const Chain& chain, const Call& call) {
   const int64_t size = call.tape ? tape_size<T>(chain, call.n_rows) : 0;
@@ -23,7 +23,7 @@ void evaluate_all(const Chain& chain, const Call& call) {
   else share_out_work(call.n_threads, call.n_rows, BLOCK, [&](Range rows) { work(all_members, rows); });
 }
 
-// Compute the gradients of members, of which each thread has a share.
+// Compute the gradients of all members, of which each thread has a share.
 template <class T>
 void vjp_all(const Chain& chain, const Call& call) {
   const int64_t size = tape_size<T>(chain, call.n_rows);
@@ -42,7 +42,7 @@ void log_prob_and_gradients_all(const Chain& chain, const Call& call) {
   });
 }
 
-// Take steps of AdamW, each against the gradients of a batch of its own. A thread takes all steps of its members.
+// Take steps of AdamW, each against the gradients of its own batch. A thread takes all steps of its members.
 template <class T>
 void descend_all(const Chain& chain, const Call* calls, const Step* steps, int64_t n_steps) {
   share_out_work(calls->n_threads, calls->n_members, 1, [&](Range members) {
@@ -68,15 +68,15 @@ void evaluate_experts(const Expert& call, int64_t n_numbers, F evaluate_member) 
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
-// The checksum of the source that the library was made of.
+// Return the checksum of the source from which the library was compiled.
 EXPORT const char* sknvp_source() { return SKNVP_SOURCE; }
 
-// How many numbers a tape has for each member.
+// Return how many numbers a tape has for each member.
 EXPORT int64_t sknvp_tape_size(const Chain* chain, int64_t n_rows, int32_t is_double) {
   return is_double ? tape_size<double>(*chain, n_rows) : tape_size<float>(*chain, n_rows);
 }
 
-// Carry rows through a chain, or compute their log-densities; with a tape, keep what the gradients need.
+// Carry rows through a chain, or compute their log-densities. A tape keeps what the gradients need.
 EXPORT void sknvp_evaluate(const Chain* chain, const Call* call) {
   call->is_double ? evaluate_all<double>(*chain, *call) : evaluate_all<float>(*chain, *call);
 }
@@ -97,7 +97,8 @@ EXPORT void sknvp_adamw(const Step* step, int32_t is_double) {
   for (int64_t m = 0; m < step->n_members; m++) is_double ? take_step<double>(*step, m) : take_step<float>(*step, m);
 }
 
-// Take steps of AdamW that minimise the negative of that sum, each for a batch of its own.
+// Take steps of AdamW that minimise the sum of weighted log-densities, each for its own batch. Negative weights make
+// this sum a loss.
 EXPORT void sknvp_descend(const Chain* chain, const Call* calls, const Step* steps, int64_t n_steps) {
   calls->is_double ? descend_all<double>(*chain, calls, steps, n_steps) : descend_all<float>(*chain, calls, steps, n_steps);
 }
@@ -107,7 +108,7 @@ EXPORT void sknvp_mixture_log_prob(const Expert* call) {
   evaluate_experts(*call, 2 * call->n_features + call->n_parts, mixture_log_prob);
 }
 
-// Compute the logarithm of the sum over kernels, without what is the same for all of them.
+// Compute the logarithm of the sum over kernels, without the factors that all kernels have in common.
 EXPORT void sknvp_kernels_log_sum(const Expert* call) {
   evaluate_experts(*call, call->n_features + N_POINTS, kernels_log_sum);
 }
@@ -121,7 +122,8 @@ EXPORT void sknvp_expect(const Expert* call) {
   });
 }
 
-// Take the maximization step of mixtures. The value of a member is one, or zero where a covariance is not positive definite.
+// Take the maximization step of mixtures. The value of a member is one, or zero if one of its covariances is not
+// positive definite.
 EXPORT void sknvp_maximize(const Expert* call) {
   share_out_work((int)call->n_threads, call->n_members, 1, [&](Range members) {
     Memory<double> memory(call->n_features * (2 * call->n_features + 1));

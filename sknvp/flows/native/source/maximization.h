@@ -7,7 +7,7 @@
 
 namespace {
 
-constexpr double LEAST_COUNT = 1e-10;  // sums are divided by no less
+constexpr double LEAST_COUNT = 1e-10;  // Sums are divided by at least this number.
 
 // Replace the upper triangle of A, a matrix of d rows, by U with U^T U = A. Return whether A is positive definite.
 bool factor(double* a, int d) {
@@ -22,7 +22,7 @@ bool factor(double* a, int d) {
   return true;
 }
 
-// Put the inverse of U, which is upper triangular too, into V.
+// Write the inverse of U to V, which is upper triangular too.
 void invert(const double* u, double* v, int d) {
   for (int i = d - 1; i >= 0; i--) {
     double* own = v + i * d;
@@ -36,7 +36,7 @@ void invert(const double* u, double* v, int d) {
 
 // Write the coefficients of the monomials 1, z_i, and z_i z_j for i <= j in the logarithm of the weighted density of a
 // component, given the sums of these monomials, and of the noise, over its rows. There is noise in no column or in all.
-// Return false where the covariance plus the ridge is not positive definite.
+// Return false if the covariance plus the ridge is not positive definite.
 bool maximize_component(const Expert& call, const double* sums, double total, double* memory, double* out) {
   const int d = (int)call.n_features, n_monomials = (d + 1) * (d + 2) / 2;
   double *u = memory, *v = u + d * d, *mean = v + d * d, *linear = out + 1, *quadratic = linear + d;
@@ -52,7 +52,7 @@ bool maximize_component(const Expert& call, const double* sums, double total, do
   std::fill(linear, linear + d, 0.0);
   for (int i = 0; i < d; i++) {
     out[0] += std::log(v[i * d + i]);
-    for (int j = i; j < d; j++) {  // the precision is V V^T
+    for (int j = i; j < d; j++) {  // The precision is V V^T.
       double precision = 0;
       for (int k = j; k < d; k++) precision += v[i * d + k] * v[j * d + k];
       *quadratic++ = i == j ? -0.5 * precision : -precision;
@@ -64,7 +64,7 @@ bool maximize_component(const Expert& call, const double* sums, double total, do
   return true;
 }
 
-// The maximization step of the mixture of a member.
+// Take the maximization step of a member. Return false if one of its covariances is not positive definite.
 bool maximize(const Expert& call, int64_t member, double* memory) {
   const int64_t d = call.n_features, n_monomials = (d + 1) * (d + 2) / 2, n_sums = n_monomials + call.n_noise;
   const double* sums = call.constants + member * call.n_parts * n_sums;

@@ -5,13 +5,13 @@
 
 namespace {
 
-// The layers of a member, and memory for a block.
+// This structure holds the layers of a member, and memory for a block.
 template <class T>
 struct Workspace {
   std::vector<Bound<T>> layers;
   T *log_det, *context;
   Gradients<T> grad{};
-  T* matrices = nullptr;  // of an LU layer
+  T* matrices = nullptr;  // Room for the three matrices that the gradients of an LU layer need.
 
   Workspace(const Chain& chain, int member, T** parts, bool gradients, Arena<T>& arena) {
     layers = bind(chain, member, parts, arena);
@@ -44,7 +44,7 @@ int64_t tape_size(const Chain& chain, int64_t n_rows) {
   return tape.used;
 }
 
-// The numbers that a member needs besides a tape of all rows: a workspace, and the tape of a block.
+// Return how many numbers a member needs besides a tape of all rows: those of a workspace and of the tape of a block.
 template <class T>
 int64_t memory_size(const Chain& chain, bool gradients) {
   Arena<T> arena{nullptr};
@@ -53,8 +53,8 @@ int64_t memory_size(const Chain& chain, bool gradients) {
   return arena.used;
 }
 
-// Carry rows through the chain. With KEEP the tape keeps what the gradients need. Where no image is asked for, the
-// log-density of each row under a standard normal base takes its place.
+// Carry rows through the chain. With KEEP the tape keeps what the gradients need. If no image is asked for, the
+// log-density of each row under a standard normal base is computed instead.
 template <class T, bool INVERSE, bool KEEP>
 void evaluate(const Chain& chain, const Call& call, int member, Range rows, Arena<T> arena, Arena<T> tape) {
   auto parts = call.parts.of_member<T>(member, chain.n_parts);
@@ -95,8 +95,8 @@ void vjp(const Chain& chain, const Call& call, int member, Arena<T> arena, Arena
   space.finish(out.data(), total);
 }
 
-// Compute the sum of weighted log-densities of all rows under a standard normal base, and its gradients. Block by block,
-// the tape stays in the nearest caches.
+// Compute the sum of weighted log-densities of all rows under a standard normal base, and its gradients. Since the rows
+// pass block by block, the tape stays in the nearest caches.
 template <class T>
 void log_prob_and_gradients(const Chain& chain, const Call& call, int member, Arena<T> arena) {
   auto parts = call.parts.of_member<T>(member, chain.n_parts), out = call.grad_parts.of_member<T>(member, chain.n_parts);
@@ -104,7 +104,7 @@ void log_prob_and_gradients(const Chain& chain, const Call& call, int member, Ar
   const double *weights = call.weights + member * call.n_rows, *tail = call.tail + (call.tail ? member * call.n_rows : 0);
   double value = 0;
   T total = 0;
-  size_t n_fixed = 0;  // the first layers, which have no parameters
+  size_t n_fixed = 0;  // This many layers at the start have no parameters.
   while (n_fixed < space.layers.size() && !chain.layers[n_fixed].n_parts) n_fixed++;
   for_each_block({0, call.n_rows}, [&](int64_t first, int n) {
     Arena<T> shared = arena;

@@ -4,13 +4,13 @@
 
 namespace {
 
-// The spline of a column.
+// This structure is the spline of a column.
 template <class T>
 struct Curve {
   const T *knots, *scores, *slopes;
   int n_knots;
 
-  // The number of the bin that a number lies in, on an axis of which these are the ends of bins.
+  // Return the index of the bin in which `at` lies, on the axis whose bins have these ends.
   int bin_of(const T* ends, T at) const {
     int first = 0;
     for (int n_left = n_knots - 1; n_left > 1;) {

@@ -5,17 +5,17 @@
 namespace {
 
 constexpr int N_BINS = 8, N_SPLINE_PARAMETERS = 3 * N_BINS - 1;
-constexpr int N_KEPT = 8;  // the numbers that the gradients need of each element
+constexpr int N_KEPT = 8;  // The gradients need this many numbers of each element.
 constexpr double MIN_BIN = 1e-3, MAX_LOG_SLOPE = 7;
 
-// The bin that a number lies in.
+// This structure is the bin in which a number lies.
 template <class T>
 struct Bin {
   Vector<T> number, x0, y0, w, h, d0{}, d1{};
-  Vector<T> d0_slope{}, d1_slope{};  // the derivatives of d0 and d1 in their parameters
+  Vector<T> d0_slope{}, d1_slope{};  // The derivatives of d0 and d1 in their parameters.
 };
 
-// Turn N_BINS parameters into shares of the box, which add up to one.
+// Turn N_BINS parameters, which lie `step` apart, into shares of the box, which add up to one.
 template <class T>
 INLINE void softmax(Vector<T>* shares, const T* theta, int64_t step) {
   Vector<T> largest = load(theta), sum{};
@@ -65,8 +65,9 @@ INLINE Vector<T> solve(Vector<T> rise, const Bin<T>& bin, Vector<T> m) {
   return 2 * c / (-b - square_root<T>(discriminant));
 }
 
-// Evaluate splines of n elements, which lie `step` apart, or their inverse functions: z = f(x), log_det += log f'(x).
-// With KEEP the shares of the bins take the place of the first parameters, and `kept` gets what the gradients need.
+// Evaluate the splines of a vector of elements, or their inverse functions: z = f(x), log_det += log f'(x). The
+// parameters of an element lie `step` apart. With KEEP the shares of the bins replace the first parameters, and `kept`
+// gets what the gradients need.
 template <class T, bool INVERSE, bool KEEP>
 INLINE void spline_element(T* z, const T* x, T* theta, T* kept, T* log_det, int64_t step, T box) {
   Vector<T> in = load(x), at = clamp<T>(in, -box, box), shares[2 * N_BINS];
@@ -90,12 +91,12 @@ INLINE void spline_element(T* z, const T* x, T* theta, T* kept, T* log_det, int6
   }
 }
 
-// The gradients of the parameters of the bins, from those of the positions of the two knots around a number.
+// Compute the gradients of the parameters of the bins from those of the positions of the two knots around a number.
 template <class T>
 INLINE void softmax_vjp(T* grad_theta, const T* shares, int64_t step, Vector<T> bin, Vector<T> left, Vector<T> right) {
   Vector<T> weighted[N_BINS], sum{};
 #pragma GCC unroll 8
-  for (int k = 0; k < N_BINS; k++) {  // the shares before a knot move it
+  for (int k = 0; k < N_BINS; k++) {  // The shares before a knot move the knot.
     Vector<T> grad = (bin >= fill<T>(T(k)) ? right : Vector<T>{}) + (bin > fill<T>(T(k)) ? left : Vector<T>{});
     sum += weighted[k] = grad * load(shares + k * step);
   }
@@ -103,7 +104,7 @@ INLINE void softmax_vjp(T* grad_theta, const T* shares, int64_t step, Vector<T> 
   for (int k = 0; k < N_BINS; k++) store(grad_theta + k * step, weighted[k] - load(shares + k * step) * sum);
 }
 
-// Compute the gradients of x, in the place of those of z, and of the parameters.
+// Compute the gradients of x, which replace those of z in `grad`, and of the parameters.
 template <class T>
 INLINE void spline_vjp_element(T* grad, T* grad_theta, const T* x, const T* shares, const T* kept, Vector<T> grad_log_slope,
                                int64_t step, T box) {
@@ -124,7 +125,7 @@ INLINE void spline_vjp_element(T* grad, T* grad_theta, const T* x, const T* shar
   softmax_vjp<T>(grad_theta + N_BINS * step, shares + N_BINS * step, step, bin, (grad_y - grad_h) * size, grad_h * size);
   Vector<T> grad_left = grad_p * v * d0_slope, grad_right = grad_q * u * d1_slope;
 #pragma GCC unroll 8
-  for (int k = 1; k < N_BINS; k++) {  // an inner knot is the left one of a bin and the right one of the bin before
+  for (int k = 1; k < N_BINS; k++) {  // An inner knot is the left knot of bin k and the right knot of bin k - 1.
     Vector<T> of_right = bin == fill<T>(T(k - 1)) ? grad_right : Vector<T>{};
     store(grad_theta + (2 * N_BINS + k - 1) * step, bin == fill<T>(T(k)) ? grad_left : of_right);
   }

@@ -9,12 +9,12 @@
 
 namespace {
 
-// A range of members, or of rows.
+// This structure is a range of members, or of rows.
 struct Range {
   int64_t begin, end;
 };
 
-// The share of one of n threads in `size` items, which come in groups of `step` that stay together.
+// Return the share of one of n threads in `size` items. Groups of `step` items stay together.
 Range share_of_thread(int thread, int n_threads, int64_t size, int64_t step) {
   const int64_t n_groups = (size + step - 1) / step;
   return {n_groups * thread / n_threads * step, std::min(size, n_groups * (thread + 1) / n_threads * step)};
@@ -30,7 +30,7 @@ void share_out_work(int n_threads, int64_t size, int64_t step, F work) {
     if (i < n_threads - 1) try {
         others.emplace_back(work, share);
         started = true;
-      } catch (const std::system_error&) {  // there are too many threads already
+      } catch (const std::system_error&) {  // There are too many threads already.
       }
     if (!started) work(share);
   }

@@ -19,7 +19,7 @@
 
 namespace {
 
-constexpr int BLOCK = 128;  // rows that pass together, so that their numbers stay in the nearest caches
+constexpr int BLOCK = 128;  // This many rows pass together, so that their numbers stay in the nearest caches.
 
 template <class T>
 struct Format;
@@ -34,7 +34,7 @@ struct Format<float> {
   static constexpr Word SQRT_HALF = 0x3f3504f3;
   static constexpr float SHIFT = 0x1.8p23f, LN2_HIGH = 0x1.62ep-1f, LN2_LOW = 0x1.0bfbe8p-15f;
   static constexpr float MIN_EXPONENT = -87.3f, MAX_EXPONENT = 88.3f, TINY = 0x1p-126f, HUGE_NUMBER = 0x1.fffffep127f;
-  static constexpr int N_EXP = 7, N_LOG = 4;  // the numbers of terms that the accuracy asks for
+  static constexpr int N_EXP = 7, N_LOG = 4;  // The accuracy of the format needs these numbers of terms.
 };
 
 template <>
@@ -81,7 +81,7 @@ INLINE Vector<T> clamp(Vector<T> x, T low, T high) {
   return x > fill<T>(high) ? fill<T>(high) : x;
 }
 
-// The larger number; NaN if b is NaN.
+// Return the larger number, or NaN if b is NaN.
 template <class T>
 INLINE Vector<T> maximum(Vector<T> a, Vector<T> b) {
   return a > b ? a : b;
@@ -90,7 +90,7 @@ INLINE Vector<T> maximum(Vector<T> a, Vector<T> b) {
 template <class T>
 INLINE Vector<T> square_root(Vector<T> x) {
   Vector<T> root{};
-  for (int i = 0; i < LANES<T>; i++) root[i] = std::sqrt(x[i]);  // one instruction, which compilers find
+  for (int i = 0; i < LANES<T>; i++) root[i] = std::sqrt(x[i]);  // Compilers turn this loop into one instruction.
   return root;
 }
 
@@ -99,12 +99,12 @@ constexpr double INVERSE_FACTORIALS[] = {
     1. / 5040,  1. / 40320,  1. / 362880,  1. / 3628800,  1. / 39916800,  1. / 479001600,  1. / 6227020800,
 };
 
-// exp(x) = 2^n exp(f) with a whole number n and |f| <= log(2) / 2. It neither overflows nor underflows.
+// Compute exp(x) = 2^n exp(f) with a whole number n and |f| <= log(2) / 2. The result neither overflows nor underflows.
 template <class T>
 INLINE Vector<T> exponential(Vector<T> x) {
   using F = Format<T>;
   x = clamp<T>(x, F::MIN_EXPONENT, F::MAX_EXPONENT);
-  Vector<T> shifted = x * T(1.4426950408889634) + F::SHIFT;  // it holds n in its lowest bits
+  Vector<T> shifted = x * T(1.4426950408889634) + F::SHIFT;  // The lowest bits hold n.
   Vector<T> n = shifted - F::SHIFT;
   Vector<T> f = (x - n * F::LN2_HIGH) - n * F::LN2_LOW;
   Vector<T> sum = fill<T>(T(INVERSE_FACTORIALS[F::N_EXP]));
@@ -113,8 +113,8 @@ INLINE Vector<T> exponential(Vector<T> x) {
   return sum * (Vector<T>)(((Bits<T>)shifted + F::BIAS) << F::MANTISSA);
 }
 
-// log(x) = k log(2) + log(m) with a whole number k, and m = (1 + s) / (1 - s) between sqrt(1/2) and sqrt(2). What is
-// not positive and normal gives NaN.
+// Compute log(x) = k log(2) + log(m) with a whole number k, and m = (1 + s) / (1 - s) between sqrt(1/2) and sqrt(2).
+// The result is NaN for a number that is not positive and normal.
 template <class T>
 INLINE Vector<T> logarithm(Vector<T> x) {
   using F = Format<T>;
@@ -136,13 +136,13 @@ INLINE Vector<T> logistic(Vector<T> x) {
   return 1 / (1 + exponential<T>(-x));
 }
 
-// The factor r = 1 / sqrt(1 + (x / bound)^2) of the soft clip x r, whose slope is r^3.
+// Return the factor r = 1 / sqrt(1 + (x / bound)^2) of the soft clip x r, whose slope is r^3.
 template <class T>
 INLINE Vector<T> soft_clip_factor(Vector<T> x, T bound) {
   return 1 / square_root<T>(1 + x * x * (1 / (bound * bound)));
 }
 
-// The sum over the lanes of each of n vectors.
+// Compute the sum over the lanes of each of N vectors.
 template <class T, int N>
 INLINE void sum_lanes(T* sums, const Vector<T>* x) {
   for (int i = 0; i < N; i++) {
@@ -152,7 +152,7 @@ INLINE void sum_lanes(T* sums, const Vector<T>* x) {
   }
 }
 
-// Neighbours are added up twice; then every quarter of a vector holds a part of all four sums.
+// Neighbours are added up twice. Then every quarter of a vector holds a part of all four sums.
 #if VECTOR_BYTES == 64
 #define EVEN 0, 2, 16, 18, 4, 6, 20, 22, 8, 10, 24, 26, 12, 14, 28, 30
 #define ODD 1, 3, 17, 19, 5, 7, 21, 23, 9, 11, 25, 27, 13, 15, 29, 31
