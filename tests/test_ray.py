@@ -2,12 +2,9 @@
 
 from importlib import import_module
 
-import joblib
 import numpy as np
 import pytest
-import torch
 from sklearn.base import clone
-from sklearn.model_selection import cross_val_score, cross_validate
 
 from sknvp import RealNVPDensity
 
@@ -50,19 +47,3 @@ def test_a_search_on_two_workers_equals_that_in_one_process(fits_here):
     for name in ("mean_test_score", "std_test_score"):
         np.testing.assert_array_equal(shared.cv_results_[name], alone.cv_results_[name])
     np.testing.assert_array_equal(shared.best_estimator_.score_samples(X), alone.best_estimator_.score_samples(X))
-
-
-def score_and_threads(density, X, y=None):
-    """The score, and the number of threads that three have become after another fit."""
-    torch.set_num_threads(3)
-    clone(density).fit(X)
-    return {"score": density.score(X), "threads": torch.get_num_threads()}
-
-
-@pytest.mark.usefixtures("cluster")
-def test_scores_on_two_workers_equal_those_in_one_process_and_threads_stay(fits_here):
-    with joblib.parallel_config(backend="ray", n_jobs=-1):
-        shared = cross_validate(stacked(max_iter=3), moons(), cv=2, scoring=score_and_threads)
-    assert not fits_here
-    np.testing.assert_array_equal(shared["test_threads"], 3)
-    np.testing.assert_array_equal(shared["test_score"], cross_val_score(stacked(max_iter=3), moons(), cv=2))

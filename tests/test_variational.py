@@ -287,7 +287,6 @@ def test_a_uniform_density_between_bounds_is_met_from_the_start():
 
 
 HALF_LINES = {
-    "exponential": (lambda x: -x, 0),
     "gamma(0.5)": (lambda x: -x.log() / 2 - x, math.lgamma(0.5)),
     "log-normal": (lambda x: -x.log().square() / 2 - x.log(), math.log(2 * math.pi) / 2),
     "half-Cauchy": (lambda x: -x.square().log1p(), math.log(math.pi / 2)),

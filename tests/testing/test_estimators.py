@@ -24,7 +24,7 @@ FAMILY = [  # what else has the density's methods
 ]
 
 
-@parametrize_with_density_checks([full_batch(max_iter=10), stacked(max_iter=5, coupling="spline"), *FAMILY])
+@parametrize_with_density_checks([stacked(max_iter=5, coupling="spline"), *FAMILY])
 def test_our_density_keeps_every_law(estimator, check):
     check(estimator)
 
