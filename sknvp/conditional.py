@@ -204,7 +204,7 @@ class ConditionalRealNVPDensity(ConditionalDensityMethods, StackedFitter):
         tags = super().__sklearn_tags__()
         tags.target_tags.single_output = True
         tags.target_tags.multi_output = True
-        tags.regressor_tags.poor_score = True  # the score is no R^2: a log-likelihood may well be negative
+        tags.regressor_tags.poor_score = True  # The score is a log-likelihood, which may well be negative.
         return tags
 
     @with_callbacks

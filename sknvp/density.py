@@ -324,7 +324,7 @@ class RealNVPDensity(StackedFitter, FlowDensity):
 
     def _margins(self, specification: Specification, rows: Rows, validation: NDArray[np.bool_]) -> Scores | None:
         assert isinstance(specification, RealNVPSpecification)
-        n_plain = len(validation) - len(validation) // 2  # members; the last half of them sees normal scores
+        n_plain = len(validation) - len(validation) // 2  # The last half of the members sees normal scores.
         return scores_of(specification, rows, validation[n_plain:]) if self._uses_normal_scores else None
 
     def _table(

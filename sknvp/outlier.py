@@ -260,7 +260,7 @@ class RealNVPOutlierDetector(OutlierMixin, PooledDensity):  # type: ignore[misc]
     ) -> tuple[NDArray[np.float64], NDArray[Any]]:
         """Score each distinct row and sum its weights, since the scores of equal rows can differ in the last bit."""
         weights = None if sample_weight is None else np.asarray(sample_weight)
-        if weights is not None and not weights.all():  # rows of weight zero may not even be possible
+        if weights is not None and not weights.all():  # Rows of weight zero may break the rules.
             X, weights = _safe_indexing(X, np.flatnonzero(weights)), weights[weights != 0]
         rows = self._check_rows(X, reset=False)
         weights = check_weights(weights, rows, n_least=1)

@@ -20,8 +20,9 @@ from .missing import DensityOfKnownCells
 from .rows import Rows, repeated
 from .specify import checked_bounds
 
-MAX_REPEATED = 10_000  # Rows whose weights stand for more rows are repeated to at most this many rows,
-MAX_REPEATS = 100  # or each of them at most this many times, if that makes more rows.
+# Rows of whole weights are repeated to at most this many rows, or, if that makes more, each this many times on average.
+MAX_REPEATED = 10_000
+MAX_REPEATS = 100
 
 
 class DensityOfCells(DensityOfKnownCells):
@@ -80,7 +81,7 @@ class DensityOfCells(DensityOfKnownCells):
         """Return the periods of the varying columns as the flow sees them, infinite without one; None if all are."""
         periods = np.full(len(scaling.loc), np.inf)
         for j, circle in self._circles.items():
-            if circle.margin is None:  # values that have probabilities lie between bounds
+            if circle.margin is None:  # Values that have probabilities lie between bounds.
                 periods[j] = circle.period / scaling.scale[j]
         return periods[scaling.columns] if np.isfinite(periods).any() else None
 

@@ -61,7 +61,7 @@ def _in_batches(
     """Return what a function makes of each batch of rows, in the order of the rows; threads share the batches."""
 
     def in_default_modes(batch: slice) -> NDArray[Any]:
-        with default_torch_modes(inference=True):  # they are those of a thread
+        with default_torch_modes(inference=True):  # Each thread has modes of its own.
             return value(batch)
 
     values: NDArray[Any] | None = None
@@ -122,7 +122,7 @@ def _draw_finite(
     """Draw rows, and draw those again that overflow, as happens to flows that have diverged in training."""
     rows = density.sample(n_rows, context, generator)
     for _ in range(MAX_REDRAWS):
-        if rows.sum().isfinite():  # then every number is, and no more passes through the rows are needed
+        if rows.sum().isfinite():  # If the sum is finite, every number is.
             return rows
         overflowed = ~rows.isfinite().all(1)
         if not overflowed.any():

@@ -49,11 +49,13 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
         "each other."
     )
 
-    _finds_dependence: ClassVar[bool] = True  # whether `fit` looks for rows that are not independent
+    _finds_dependence: ClassVar[bool] = True  # Whether `fit` looks for rows that are not independent.
 
-    base: str | MakeBase = "normal"  # for estimators that do not have this parameter
-    batch_norm: bool = False  # for estimators that do not have this parameter
-    standardize: bool = True  # for estimators that do not have this parameter
+    # The values in estimators that do not have these parameters.
+    base: str | MakeBase = "normal"
+    batch_norm: bool = False
+    standardize: bool = True
+
     max_iter: int | str
     early_stopping: bool
     warm_start: bool

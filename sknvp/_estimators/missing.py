@@ -82,7 +82,7 @@ class DensityOfKnownCells(FlowEstimator):
         """
         assert isinstance(self._specification, TabularSpecification)
         scaling, error = self._specification.scaling, np.zeros(len(rows))
-        some = ~np.isnan(rows[:, scaling.columns]).all(1)  # others need no integral
+        some = ~np.isnan(rows[:, scaling.columns]).all(1)  # The other rows need no integral.
         with default_torch_modes(inference=True), threads_for(self._density, len(rows)):
             log_density = log_probability_of_constants(scaling, rows)
             if some.any():

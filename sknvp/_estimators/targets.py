@@ -63,7 +63,7 @@ class DensityOfTargets(ConditionedOnRows, DensityOfCells):
     def _describe_targets(self, table: Any, counts: NDArray[np.float64] | None) -> tuple[Column, ...]:
         """Describe the targets as the parameters ask."""
         is_numeric = library_of(table) is None and table.dtype.kind in "fiu"
-        if is_numeric:  # numbers that are not finite are refused first
+        if is_numeric:  # Numbers that are not finite are refused first.
             table = check_array(table, dtype=FLOATS, input_name="y")
             if self.discrete_targets is None and self.bounds is None and self.periods is None:
                 return ()
@@ -92,7 +92,7 @@ class DensityOfTargets(ConditionedOnRows, DensityOfCells):
                 y = y.astype(self._columns[0].categories.dtype)  # type: ignore[union-attr]
         else:
             y = y.astype(self._target_dtype)
-            for j, circle in self._circles.items():  # rounding may have moved a number off the circle
+            for j, circle in self._circles.items():  # Rounding may have moved a number off the circle.
                 y[..., j] = circle.wrapped(y[..., j], y.dtype)
         return y[..., 0] if self._squeeze else y
 
@@ -104,7 +104,7 @@ def _as_table(y: Any) -> tuple[Any, bool]:
     if library_of(y) is not None:
         return y, False
     targets = np.asarray(y)
-    if targets.dtype.kind in "US":  # numbers among strings stay what they are
+    if targets.dtype.kind in "US":  # Numbers among strings stay numbers.
         targets = np.asarray(y, dtype=object)
     if targets.ndim not in (1, 2):
         check_array(targets, ensure_2d=False, dtype=None, input_name="y")
