@@ -9,6 +9,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
+from ._columns.kinds import library_of
 from ._estimators import parameters as rule
 from ._estimators.density import FlowDensity
 from ._estimators.docs import document
@@ -259,7 +260,8 @@ class RealNVPDensity(StackedFitter, FlowDensity):
         Returns
         -------
         X_drawn : ndarray of shape (n_rows, n_samples, n_features), or DataFrame of n_rows * n_samples rows
-            The rows with all cells known. In a DataFrame, if one was fitted, the draws of a row follow each other.
+            The rows with all cells known. In a DataFrame, if one was fitted, the draws of a row follow each other, and
+            in pandas they have the label of their row in the index.
 
         Raises
         ------
@@ -287,7 +289,7 @@ class RealNVPDensity(StackedFitter, FlowDensity):
         rows = self._check_rows(X, reset=False)
         drawn = self._imputed(rows, int(n_samples), random_state)
         table = self._as_fitted(drawn.reshape(-1, rows.shape[1]))
-        return table if self._library is not None else table.reshape(drawn.shape)
+        return table.reshape(drawn.shape) if self._library is None else _with_index_of(X, table, n_samples)
 
     def score_cells(self, X: ArrayLike) -> NDArray[np.float64]:
         """Compute the log-density of each cell given the other known cells of its row.
@@ -340,3 +342,10 @@ class RealNVPDensity(StackedFitter, FlowDensity):
 
     def _candidates(self, table: Table, flow_log_density: torch.Tensor, rng: np.random.RandomState) -> list[Candidate]:
         return ExpertFitter(table, rng).candidates(flow_log_density)
+
+
+def _with_index_of(X: Any, drawn: Any, n_each: int) -> Any:
+    """Give the draws of each row of a DataFrame of pandas the label of that row."""
+    if library_of(X) == library_of(drawn) == "pandas":
+        drawn.index = X.index.repeat(n_each)
+    return drawn

@@ -213,6 +213,8 @@ def test_frames_with_holes():
     assert (drawn["age"].to_numpy()[::2][known] == table["age"].to_numpy()[known]).all()
     ages = drawn.groupby("kind")["age"].mean()
     assert ages["b"] - ages["a"] > 3
+    shuffled = table.sample(frac=1, random_state=0)
+    assert density.impute(shuffled, n_samples=2).index.equals(shuffled.index.repeat(2))
 
 
 def test_frames_of_polars_with_holes():
