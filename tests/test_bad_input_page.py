@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 from sklearn.mixture import GaussianMixture
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import QuantileTransformer
 
 import sknvp.distributed
@@ -138,8 +139,13 @@ CASES = {
     "a single quantile as a band": lambda: ConditionalDensityDisplay.from_estimator(conditional(), X, Y, q=0.5),
     "bands of a density without a condition": lambda: ConditionalDensityDisplay.from_estimator(density(), X, Y),
     "a picture of three columns": lambda: DensityDisplay.from_estimator(density().fit(X), normal_rows(9, 3)),
+    "a picture of words": lambda: DensityDisplay.from_estimator(density().fit(FRAME), FRAME),
     "a corner plot of eleven columns": lambda: PairDisplay.from_estimator(density(), normal_rows(9, 11)),
     "a corner plot of an unknown column": lambda: PairDisplay.from_estimator(density(), FRAME, features=["years"]),
+    "a corner plot of columns in another order": lambda: (
+        PairDisplay.from_estimator(density().fit(FRAME), FRAME[["age", "sex"]])
+    ),
+    "a corner plot of a pipeline": lambda: PairDisplay.from_estimator(make_pipeline(density()).fit(X), X),
     "a data-parallel fit without other processes": lambda: sknvp.distributed.fit(density(), X),
     "calibration of what has no distribution function": lambda: PITDisplay.from_estimator(density().fit(X), X, Y),
     "a coupling whose slope is wrong": lambda: density(coupling=Doubling).fit(X),

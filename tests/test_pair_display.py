@@ -8,6 +8,8 @@ import pytest
 from matplotlib.colors import to_rgb
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KernelDensity
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from sknvp import ConditionalRealNVPDensity, PairDisplay
 
@@ -203,6 +205,14 @@ def test_bad_input_is_refused():
     conditional = ConditionalRealNVPDensity(n_layers=2, n_estimators=1, stacking=False, max_iter=1).fit(X, X[:, 0])
     with pytest.raises(ValueError, match=r"PairDisplay draws densities without a condition, got .* Draw targets"):
         PairDisplay.from_estimator(conditional, X)
+
+
+def test_the_cure_for_a_pipeline_works():
+    X = normal_rows(30, 2)
+    pipeline = make_pipeline(StandardScaler(), KernelDensity()).fit(X)
+    with pytest.raises(ValueError, match=r"that is pipeline\[-1\], and its rows are pipeline\[:-1\]\.transform"):
+        PairDisplay.from_estimator(pipeline, X)
+    assert PairDisplay.from_estimator(pipeline[-1], pipeline[:-1].transform(X)).rows.shape == (30, 2)
 
 
 @pytest.mark.parametrize("estimator", [GaussianMixture(2), KernelDensity()])

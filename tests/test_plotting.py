@@ -143,10 +143,21 @@ def test_axes_carry_the_names_of_the_columns_and_go_where_told():
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("width", "height")
 
 
-def test_more_columns_cannot_be_drawn():
-    X = normal_rows(20, 3)
+def test_more_columns_cannot_be_drawn_whatever_they_hold():
+    X = pd.DataFrame(normal_rows(20, 2), columns=["a", "b"]).assign(kind=["u", "v"] * 10)
     with pytest.raises(ValueError, match="one or two columns, got X with 3"):
         DensityDisplay.from_estimator(small(max_iter=3).fit(X), X)
+
+
+def test_rows_with_missing_cells_change_no_picture():
+    X = normal_rows(60, 2)
+    holed = np.r_[X, [[np.nan, 9.0]]]
+    density = small(max_iter=3).fit(holed)
+    first, second = (DensityDisplay.from_estimator(density, rows, grid_resolution=9) for rows in (X, holed))
+    np.testing.assert_array_equal(first.density, second.density)
+    np.testing.assert_array_equal(first.X, second.X)
+    with pytest.raises(ValueError, match="rows without missing cells, got none among 1"):
+        DensityDisplay.from_estimator(density, holed[60:])
 
 
 def test_whole_numbers_are_drawn_at_the_values_that_they_can_have():

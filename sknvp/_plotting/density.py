@@ -83,8 +83,8 @@ class DensityDisplay:
             The density of one or two columns, without a condition.
         X : array-like of shape (n_samples, 1 or 2)
             The rows to draw. They set the range of the picture, except gross outliers: those that lie more than ten
-            times the distance between the 5 and the 95 percent quantile of a column beyond these. Gross outliers are
-            not drawn.
+            times the distance between the 5 and the 95 percent quantile of a column beyond these. Gross outliers and
+            rows with missing cells are not drawn.
         grid_resolution : int, default=200
             Number of grid points along each axis. A single axis starts with so many, half of them evenly spaced and
             half at quantiles of the rows; then the intervals in which the curve bends are halved until it is smooth. A
@@ -104,7 +104,7 @@ class DensityDisplay:
         Raises
         ------
         ValueError
-            If ``X`` has more than two columns, or the density is a conditional one.
+            If ``X`` has more than two columns, words or no complete row, or the density is a conditional one.
         ImportError
             If matplotlib is not installed.
         """
@@ -115,13 +115,8 @@ class DensityDisplay:
             "DensityDisplay",
             "Take ConditionalDensityDisplay, which draws quantiles.",
         )
-        rows: NDArray[Any] = check_array(X, dtype=np.float64)
+        rows = _drawable_rows(X)
         n_features = rows.shape[1]
-        if n_features > 2:
-            raise ValueError(
-                f"DensityDisplay draws one or two columns, got X with {n_features}. Fit the density of two columns, or "
-                "take PairDisplay, which draws rows beside draws."
-            )
 
         def density(points: NDArray[Any]) -> NDArray[Any]:
             log_density = estimator.score_samples(like(X, points.reshape(-1, n_features)))
@@ -169,3 +164,26 @@ class DensityDisplay:
             self.ax_.plot(*self.X.T, **styled(rows_kw, marker=".", color="white", markersize=1.5, **look))
             self.ax_.set_ylabel(self.names[1])
         return self
+
+
+def _drawable_rows(X: ArrayLike) -> NDArray[np.float64]:
+    """Return the rows without missing cells as numbers, or raise a ValueError if X cannot be drawn."""
+    shape = np.shape(X)
+    if len(shape) == 2 and shape[1] > 2:
+        raise ValueError(
+            f"DensityDisplay draws one or two columns, got X with {shape[1]}. Fit the density of two columns, or take "
+            "PairDisplay, which draws rows beside draws."
+        )
+    try:
+        rows: NDArray[np.float64] = check_array(X, dtype=np.float64, ensure_all_finite="allow-nan")
+    except ValueError as error:
+        word = str(error).removeprefix("could not convert string to float: ")
+        if word == str(error):
+            raise
+        raise ValueError(
+            f"DensityDisplay draws columns of numbers, got {word} in X. Take PairDisplay, which draws categories too."
+        ) from error
+    complete = rows[~np.isnan(rows).any(1)]
+    if not len(complete):
+        raise ValueError(f"DensityDisplay draws rows without missing cells, got none among {len(rows)}. Add some to X.")
+    return complete

@@ -10,7 +10,7 @@ from sklearn.utils import _safe_indexing, check_random_state
 from .._columns.kinds import library_of
 from .._estimators import parameters as rule
 from .._estimators.draws import seeded_draws
-from .checks import check_unconditional
+from .checks import check_draws, check_names, check_unconditional
 from .features import Axis, chosen_columns, numbers_of
 from .style import BLUE, ORANGE, Style, pyplot, styled
 
@@ -119,13 +119,15 @@ class PairDisplay:
         Raises
         ------
         ValueError
-            If an argument breaks its rule, or the density is a conditional one.
+            If an argument breaks its rule, the columns are not those of `fit`, or the density is a conditional one.
         ImportError
             If matplotlib is not installed.
         """
         pyplot("PairDisplay")
         rule.check("n_samples", n_samples, rule.integer(1))
         check_unconditional(estimator, "PairDisplay", "Draw targets with its sample(X), and plot them over X.")
+        check_draws(estimator)
+        check_names(estimator, X)
         table: Any = np.asarray(X) if library_of(X) is None else X
         columns = chosen_columns(table, features, MAX_FEATURES)
         rng = check_random_state(random_state)
