@@ -479,7 +479,7 @@ def test_other_errors_name_the_cure(fitted, fitted_to_two):
         fitted_to_two.predict_quantile(X)
     with pytest.raises(ValueError, match="y must have 2 columns, as in fit, got 1"):
         fitted_to_two.score_samples(X, Y)
-    for q in (0, 1, -0.1, np.nan, [0.5, 2], [[0.5]]):
+    for q in (0, 1, -0.1, np.nan, [0.5, 2], [[0.5]], []):
         with pytest.raises(ValueError, match=f"q must be .* got {re.escape(repr(q))}"):
             fitted.predict_quantile(X, q)
     with pytest.raises(ValueError, match="n_samples must be an integer of at least 1, got 0"):

@@ -189,8 +189,10 @@ class ConditionalDensityMethods(RegressorMixin, DensityOfTargets):  # type: igno
             self._columns, self.n_outputs_, "predict_quantile", "Take quantiles of what sample(X, n_samples) draws"
         )
         shares = np.asarray(q, dtype=np.float64)
-        if shares.ndim > 1 or not ((shares > 0) & (shares < 1)).all():
-            raise ValueError(f"q must be a number strictly between 0 and 1, or a list of such numbers, got {q!r}.")
+        if shares.ndim > 1 or not shares.size or not ((shares > 0) & (shares < 1)).all():
+            raise ValueError(
+                f"q must be a number strictly between 0 and 1, or a list of one such number or more, got {q!r}."
+            )
         context, density = self._context(X), self._density
 
         def quantiles(context: Tensor) -> Tensor:
