@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array, check_consistent_length
 
 from ._estimators import parameters as rule
+from ._estimators.weights import check_weights
 
 __all__ = ["crps", "energy_score", "neg_crps_scorer", "neg_energy_scorer"]
 
@@ -32,7 +33,7 @@ def crps(y_true: ArrayLike, y_drawn: ArrayLike, *, sample_weight: ArrayLike | No
     y_drawn : array-like of shape (n_samples, n_draws)
         Two draws or more for each target, as from :meth:`sknvp.ConditionalRealNVPDensity.sample`.
     sample_weight : array-like of shape (n_samples,), default=None
-        How often each row counts.
+        How often each row counts, not negative.
 
     Returns
     -------
@@ -65,7 +66,8 @@ def crps(y_true: ArrayLike, y_drawn: ArrayLike, *, sample_weight: ArrayLike | No
     targets, drawn = checked_draws(y_true, y_drawn, n_axes=1)
     n_draws, ordered = drawn.shape[1], np.sort(drawn[..., 0], axis=1)
     spread = ordered @ (2 * np.arange(1, n_draws + 1) - n_draws - 1) / (n_draws * (n_draws - 1))
-    return _average(np.abs(ordered - targets).mean(1) - spread, sample_weight)
+    scores = np.abs(ordered - targets).mean(1) - spread
+    return float(np.average(scores, weights=check_weights(sample_weight, scores, n_least=1)))
 
 
 def energy_score(y_true: ArrayLike, y_drawn: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:
@@ -83,7 +85,7 @@ def energy_score(y_true: ArrayLike, y_drawn: ArrayLike, *, sample_weight: ArrayL
     y_drawn : array-like of shape (n_samples, n_draws, n_outputs) or (n_samples, n_draws)
         Two draws or more for each row, as from :meth:`sknvp.ConditionalRealNVPDensity.sample`.
     sample_weight : array-like of shape (n_samples,), default=None
-        How often each row counts.
+        How often each row counts, not negative.
 
     Returns
     -------
@@ -117,8 +119,8 @@ def energy_score(y_true: ArrayLike, y_drawn: ArrayLike, *, sample_weight: ArrayL
     n_draws, spread = drawn.shape[1], np.zeros(len(drawn))
     for lag in range(1, n_draws):  # Each pair of draws is counted twice.
         spread += np.linalg.norm(drawn - np.roll(drawn, lag, axis=1), axis=2).mean(1) / (n_draws - 1)
-    error = np.linalg.norm(drawn - targets[:, None], axis=2).mean(1)
-    return _average(error - spread / 2, sample_weight)
+    scores = np.linalg.norm(drawn - targets[:, None], axis=2).mean(1) - spread / 2
+    return float(np.average(scores, weights=check_weights(sample_weight, scores, n_least=1)))
 
 
 def neg_crps_scorer(estimator: Any, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
@@ -136,7 +138,7 @@ def neg_crps_scorer(estimator: Any, X: ArrayLike, y: ArrayLike, sample_weight: A
     y : array-like of shape (n_samples,)
         The targets.
     sample_weight : array-like of shape (n_samples,), default=None
-        How often each row counts.
+        How often each row counts, not negative.
 
     Returns
     -------
@@ -171,7 +173,7 @@ def neg_energy_scorer(estimator: Any, X: ArrayLike, y: ArrayLike, sample_weight:
     y : array-like of shape (n_samples, n_outputs) or (n_samples,)
         The targets.
     sample_weight : array-like of shape (n_samples,), default=None
-        How often each row counts.
+        How often each row counts, not negative.
 
     Returns
     -------
@@ -199,12 +201,3 @@ def checked_draws(
         )
     rule.check("the number of draws in y_drawn", drawn.shape[1], rule.integer(2))
     return targets, drawn
-
-
-def _average(scores: NDArray[np.float64], sample_weight: ArrayLike | None) -> float:
-    """Return the weighted mean of scores."""
-    if sample_weight is None:
-        return float(scores.mean())
-    weights = np.asarray(sample_weight, dtype=np.float64)
-    check_consistent_length(scores, weights)
-    return float(np.average(scores, weights=weights))

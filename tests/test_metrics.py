@@ -180,3 +180,10 @@ def test_scorers_in_searches_and_cross_validations():
 def test_wrong_arrays(y_true, y_drawn, message):
     with pytest.raises(ValueError, match=message):
         crps(y_true, y_drawn)
+
+
+@pytest.mark.parametrize("score", [crps, energy_score])
+@pytest.mark.parametrize(("weights", "message"), [([0, 0], "at least 1 row of weight above"), ([2, -1], "not be neg")])
+def test_wrong_weights(score, weights, message):
+    with pytest.raises(ValueError, match=f"sample_weight must .*{message}"):
+        score(np.zeros(2), np.zeros((2, 3)), sample_weight=weights)
