@@ -339,7 +339,13 @@ class DensityClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # 
 
 def _priors(given: ArrayLike | None, weights: NDArray[Any]) -> NDArray[np.float64]:
     """Check the priors and return them; None stands for the share of the weight that each class has."""
-    priors = np.asarray(weights / weights.sum() if given is None else given, dtype=np.float64)
+    try:
+        priors = np.asarray(weights / weights.sum() if given is None else given, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"priors must be None or an array of {len(weights)} probabilities, got {given!r}. List them in the order "
+            "of the sorted labels."
+        ) from error
     if priors.shape != weights.shape:
         raise ValueError(f"priors must have shape (n_classes,) = {weights.shape}, got {priors.shape}.")
     if not (priors >= 0).all() or not np.isclose(priors.sum(), 1):

@@ -248,6 +248,8 @@ def test_one_class_is_certain():
         ([0.5, 0.6, 0.5], r"must add up to 1, got \[0.5, 0.6, 0.5\]"),
         ([-0.5, 1, 0.5], "priors must not be negative"),
         ([np.nan, 0.5, 0.5], "priors must not be negative and must add up to 1"),
+        ({0: 0.2, 1: 0.3, 2: 0.5}, r"priors must be None or an array of 3 probabilities, got \{0: 0.2"),
+        ("uniform", "priors must be None or an array of 3 probabilities, got 'uniform'. List them in the order of"),
     ],
 )
 def test_priors_that_are_none_are_refused(priors, message):
