@@ -87,6 +87,7 @@ CASES = {
     "all weights zero": lambda: density().fit(X, sample_weight=np.zeros(60)),
     "one group alone": lambda: density().fit(X, groups=np.zeros(60)),
     "`groups` of two dimensions": lambda: density().fit(X, groups=np.zeros((60, 1))),
+    "a row without a group": lambda: density().fit(X, groups=[None] + ["a", "b", "c"] * 19 + ["a", "b"]),
     "a category that was not there in `fit`": lambda: density().fit(FRAME).score_samples(FRAME.assign(sex="x")),
     "a column of names, all different": lambda: density().fit(FRAME.assign(sex=list(map(str, range(60))))),
     "a column of strings and numbers": lambda: density().fit(FRAME.assign(sex=["f", 1] * 30)),

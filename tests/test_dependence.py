@@ -193,6 +193,7 @@ def test_groups_mend_what_repeated_measurements_spoil():
         (np.zeros((400, 2)), "groups must have shape"),
         (np.zeros(3), "inconsistent numbers of samples"),
         (np.full(400, np.nan), "groups contains NaN"),
+        ([None, "a"] * 200, "groups must hold labels of one type that has an order, got NoneType and str. Give each"),
     ],
 )
 def test_groups_that_break_a_rule_are_refused(groups, message):

@@ -17,12 +17,24 @@ def check_groups(groups: ArrayLike | None, weights: NDArray[np.float64], n_least
     if labels.ndim != 1:
         raise ValueError(f"groups must have shape (n_samples,), got {labels.shape}. Give each row one label.")
     check_consistent_length(labels, weights)
-    if (n_groups := len(np.unique(labels[weights > 0]))) < n_least:
+    if (n_groups := _n_different(labels[weights > 0])) < n_least:
         raise ValueError(
             f"groups must hold at least {n_least} different labels among the rows of weight above zero, of which some "
             f"are held out, got {n_groups}. Pass None, or set early_stopping=False, with which nothing is held out."
         )
     return labels
+
+
+def _n_different(labels: NDArray[Any]) -> int:
+    """Count the different labels, or raise a ValueError if they have no order."""
+    try:
+        return len(np.unique(labels))
+    except TypeError as error:
+        types = " and ".join(sorted({type(label).__name__ for label in labels.tolist()}))
+        raise ValueError(
+            f"groups must hold labels of one type that has an order, got {types}. Give each row one label, for "
+            "instance by astype(str)."
+        ) from error
 
 
 def validation_rows(
