@@ -12,6 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted, check_X_y, validate_data
 
+from ._estimators.inner import check_inner
 from ._estimators.per_class import (
     describe_together,
     entries_of,
@@ -199,15 +200,10 @@ class DensityClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # 
     def _checked_estimator(self, weighted: bool) -> Any:
         """Return the estimator to clone, or raise a ValueError if it cannot be fitted as asked."""
         density = self._density()
-        name = type(density).__name__
-        if not hasattr(density, "score_samples"):
-            raise ValueError(f"estimator must have score_samples, got {name}, which has not. Give a density.")
         routes = _routing() and isinstance(get_routing_for_object(density), MetadataRouter)
-        if weighted and not routes and weight_parameter(density) is None:
-            raise ValueError(
-                f"sample_weight must be None with {name}, whose fit takes none, got weights. Give a density that takes "
-                f"weights, or enable metadata routing if one inside of {name} does."
-            )
+        loses_weights = weighted and not routes and weight_parameter(density) is None
+        other_cure = f", or enable metadata routing if one inside of {type(density).__name__} does"
+        check_inner(density, loses_weights, other_cure)
         return density
 
     def _part(

@@ -1,18 +1,18 @@
 """A density behind a transformation of the columns, in the units of the columns."""
 
 from collections.abc import Callable
-from inspect import signature
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, DensityMixin, MetaEstimatorMixin, clone
 from sklearn.preprocessing import FunctionTransformer
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, has_fit_parameter, validate_data
 
 from ._estimators import parameters as rule
 from ._estimators.base import FLOATS, unchanged_on_error
 from ._estimators.draws import seeded_draws
+from ._estimators.inner import check_inner
 from ._estimators.jacobians import INVERSES, is_jacobian, log_derivative_of, log_jacobian, summed
 from ._estimators.weights import check_weights, weighted_total
 from ._warn import warn_caller
@@ -153,8 +153,8 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):  # ty
                 counted = check_weights(sample_weight, rows, n_least=1) > 0
                 rows, settings = rows[counted], {"sample_weight": np.asarray(sample_weight, np.float64)[counted]}
             density = RealNVPDensity() if self.estimator is None else clone(self.estimator)
-            self._check_takes(density, settings)
-            takes_weights = "sample_weight" in signature(transformer.fit).parameters
+            check_inner(density, loses_weights=bool(settings) and not has_fit_parameter(density, "sample_weight"))
+            takes_weights = has_fit_parameter(transformer, "sample_weight")
             self.transformer_ = transformer.fit(rows, **(settings if takes_weights else {}))
             self._jacobian, self._dtype = self.log_abs_det_jacobian, rows.dtype.name
             images = self._images(rows)
@@ -183,18 +183,6 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):  # ty
             log_derivative_of(self.func)
         inverse = INVERSES.get(self.func) if self.inverse_func is None else self.inverse_func
         return FunctionTransformer(self.func, inverse, check_inverse=False)
-
-    @staticmethod
-    def _check_takes(density: Any, settings: dict[str, Any]) -> None:
-        """Raise a ValueError if the estimator is no density, or takes no weights where some are given."""
-        name = type(density).__name__
-        if not hasattr(density, "score_samples"):
-            raise ValueError(f"estimator must have score_samples, got {name}, which has not. Give a density.")
-        if settings and "sample_weight" not in signature(density.fit).parameters:
-            raise ValueError(
-                f"sample_weight must be None with {name}, whose fit takes none, got weights. Give a density that takes "
-                "weights."
-            )
 
     def _check_map(self, rows: NDArray[Any], images: NDArray[Any]) -> None:
         """Raise an error if there is no Jacobian, and warn if functions that were given do not fit together."""

@@ -124,6 +124,9 @@ CASES = {
     "weights for densities that take none": lambda: (
         DensityClassifier(GaussianMixture()).fit(X, Y > 0, sample_weight=np.ones(60))
     ),
+    "a conditional density inside of another estimator": lambda: (
+        DensityClassifier(ConditionalRealNVPDensity()).fit(X, Y > 0)
+    ),
     "`priors` by label": lambda: DensityClassifier(density(), priors={False: 0.5, True: 0.5}).fit(X, Y > 0),
     "a log-density of the wrong shape": lambda: variational(lambda x: -(x**2)),
     "a log-density that is NaN everywhere": lambda: variational(lambda x: x.sum(1) * np.nan),

@@ -20,7 +20,7 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 
-from sknvp import RealNVPDensity, TransformedDensity
+from sknvp import ConditionalRealNVPDensity, RealNVPDensity, TransformedDensity
 from sknvp._estimators.jacobians import INVERSES, LOG_DERIVATIVES, log_jacobian
 
 from .small import normal_rows, small, stacked
@@ -184,6 +184,7 @@ def test_weights_count_rows_in_the_transformer_and_in_the_density():
 
 WRONG = {
     "no density": ({"estimator": StandardScaler()}, "estimator must have score_samples"),
+    "conditional": ({"estimator": ConditionalRealNVPDensity()}, "must be a density without a condition"),
     "both": ({"transformer": StandardScaler(), "func": np.log}, "transformer must be None if func is given"),
     "no func": ({"inverse_func": np.exp}, "func must be given if inverse_func is"),
     "no function": ({"func": "log"}, "func must be None or callable"),
