@@ -76,6 +76,13 @@ def test_scores_are_those_of_the_density_beside_all_columns_of_the_table(written
     assert capsys.readouterr().out == out.read_text()
 
 
+def test_a_row_without_cells_scores_zero_without_a_sign(written, capsys):
+    (written / "empty.csv").write_text("id,code,count,flag,unit,length\n,,,,,\n")
+    capsys.readouterr()
+    assert main(["score", str(written / "model.pkl"), str(written / "empty.csv")]) == 0
+    assert capsys.readouterr().out.endswith(",0.0\n")
+
+
 def test_strings_that_look_like_numbers_stay_strings_and_columns_may_come_in_any_order(written, capsys):
     table = read(written / "table.csv")
     some = table[table["code"] == "01"].iloc[:, ::-1]
@@ -165,6 +172,12 @@ ERRORS = {
     ),
     "tabs": (["describe", "{}/tabs.csv"], r"must have commas .*'a\\tb'.*instead of '\\t'"),
     "more cells than names": (["describe", "{}/cells.csv"], "must name each column .* 2 names .*Name all columns"),
+    "another encoding": (
+        ["describe", "{}/latin.csv"],
+        r"can't decode byte 0xe9 .*encoding='latin-1'.* write it by to_csv",
+    ),
+    "a longer row": (["describe", "{}/ragged.csv"], r"Expected 2 fields in line 3, saw 3\. Mend the file"),
+    "a name twice": (["describe", "{}/twice.csv"], r"a name of its own .*, got 2 columns named 'a'\. Rename"),
     "no such column": (
         ["fit", "{}/table.csv", "--drop", "idd", "--out", "{}/m.pkl"],
         "--drop must name columns .*'idd'",
@@ -200,6 +213,9 @@ def test_errors_are_one_line_with_a_cure(written, capsys):
     (written / "semicolons.csv").write_text("a;b\n1,5;2\n2,5;3\n")
     (written / "tabs.csv").write_text("a\tb\n1.5\t2\n2.5\t3\n")
     (written / "cells.csv").write_text("a,b\n1,2,\n0,3,\n")
+    (written / "latin.csv").write_text("a\ncaf\u00e9\n", encoding="latin-1")
+    (written / "ragged.csv").write_text("a,b\n1,2\n1,2,3\n")
+    (written / "twice.csv").write_text("a,b,a\n1,2,3\n")
     (written / "kernels.pkl").write_bytes(pickle.dumps(KernelDensity()))
     (written / "array.pkl").write_bytes(pickle.dumps(small(max_iter=1).fit(normal_rows(20, 2))))
     before = {path: path.read_bytes() for path in written.iterdir()}

@@ -89,7 +89,7 @@ def score(arguments: argparse.Namespace) -> None:
     if "log_density" in table:
         raise ValueError(f"{arguments.table} must have no column log_density, which is to be added. Rename it.")
     scores = density.score_samples(table[list(density.feature_names_in_)])
-    write_table(table.assign(log_density=scores), arguments.out)
+    write_table(table.assign(log_density=scores + 0.0), arguments.out)  # The sum makes 0.0 of -0.0.
 
 
 def sample(arguments: argparse.Namespace) -> None:

@@ -3,6 +3,7 @@
 import os
 import pickle
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,36 @@ def read_table(path: Path, density: RealNVPDensity | None = None) -> Any:
         ) from error
     try:
         table = pd.read_csv(path, dtype=dtypes)
+        names = list(table)
+        if path.is_file():  # A pipe can be read only once.
+            names = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0].tolist()
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"The table must be a CSV file with a header, got {path}: {_reason(error)}. Give another path."
+            f"The table must be a CSV file with a header, got {path}: {_reason(error)}. {_cure(error)}"
         ) from error
     _check_commas(path, table)
+    _check_names(path, names)
     return table
+
+
+def _check_names(path: Path, names: list[str]) -> None:
+    """Refuse two columns of one name, of which pandas would call the second one `name.1`."""
+    repeated = next((name for name, count in Counter(names).items() if name and count > 1), None)
+    if repeated is not None:
+        raise ValueError(
+            f"{path} must give each column a name of its own in its first line, got {names.count(repeated)} columns "
+            f"named {repeated!r}. Rename all but one of them."
+        )
+
+
+def _cure(error: Exception) -> str:
+    """Return what to do about a table that cannot be read."""
+    if isinstance(error, UnicodeError):
+        return (
+            "Write it in UTF-8: read it by pandas.read_csv(..., encoding='latin-1'), or in the encoding that it has, "
+            "and write it by to_csv."
+        )
+    return "Give another path." if isinstance(error, OSError) else "Mend the file."
 
 
 def _check_commas(path: Path, table: Any) -> None:
@@ -94,4 +119,4 @@ def without(table: Any, dropped: list[str]) -> Any:
 
 def _reason(error: Exception) -> str:
     """Return why something failed, without the number and the path that an error of the system repeats."""
-    return getattr(error, "strerror", None) or str(error).rstrip(".")
+    return getattr(error, "strerror", None) or str(error).strip().rstrip(".")
