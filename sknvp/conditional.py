@@ -302,9 +302,9 @@ class ConditionalRealNVPDensity(ConditionalDensityMethods, StackedFitter):
         Warns
         -----
         UserWarning
-            If half of the targets lie more than five scales from their location, where splines bend nothing, or if a
-            target that was constant in the first pairs has other values. Then call `fit` on recent pairs, and go on
-            from there.
+            If half of the targets lie more than five scales from their location, where splines bend nothing, if most
+            discrete targets lie outside of those that the first pairs led to expect, or if a target that was constant
+            in the first pairs has other values. Then call `fit` on recent pairs, and go on from there.
         """
         with unchanged_on_error(self):
             continues, device = self._is_fitted, self._check_parameters()
@@ -321,6 +321,8 @@ class ConditionalRealNVPDensity(ConditionalDensityMethods, StackedFitter):
         pairs = self._check_pairs(X, y, reset=not continues, n_least=n_least)
         weights = check_weights(sample_weight, pairs, n_least=n_least)
         n_pairs = count_rows(sample_weight, pairs)
+        if continues:
+            self._warn_of_moved_values(pairs[:, -self.n_outputs_ :], weights, "y")
         if not continues and np.ptp(weights):
             # Describe the columns anew by the pairs of positive weight, each as often as it counts.
             positive = np.flatnonzero(weights)

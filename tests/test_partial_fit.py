@@ -112,6 +112,21 @@ def test_rows_where_the_flow_cannot_follow_are_warned_of(go_on):
     getattr(small(max_iter=3, warm_start=True, standardize=False).fit(moons()), go_on)(moons() + 20)
 
 
+@pytest.mark.parametrize("step", [1.0, 0.1])
+def test_discrete_values_that_no_margin_holds_are_warned_of(step):
+    """Such values are no reason to warn if they have less than half of the weight, and neither are missing cells."""
+    X, values, far = moons(), step * np.random.default_rng(0).poisson(2, 400), 10 * step
+    table, target = small(max_iter=1).fit(np.c_[X, values]), conditional(max_iter=1).fit(X, values)
+    near = np.arange(400) % 2
+    table.partial_fit(np.c_[X, np.where(near, values, values + far)], sample_weight=1 + near)
+    table.partial_fit(np.c_[X, np.where(near, values, np.nan)])
+    for moved in (values + far, values - far):
+        with pytest.warns(UserWarning, match=r"Most values of column 2 of X lie outside of 0 to .* The margins of"):
+            table.partial_fit(np.c_[X, moved])
+        with pytest.warns(UserWarning, match=r"Most values of column 0 of y lie outside of 0 to .* The margins of"):
+            target.partial_fit(X, moved)
+
+
 def test_a_first_chunk_without_spread_is_told_and_a_fit_mends_it():
     estimator = small().partial_fit(np.full((50, 2), 3.0))
     with pytest.warns(UserWarning, match="constant"):

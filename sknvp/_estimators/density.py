@@ -195,9 +195,9 @@ class FlowDensity(DiscreteColumns, DensityMethods, FlowFitter):
         Warns
         -----
         UserWarning
-            If half of the rows lie more than five scales from the location of a column, where splines bend nothing, or
-            if a column that was constant in the first rows has other values. Then call `fit` on recent rows, and
-            go on from there.
+            If half of the rows lie more than five scales from the location of a column, where splines bend nothing, if
+            most values of a discrete column lie outside of those that the first rows led to expect, or if a column that
+            was constant in the first rows has other values. Then call `fit` on recent rows, and go on from there.
         """
         with unchanged_on_error(self):
             continues, device = self._is_fitted, self._check_parameters()
@@ -215,6 +215,8 @@ class FlowDensity(DiscreteColumns, DensityMethods, FlowFitter):
         weights = check_weights(sample_weight, rows, n_least=n_least)
         weights = self._without_empty(rows, weights, n_least, continues)
         n_rows = count_rows(sample_weight, rows)
+        if continues:
+            self._warn_of_moved_values(rows, weights)
         return rows if continues else self._described_anew(X, rows, weights, n_rows), weights, n_rows
 
     def _complete_fit(self, X: ArrayLike, sample_weight: ArrayLike | None) -> None:

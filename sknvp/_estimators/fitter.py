@@ -27,7 +27,7 @@ from .groups import check_groups
 from .modes import default_torch_modes
 from .objectives import maximum_likelihood
 from .rows import Rows
-from .scaling import moved
+from .scaling import moved, moved_values
 from .seeds import new_seed
 from .settings import TrainingSettings, max_rows
 from .state import loaded_flow, saved_flow
@@ -190,6 +190,14 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
         if isinstance(self._specification, TabularSpecification):
             for reason in moved(rows, self._specification.scaling, far=bool(self.standardize)):
                 warn_caller(f"{reason} Location, scale and constant columns stay, so call fit on recent rows instead.")
+
+    def _warn_of_moved_values(self, numbers: NDArray[Any], weights: NDArray[np.float64], table: str = "X") -> None:
+        """Warn if rows of numbers have other values in discrete columns than the fitted margins hold."""
+        cell_map = getattr(self, "_cell_map", None)
+        if cell_map is not None:
+            names = [f"column {column.name} of {table}" for column in self._columns]
+            for reason in moved_values(numbers, weights, names, cell_map.margins):
+                warn_caller(f"{reason} The margins of discrete columns stay, so call fit on recent rows instead.")
 
     def _on_evaluation(self, start: Start, training: Task) -> OnEvaluation:
         """Return a function that tells of training, by printing and to callbacks, and whether one asks to stop."""

@@ -1,11 +1,13 @@
 """The location and the scale of columns, and rows that have moved away from them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .._columns.lattice import LatticeMargin
+from .._columns.margins import Margin
 from ..flows.builders.specification import Scaling
 from .rows import Rows
 
@@ -108,6 +110,21 @@ def moved(rows: Rows, scaling: Scaling, far: bool = True) -> Iterator[str]:
         distances = np.median(differences, axis=0) / scaling.scale
         for j in scaling.columns[distances[scaling.columns] > MAX_DISTANCE]:
             yield f"Half of the rows lie more than {MAX_DISTANCE:g} scales from the location of column {j} of X."
+
+
+def moved_values(
+    numbers: NDArray[Any], weights: NDArray[np.float64], names: Sequence[str], margins: Mapping[int, Any]
+) -> Iterator[str]:
+    """Yield the reasons why the margins of discrete columns cannot follow rows: most values lie beyond their tables."""
+    for j, margin in margins.items():
+        counts = (weights > 0) & ~np.isnan(numbers[:, j])
+        if not isinstance(margin, Margin | LatticeMargin) or counts.sum() < LEAST_TO_MOVE:
+            continue
+        n_values = (margin.margin if isinstance(margin, LatticeMargin) else margin).n_values
+        low, high = margin.first, margin.first + margin.spacing * (n_values - 1)
+        outside = np.abs(numbers[counts, j] - (low + high) / 2) > (high - low + margin.spacing) / 2
+        if np.average(outside, weights=weights[counts]) > 0.5:
+            yield f"Most values of {names[j]} lie outside of {low:g} to {high:g}, which the first rows led to expect."
 
 
 def restore_constants(X: NDArray[Any], scaling: Scaling) -> NDArray[Any]:
