@@ -3,11 +3,14 @@
 They compare targets with draws, and so rank whatever draws targets, a flow or another model, without densities.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_array, check_consistent_length
+from sklearn.utils.metadata_routing import UNUSED
 
 from ._estimators import parameters as rule
 from ._estimators.weights import check_weights
@@ -123,26 +126,23 @@ def energy_score(y_true: ArrayLike, y_drawn: ArrayLike, *, sample_weight: ArrayL
     return float(np.average(scores, weights=check_weights(sample_weight, scores, n_least=1)))
 
 
-def neg_crps_scorer(estimator: Any, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-    """Score a fitted estimator by minus the `crps` of its draws, for ``scoring=`` of scikit-learn; higher is better.
+class DrawsScorer(BaseEstimator):  # type: ignore[misc]
+    """Score a fitted estimator by minus a score of its draws, for ``scoring=`` of scikit-learn; higher is better.
+
+    ``neg_crps_scorer`` is that of `crps`, and ``neg_energy_scorer`` that of `energy_score`. They are called with a
+    fitted estimator that has ``sample(X, n_samples, random_state)``, such as a
+    :class:`sknvp.ConditionalRealNVPDensity`, with rows and with their targets. 100 draws of each row are taken, the
+    same ones at every call.
+
+    With metadata routing a copy of a scorer can request the weights of the rows:
+    ``sklearn.base.clone(neg_crps_scorer).set_score_request(sample_weight=True)``.
 
     Read more in the :doc:`User Guide </conditional>`.
 
     Parameters
     ----------
-    estimator : estimator with ``sample(X, n_samples, random_state)``
-        The predicted distribution, such as a :class:`sknvp.ConditionalRealNVPDensity`. 100 draws of each row are taken,
-        the same ones at every call.
-    X : array-like of shape (n_samples, n_features)
-        The rows to condition on.
-    y : array-like of shape (n_samples,)
-        The targets.
-    sample_weight : array-like of shape (n_samples,), default=None
-        How often each row counts, not negative.
-
-    Returns
-    -------
-    score : float
+    metric : callable
+        It takes targets, draws and ``sample_weight``, and returns a number, lower being better.
 
     Examples
     --------
@@ -156,30 +156,37 @@ def neg_crps_scorer(estimator: Any, X: ArrayLike, y: ArrayLike, sample_weight: A
     >>> cross_val_score(density, X, y, scoring=neg_crps_scorer, cv=2).shape
     (2,)
     """
-    return -crps(y, estimator.sample(X, N_SAMPLES, random_state=0), sample_weight=sample_weight)
+
+    __metadata_request__score: ClassVar[dict[str, str]] = {"estimator": UNUSED}  # Only weights can be requested.
+
+    def __init__(self, metric: Callable[..., float]) -> None:
+        self.metric = metric
+
+    def score(self, estimator: Any, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Score a fitted estimator, as a call does.
+
+        Parameters
+        ----------
+        estimator : estimator with ``sample(X, n_samples, random_state)``
+            The predicted distribution.
+        X : array-like of shape (n_samples, n_features)
+            The rows to condition on.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            The targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How often each row counts, not negative.
+
+        Returns
+        -------
+        score : float
+        """
+        return -self.metric(y, estimator.sample(X, N_SAMPLES, random_state=0), sample_weight=sample_weight)
+
+    __call__ = score
 
 
-def neg_energy_scorer(estimator: Any, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-    """Score a fitted estimator by minus the `energy_score` of its draws; see `neg_crps_scorer`.
-
-    Read more in the :doc:`User Guide </conditional>`.
-
-    Parameters
-    ----------
-    estimator : estimator with ``sample(X, n_samples, random_state)``
-        The predicted distribution.
-    X : array-like of shape (n_samples, n_features)
-        The rows to condition on.
-    y : array-like of shape (n_samples, n_outputs) or (n_samples,)
-        The targets.
-    sample_weight : array-like of shape (n_samples,), default=None
-        How often each row counts, not negative.
-
-    Returns
-    -------
-    score : float
-    """
-    return -energy_score(y, estimator.sample(X, N_SAMPLES, random_state=0), sample_weight=sample_weight)
+neg_crps_scorer = DrawsScorer(crps)
+neg_energy_scorer = DrawsScorer(energy_score)
 
 
 def checked_draws(

@@ -10,6 +10,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.metadata_routing import get_routing_for_object
 
 import sknvp
+from sknvp.metrics import neg_crps_scorer, neg_energy_scorer
 
 from .small import moons, normal_rows, small
 
@@ -55,6 +56,20 @@ def test_a_cross_validation_scores_weights_as_repetitions():
     repeated = cross_validate(density, X[places], cv=repeated_folds, return_train_score=True)
     for name in ("test_score", "train_score"):
         np.testing.assert_allclose(once[name], repeated[name], rtol=1e-9)
+
+
+@pytest.mark.usefixtures("routing")
+@pytest.mark.parametrize("scorer", [neg_crps_scorer, neg_energy_scorer])
+def test_a_cross_validation_weighs_scores_of_draws(scorer):
+    y, counts = X[:, 1], 1 + np.arange(60) % 3
+    density = sknvp.ConditionalRealNVPDensity(n_layers=1, max_iter=1, random_state=0).set_fit_request(
+        sample_weight=False
+    )
+    weighted = sklearn.base.clone(scorer).set_score_request(sample_weight=True)
+    folds = [(np.arange(40), np.arange(40, 60))]
+    (score,) = cross_val_score(density, X, y, scoring=weighted, cv=folds, params={"sample_weight": counts})
+    fitted = density.fit(X[:40], y[:40])
+    assert score == scorer(fitted, X[40:], y[40:], sample_weight=counts[40:]) != scorer(fitted, X[40:], y[40:])
 
 
 @pytest.mark.usefixtures("routing")
