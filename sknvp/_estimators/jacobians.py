@@ -20,9 +20,9 @@ from sklearn.preprocessing import (
 Array = NDArray[Any]
 Function = Callable[[Any], Any]
 
-N_CHECKED = 10  # rows at which a Jacobian that was given is compared with differences
-STEP = 6e-6  # of the differences, in standard deviations
-TOLERANCE = 1e-2  # nats
+N_CHECKED = 10  # A Jacobian that was given is compared with differences at no more than this many rows.
+STEP = 6e-6  # The step of the differences, in standard deviations of the column.
+TOLERANCE = 1e-2  # Log-determinants agree if they differ by less than this many nats.
 
 INVERSES: dict[Any, Function] = {
     np.log: np.exp,
@@ -51,7 +51,7 @@ LOG_DERIVATIVES: dict[Any, Function] = {
 def log_jacobian(transformer: Any, X: Array) -> Array:
     """Return the logarithm of the absolute determinant of the Jacobian of a fitted transformer at rows.
 
-    A transformer of another kind gives it by a method ``log_abs_det_jacobian``.
+    A transformer of a kind that is not known here must have a method ``log_abs_det_jacobian``, which returns it.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def log_jacobian(transformer: Any, X: Array) -> Array:
 
 
 def summed(log_derivatives: Any, X: Array) -> Array:
-    """Return one number a row: those of columns are added up, and one for all rows is repeated."""
+    """Return one number for each row: numbers of columns are added up, and a number for all rows is repeated."""
     terms = np.asarray(log_derivatives, dtype=np.float64)
     total = terms.sum(1) if terms.ndim == 2 and terms.shape == X.shape else terms
     if total.shape not in ((), (len(X),)):
@@ -104,7 +104,7 @@ def log_derivative_of(func: Any) -> Function:
 
 
 def is_jacobian(func: Function, log_abs_det: Function, X: Array) -> bool:
-    """Tell whether log-determinants agree with central differences, at most of some rows."""
+    """Tell whether log-determinants agree with central differences at more than half of `N_CHECKED` rows."""
     some = X[np.linspace(0, len(X) - 1, min(len(X), N_CHECKED)).astype(int)].astype(np.float64)
     steps = STEP * np.where(np.ptp(X, axis=0) > 0, X.std(axis=0, dtype=np.float64), 1.0)
     columns = []

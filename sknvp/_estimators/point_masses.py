@@ -13,14 +13,15 @@ from .base import FlowEstimator
 from .discrete import DiscreteColumns
 from .scaling import location_and_scale
 
-WIDTH = 3e-5  # standard deviations; GaussianNB widens columns by as much (the root of 1e-9)
+# The width of a constant column, in standard deviations. GaussianNB, too, widens columns by this (the root of 1e-9).
+WIDTH = 3e-5
 
 
 def log_units(estimators: list[Any], X: Any, weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return what is to be added to the log-density of each estimator so that all are in the units of X.
 
-    A column that is constant in the rows of one estimator has a probability there instead of a density. It is spread
-    over `WIDTH` standard deviations that the column has in all rows, as wide as makes no difference.
+    A column that is constant in the rows of one estimator has a probability there instead of a density. That
+    probability is spread over `WIDTH` standard deviations that the column has in all rows.
 
     Parameters
     ----------

@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from ..flows.builders.specification import Scaling
 from .rows import Rows
 
-OUTLYING = 10.0  # a gross outlier lies farther out than this many distances between the outer twentieths
-MAX_DISTANCE = 5.0  # scales; splines bend nothing farther from the location
-LEAST_TO_MOVE = 10  # rows; fewer that are far away may be outliers
-LOCATION_BITS = 40  # a location is rounded to this many binary digits of the scale
+OUTLYING = 10.0  # A gross outlier lies farther out than this many times the distance between the outer twentieths.
+MAX_DISTANCE = 5.0  # Splines bend nothing that lies farther from the location than this many scales.
+LEAST_TO_MOVE = 10  # Fewer rows that are far away may be outliers.
+LOCATION_BITS = 40  # A location is rounded to this many binary digits of the scale.
 
 
 class WholeTable:
-    """What location and scale need of a table that this process holds as a whole."""
+    """The statistics from which location and scale are computed, for a table that this process holds as a whole."""
 
     def first(self, X: NDArray[Any]) -> NDArray[Any]:
         """Return a row of the table."""
@@ -54,7 +54,7 @@ def location_and_scale(
     rounded to a trillionth of the scale, so that rows moved by a number, if that loses no digits, are standardised to
     the same bits.
 
-    Where X is a shard of a larger ``table``, all is that of the larger one.
+    Where X is a shard of a larger ``table``, location and scale are those of the larger table.
     """
     first = table.first(X).astype(np.float64)
     with np.errstate(over="ignore"):
@@ -97,7 +97,10 @@ def scaling_in_columns(rows: Rows, earlier: Scaling) -> Scaling:
 
 
 def moved(rows: Rows, scaling: Scaling, far: bool = True) -> Iterator[str]:
-    """Yield the reasons why a flow with this scaling cannot follow rows; see `MAX_DISTANCE` for those ``far`` away."""
+    """Yield the reasons why a flow with this scaling cannot follow rows.
+
+    That half of the rows lie beyond `MAX_DISTANCE` is a reason only if ``far`` is true.
+    """
     with np.errstate(over="ignore"):
         differences = np.abs(rows.x - scaling.loc)
     constant = np.setdiff1d(np.arange(len(scaling.loc)), scaling.columns)
@@ -142,7 +145,7 @@ def _quantiles(X: NDArray[Any], weights: NDArray[np.float64], shares: tuple[floa
 
     A quantile is the least value such that the values up to it have that share of the weight.
     """
-    if not np.ptp(weights):  # to sort is faster than to find the order
+    if not np.ptp(weights):  # Sorting is faster than finding the order.
         steps = np.arange(1, len(X) + 1)
         ranks = [int((steps < share * len(X) * (1 - 1e-9)).sum()) for share in shares]
         values: NDArray[Any] = np.sort(X, axis=0)[ranks]

@@ -14,9 +14,11 @@ from ..flows.layers import AffineCoupling
 from .rows import Rows
 from .scaling import WHOLE_TABLE, WholeTable, scaling_of
 
-MAX_PERIODIC = 8  # columns with a period, since the density of a row is a sum over two places in each of them, ...
-MAX_PERIODIC_TARGETS = 5  # ... and that of targets a sum over three
-MAX_TOTAL_LOG_SCALE = 16.0  # of all affine couplings of a flow; up to eight layers, each has the bound of its own
+# The density of a row is a sum over two places in each column with a period, and over three in each target with one.
+MAX_PERIODIC = 8  # At most this many columns have a period.
+MAX_PERIODIC_TARGETS = 5  # At most this many targets have a period.
+# The bounds of the log-scales of all affine couplings add up to at most this; up to eight layers keep their own bound.
+MAX_TOTAL_LOG_SCALE = 16.0
 
 
 def real_nvp_specification(
