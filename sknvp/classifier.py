@@ -73,7 +73,7 @@ class DensityClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # 
 
     Notes
     -----
-    So far outside that the density of every class is zero the data say nothing, and the prior probabilities stay.
+    Where the density of every class is zero, far outside, the data say nothing, and the prior probabilities stay.
 
     A column that is constant in one class and varies in another decides between them in whatever units: the probability
     of the constant is spread over 3e-5 standard deviations of the column, as wide as in ``GaussianNB``.
@@ -104,7 +104,8 @@ class DensityClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # 
     classes_: NDArray[Any]
     class_prior_: NDArray[np.float64]
     estimators_: list[Any]
-    _log_units: NDArray[np.float64]  # shape (n_classes,): makes densities and probabilities comparable
+    # What is added to log-densities to make densities and probabilities comparable, of shape (n_classes,).
+    _log_units: NDArray[np.float64]
 
     def __init__(
         self,
@@ -122,7 +123,7 @@ class DensityClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # 
     def __sklearn_tags__(self) -> Tags:
         tags, density = super().__sklearn_tags__(), self._density()
         if hasattr(density, "__sklearn_tags__"):
-            tags.input_tags = get_tags(density).input_tags  # the density checks the rows
+            tags.input_tags = get_tags(density).input_tags  # The density checks the rows.
         return tags
 
     def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, **fit_params: Any) -> Self:
@@ -141,8 +142,8 @@ class DensityClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # 
             is as if absent. Without metadata routing the weights of a pipeline go to its last step alone, as
             ``<step>__sample_weight``.
         **fit_params : dict
-            Further parameters for `fit` of the densities. Of one with an entry for each row, each density gets those of
-            its rows.
+            Further parameters for `fit` of the densities. If one has an entry for each row, each density gets the
+            entries of its rows.
 
         Returns
         -------
@@ -172,7 +173,7 @@ class DensityClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # 
         )
         check_kinds(estimators, classes.tolist())
         log_units_of_classes = log_units(estimators, X, bounded_weights)
-        validate_data(self, X, skip_check_array=True)  # remembers the columns, now that no fit can fail any more
+        validate_data(self, X, skip_check_array=True)  # The columns are remembered, now that no fit can fail any more.
         self.classes_, self.class_prior_, self.estimators_ = classes, prior, estimators
         self._log_units = log_units_of_classes
         return self
@@ -192,7 +193,7 @@ class DensityClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # 
         n_rows = n_entries(X)
         if not n_rows:
             raise ValueError(f"X must be a table of at least one row, got {X!r}.")
-        _, labels = check_X_y(np.zeros((n_rows, 1)), y, estimator=self)  # the densities check X
+        _, labels = check_X_y(np.zeros((n_rows, 1)), y, estimator=self)  # The densities check X.
         check_classification_targets(labels)
         return X, labels
 
@@ -247,7 +248,7 @@ class DensityClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # 
             In nats, the classes in the order of ``classes_``.
         """
         check_is_fitted(self)
-        if not hasattr(self.estimators_[0], "n_features_in_"):  # the densities compare no columns
+        if not hasattr(self.estimators_[0], "n_features_in_"):  # The densities compare no columns.
             validate_data(self, X, skip_check_array=True, reset=False)
         log_density = [estimator.score_samples(X) for estimator in self.estimators_]
         return np.stack(log_density, 1).astype(np.float64) + self._log_units + _log(self.class_prior_)
@@ -314,7 +315,7 @@ class DensityClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # 
         Returns
         -------
         labels : ndarray of shape (n_samples,)
-            Of ``classes_``.
+            Labels from ``classes_``.
         """
         codes = self.predict_log_proba(X).argmax(1)
         labels: NDArray[Any] = self.classes_[codes]
