@@ -159,11 +159,11 @@ class DensityClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # 
         X, labels = self._checked_rows(X, y)
         density = self._checked_estimator(weighted=sample_weight is not None)
         bounded_weights = check_weights(sample_weight, labels)
-        counts = bounded_weights > 0
+        positive = bounded_weights > 0
         weights = None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
-        classes, codes = np.unique(labels[counts], return_inverse=True)
-        prior = _priors(self.priors, np.bincount(codes, None if weights is None else weights[counts]))
-        members = [np.flatnonzero(counts)[codes == c] for c in range(len(classes))]
+        classes, codes = np.unique(labels[positive], return_inverse=True)
+        prior = _priors(self.priors, np.bincount(codes, None if weights is None else weights[positive]))
+        members = [np.flatnonzero(positive)[codes == c] for c in range(len(classes))]
         parts = [self._part(own, weights, fit_params, len(labels)) for own in members]
         twins = [seeded(density, seed) for seed in seeds_of_classes(self.random_state, len(classes))]
         describe_together(twins, X, bounded_weights, count_rows(weights, labels))
