@@ -16,14 +16,14 @@ from .neighbours import Signs, nearest_neighbors
 from .rows import Rows
 from .scaling import location_and_scale
 
-LEAST_ROWS = 40  # Fewer rows tell nothing.
+MIN_ROWS = 40  # Fewer rows tell nothing.
 MAX_ROWS = 20_000  # Neighbours are searched among at most this many rows.
 N_QUERIES = 500  # The neighbours of at most this many rows are looked at.
 MAX_NEIGHBOURS = 256
 MAX_JUMP = 2.5  # A larger jump of the distances to the nearest neighbours shows near copies.
-LEAST_GROUPS = 20  # Fewer groups of near rows are clusters.
+MIN_GROUPS = 20  # Fewer groups of near rows are clusters.
 MIN_COPY_LOG_RATIO = np.log(100)  # Copies that are a hundred times nearer than other rows count as equal.
-N_ENDS = 10  # The line through a row may end at any two of this many neighbours.
+N_LINE_ENDS = 10  # The line through a row may end at any two of this many neighbours.
 MAX_SHARE_ON_LINES = 0.2  # A larger share of rows on lines between neighbours is no accident.
 LAG = 8  # Each row is compared with the next row and with the one this many places later.
 MAX_RISE = 2.0  # Along a path, the median distance to the later row is more than this many times that to the next row.
@@ -61,13 +61,13 @@ def hold_out_together(rows: Rows, table: NDArray[Any], weights: NDArray[np.float
     """
     z = _standardized(rows)
     z = z[:, _mostly_distinct(z)]
-    if len(z) < LEAST_ROWS:
+    if len(z) < MIN_ROWS:
         return rows
     jump = distance_jump(z) if z.shape[1] else NO_JUMP
     if jump.size > MAX_JUMP and jump.log_ratio > MIN_COPY_LOG_RATIO and len(z) == len(rows.x):
         return rows._replace(groups=near_copies(z, jump))
     signs = Signs.of(z)
-    if (jump.size > MAX_JUMP and len(z) > LEAST_GROUPS * jump.n_near) or signs.copies:
+    if (jump.size > MAX_JUMP and len(z) > MIN_GROUPS * jump.n_near) or signs.copies:
         warn_caller(f"Most rows of X have near copies among the others. {CURE}.")
     elif share_on_lines(z, rows.x.dtype) > MAX_SHARE_ON_LINES:
         warn_caller(f"Many rows of X lie on the line between two others, as interpolated rows do. {CURE}.")
@@ -138,7 +138,7 @@ def share_on_lines(z: NDArray[np.float64], dtype: np.dtype[Any]) -> float:
     if z.shape[1] < 2:
         return 0.0
     queries = _queries(z)
-    distances, neighbours = nearest_neighbors(z).kneighbors(queries, N_ENDS + 1)
+    distances, neighbours = nearest_neighbors(z).kneighbors(queries, N_LINE_ENDS + 1)
     directions = (z[neighbours] - queries[:, None])[:, 1:] / np.maximum(distances[:, 1:, None], 1e-300)
     cosines = directions @ directions.transpose(0, 2, 1)
     tolerance = 1e-12 if dtype == np.float64 else 1e-6

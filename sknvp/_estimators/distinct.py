@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-CHUNK = 2**18  # About this many numbers are looked at together.
+MAX_CHUNK_NUMBERS = 2**18  # At most this many numbers are looked at together.
 
 
 class Distinct(NamedTuple):
@@ -86,7 +86,7 @@ def _extreme_rows(table: NDArray[Any], first: NDArray[np.intp]) -> NDArray[np.in
     """Return the places in ``first`` of the rows with the least and the greatest value of each column."""
     columns = np.arange(table.shape[1])
     least, places = np.full((2, len(columns)), np.inf), np.zeros((2, len(columns)), dtype=np.intp)
-    size = max(1, CHUNK // len(columns))
+    size = max(1, MAX_CHUNK_NUMBERS // len(columns))
     for start in range(0, len(first), size):
         values = table[first[start : start + size]]
         for side, signed in enumerate((values, -values)):

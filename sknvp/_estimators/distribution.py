@@ -16,7 +16,7 @@ from ..flows import Ensemble
 from ..flows.summaries import distribution
 from .evaluation import evaluate
 
-ROUNDING = 1e-6  # The largest rounding error of a value in single precision, as a share of the value.
+MAX_ROUNDING = 1e-6  # The largest rounding error of a value in single precision, as a share of the value.
 
 
 def check_ordered(columns: Sequence[Column], n_outputs: int, method: str, cure: str) -> None:
@@ -63,7 +63,7 @@ def ends_of(cell_map: CellMap | None, values: NDArray[Any]) -> tuple[NDArray[np.
     if cell_map is None:
         points = values.astype(np.float64)
         return points, points
-    margin, rounding = cell_map.margins[0], ROUNDING * np.abs(values)
+    margin, rounding = cell_map.margins[0], MAX_ROUNDING * np.abs(values)
     low, high, point, _ = margin.places(values)
     # A value that cannot occur lies in the interval of another value, which owns it.
     owner = margin.values_at(normal_quantile((low + high) / 2))

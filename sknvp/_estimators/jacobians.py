@@ -20,9 +20,9 @@ from sklearn.preprocessing import (
 Array = NDArray[Any]
 Function = Callable[[Any], Any]
 
-N_CHECKED = 10  # A Jacobian that was given is compared with differences at no more than this many rows.
+N_CHECKED_ROWS = 10  # A Jacobian that was given is compared with differences at no more than this many rows.
 STEP = 6e-6  # The step of the differences, in standard deviations of the column.
-TOLERANCE = 1e-2  # Log-determinants agree if they differ by less than this many nats.
+MAX_LOG_DET_ERROR = 1e-2  # Log-determinants agree if they differ by less than this many nats.
 
 INVERSES: dict[Any, Function] = {
     np.log: np.exp,
@@ -104,8 +104,8 @@ def log_derivative_of(func: Any) -> Function:
 
 
 def is_jacobian(func: Function, log_abs_det: Function, X: Array) -> bool:
-    """Tell whether log-determinants agree with central differences at more than half of `N_CHECKED` rows."""
-    some = X[np.linspace(0, len(X) - 1, min(len(X), N_CHECKED)).astype(int)].astype(np.float64)
+    """Tell whether log-determinants agree with central differences at more than half of `N_CHECKED_ROWS` rows."""
+    some = X[np.linspace(0, len(X) - 1, min(len(X), N_CHECKED_ROWS)).astype(int)].astype(np.float64)
     steps = STEP * np.where(np.ptp(X, axis=0) > 0, X.std(axis=0, dtype=np.float64), 1.0)
     columns = []
     for j, step in enumerate(steps):
@@ -113,7 +113,7 @@ def is_jacobian(func: Function, log_abs_det: Function, X: Array) -> bool:
         columns.append((np.asarray(func(some + move), float) - np.asarray(func(some - move), float)) / (2 * step))
     found = np.linalg.slogdet(np.stack(columns, -1))[1]
     with np.errstate(invalid="ignore"):
-        near = np.abs(found - summed(log_abs_det(some), some)) < TOLERANCE
+        near = np.abs(found - summed(log_abs_det(some), some)) < MAX_LOG_DET_ERROR
     return bool(2 * near.sum() > near.size)
 
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from scipy.special import digamma
 from sklearn.neighbors import NearestNeighbors
 
-LEAST_ROWS = 200  # Fewer rows tell too little.
-LEAST_COLUMNS = 3  # In fewer columns, rows lie too close for copies with much noise to matter.
+MIN_ROWS = 200  # Fewer rows tell too little.
+MIN_COLUMNS = 3  # In fewer columns, rows lie too close for copies with much noise to matter.
 MAX_ROWS = 2_000  # At most this many rows are looked at.
 N_NEAREST = 24
 # A row more than e^5 times nearer than the median nearest row, such as one of a pair of copies, counts as that near.
@@ -61,7 +61,7 @@ class Signs(NamedTuple):
     @classmethod
     def of(cls, z: NDArray[np.float64]) -> Self:
         """Look for copies and for a path among rows of standardised columns that are in lexicographic order."""
-        if len(z) < LEAST_ROWS or z.shape[1] < LEAST_COLUMNS:
+        if len(z) < MIN_ROWS or z.shape[1] < MIN_COLUMNS:
             return cls(copies=False, path=False)
         nearest = Nearest.of(z)
         even, turns = evenness(nearest), turn(nearest)

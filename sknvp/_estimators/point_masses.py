@@ -14,14 +14,14 @@ from .discrete import DiscreteColumns
 from .scaling import location_and_scale
 
 # The width of a constant column, in standard deviations. GaussianNB, too, widens columns by this (the root of 1e-9).
-WIDTH = 3e-5
+POINT_MASS_WIDTH = 3e-5
 
 
 def log_units(estimators: list[Any], X: Any, weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return what is to be added to the log-density of each estimator so that all are in the units of X.
 
     A column that is constant in the rows of one estimator has a probability there instead of a density. That
-    probability is spread over `WIDTH` standard deviations that the column has in all rows.
+    probability is spread over `POINT_MASS_WIDTH` standard deviations that the column has in all rows.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def _of_one(estimator: Any, X: Any, weights: NDArray[np.float64]) -> float:
     for column in table.T:
         known = ~np.isnan(column)
         _, scale, varies = location_and_scale(column[known, None], weights[known])
-        total -= float(np.log(WIDTH * scale[varies]).sum())
+        total -= float(np.log(POINT_MASS_WIDTH * scale[varies]).sum())
     return total
 
 

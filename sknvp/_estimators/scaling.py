@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from ..flows.builders.specification import Scaling
 from .rows import Rows
 
-OUTLYING = 10.0  # A gross outlier lies farther out than this many times the distance between the outer twentieths.
+# A gross outlier lies farther out than this many times the distance between the outer twentieths.
+MIN_OUTLIER_DISTANCE = 10.0
 MAX_DISTANCE = 5.0  # Splines bend nothing that lies farther from the location than this many scales.
-LEAST_TO_MOVE = 10  # Fewer rows that are far away may be outliers.
+MIN_DISTANT_ROWS = 10  # Fewer rows that are far away may be outliers.
 LOCATION_BITS = 40  # A location is rounded to this many binary digits of the scale.
 
 
@@ -107,7 +108,7 @@ def moved(rows: Rows, scaling: Scaling, far: bool = True) -> Iterator[str]:
     rounding = 8 * np.finfo(rows.x.dtype).eps * np.abs(scaling.loc)
     for j in constant[(differences > rounding).any(0)[constant]]:
         yield f"Column {j} of X was constant, {scaling.loc[j]:g}, in the first rows, and now has other values."
-    if far and len(rows.x) >= LEAST_TO_MOVE:
+    if far and len(rows.x) >= MIN_DISTANT_ROWS:
         distances = np.median(differences, axis=0) / scaling.scale
         for j in scaling.columns[distances[scaling.columns] > MAX_DISTANCE]:
             yield f"Half of the rows lie more than {MAX_DISTANCE:g} scales from the location of column {j} of X."
@@ -131,12 +132,12 @@ def restore_constants(X: NDArray[Any], scaling: Scaling) -> NDArray[Any]:
 def outlier_limits(X: NDArray[Any], weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """Compute bounds of each column that only gross outliers pass, shape (2, n_features).
 
-    They lie `OUTLYING` times the distance between the outer twentieths of the rows beyond these, and are infinite where
-    that distance is zero.
+    They lie beyond the outer twentieths of the rows by `MIN_OUTLIER_DISTANCE` times the distance between these, and are
+    infinite where that distance is zero.
     """
     low, high = _quantiles(X, weights, (0.05, 0.95))
     with np.errstate(over="ignore"):
-        margin = np.where(high > low, OUTLYING * (high - low), np.inf)
+        margin = np.where(high > low, MIN_OUTLIER_DISTANCE * (high - low), np.inf)
         return np.stack([low - margin, high + margin])
 
 

@@ -13,7 +13,7 @@ from ..flows.native import library
 from ..flows.native.loader import max_threads, native_threads
 from ..flows.networks.residual import Convolution
 
-FEW_ROWS = 1_000  # One thread of PyTorch is enough for this many rows where the native library is missing.
+MAX_ONE_THREAD_ROWS = 1_000  # One thread of PyTorch is enough for this many rows where the native library is missing.
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
@@ -57,7 +57,7 @@ def threads_for(density: Ensemble | Flow, n_rows: int) -> Iterator[None]:
     """
     on_cpu = density.reference.device.type == "cpu"
     of_images = any(isinstance(part, Convolution) for part in density.modules())
-    with one_thread(on_cpu and not of_images and (library() is not None or n_rows <= FEW_ROWS)):
+    with one_thread(on_cpu and not of_images and (library() is not None or n_rows <= MAX_ONE_THREAD_ROWS)):
         yield
 
 
