@@ -13,12 +13,12 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted, check_X_y, validate_data
 
 from ._estimators.per_class import (
+    clone_with_seed,
     describe_together,
     entries_of,
-    fitted,
+    fit_class_density,
     n_entries,
     places_and_weights,
-    seeded,
     seeds_of_classes,
     weight_parameter,
 )
@@ -164,11 +164,11 @@ class DensityClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # 
         classes, codes = np.unique(labels[positive], return_inverse=True)
         prior = _priors(self.priors, np.bincount(codes, None if weights is None else weights[positive]))
         members = [np.flatnonzero(positive)[codes == c] for c in range(len(classes))]
-        parts = [self._part(own, weights, fit_params, len(labels)) for own in members]
-        twins = [seeded(density, seed) for seed in seeds_of_classes(self.random_state, len(classes))]
+        parts = [self._fit_arguments(own, weights, fit_params, len(labels)) for own in members]
+        twins = [clone_with_seed(density, seed) for seed in seeds_of_classes(self.random_state, len(classes))]
         describe_together(twins, X, bounded_weights, count_rows(weights, labels))
         estimators = Parallel(n_jobs=self.n_jobs)(
-            delayed(fitted)(twin, _safe_indexing(X, places), arguments, label)
+            delayed(fit_class_density)(twin, _safe_indexing(X, places), arguments, label)
             for twin, (places, arguments), label in zip(twins, parts, classes.tolist(), strict=True)
         )
         check_kinds(estimators, classes.tolist())
@@ -183,7 +183,7 @@ class DensityClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # 
         if self.estimator is not None:
             return self.estimator
         density = RealNVPDensity()
-        if _routing():
+        if _routes_metadata():
             density.set_fit_request(**dict.fromkeys(density.get_metadata_routing().fit.requests, True))
         return density
 
@@ -203,7 +203,7 @@ class DensityClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # 
         name = type(density).__name__
         if not hasattr(density, "score_samples"):
             raise ValueError(f"estimator must have score_samples, got {name}, which has not. Give a density.")
-        routes = _routing() and isinstance(get_routing_for_object(density), MetadataRouter)
+        routes = _routes_metadata() and isinstance(get_routing_for_object(density), MetadataRouter)
         if weighted and not routes and weight_parameter(density) is None:
             raise ValueError(
                 f"sample_weight must be None with {name}, whose fit takes none, got weights. Give a density that takes "
@@ -211,13 +211,13 @@ class DensityClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # 
             )
         return density
 
-    def _part(
+    def _fit_arguments(
         self, own: NDArray[np.intp], weights: NDArray[np.float64] | None, params: dict[str, Any], n_rows: int
     ) -> tuple[NDArray[np.intp], dict[str, Any]]:
         """Return the places of the rows of one class, and what `fit` of its density gets beside these rows."""
         places, own_weights = places_and_weights(own, weights)
         own_params = {name: entries_of(value, places, n_rows) for name, value in params.items()}
-        if _routing():
+        if _routes_metadata():
             return places, process_routing(self, "fit", sample_weight=own_weights, **own_params).estimator.fit
         if own_weights is not None:
             own_params[str(weight_parameter(self._density()))] = own_weights
@@ -349,7 +349,7 @@ def _priors(given: ArrayLike | None, weights: NDArray[Any]) -> NDArray[np.float6
     return normalised
 
 
-def _routing() -> bool:
+def _routes_metadata() -> bool:
     """Return whether scikit-learn routes metadata."""
     return bool(get_config()["enable_metadata_routing"])
 

@@ -39,7 +39,7 @@ def check_ordered(columns: Sequence[Column], n_outputs: int, method: str, cure: 
             )
 
 
-def cumulative(density: Ensemble, points: NDArray[Any], context: NDArray[Any]) -> NDArray[np.float64]:
+def cumulative_probability(density: Ensemble, points: NDArray[Any], context: NDArray[Any]) -> NDArray[np.float64]:
     """Compute the distribution function of one column at points of shape (n_rows, 1) that the flow sees."""
 
     def value(y: Tensor, context: Tensor) -> Tensor:
@@ -68,19 +68,20 @@ def ends_of(cell_map: CellMap | None, values: NDArray[Any]) -> tuple[NDArray[np.
     # A value that cannot occur lies in the interval of another value, which owns it.
     owner = margin.values_at(normal_quantile((low + high) / 2))
 
-    def at(end: NDArray[np.float64]) -> NDArray[np.float64]:
+    def point_at(end: NDArray[np.float64]) -> NDArray[np.float64]:
         with np.errstate(invalid="ignore"):
             at_end = np.where(end <= 0, -np.inf, np.where(end >= 1, np.inf, normal_quantile(end)))
         return np.where(np.isnan(point), at_end, point)
 
-    return at(np.where(owner < values - rounding, high, low)), at(np.where(owner <= values + rounding, high, low))
+    before, up_to = (np.where(below, high, low) for below in (owner < values - rounding, owner <= values + rounding))
+    return point_at(before), point_at(up_to)
 
 
 def probability_up_to(density: Ensemble, points: NDArray[np.float64], context: NDArray[Any]) -> NDArray[np.float64]:
     """Compute the distribution function at points, shape (n_rows,), of which some may be infinite."""
     probability, finite = np.where(points > 0, 1.0, 0.0), np.isfinite(points)
     if finite.any():
-        probability[finite] = cumulative(density, points[finite, None], context[finite])
+        probability[finite] = cumulative_probability(density, points[finite, None], context[finite])
     between: NDArray[np.float64] = np.clip(probability, 0.0, 1.0)
     return between
 

@@ -32,7 +32,7 @@ class LatentMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type: i
             )
         return noise
 
-    def _carried(
+    def _carry_rows(
         self, rows: NDArray[Any], function: Callable[[Tensor], tuple[Tensor, Tensor]], dtype: Any
     ) -> NDArray[Any]:
         """Carry each row through one direction of the flow, with the values of a column side by side in memory."""

@@ -60,7 +60,7 @@ def seeds_of_classes(random_state: RandomState, n: int) -> list[int] | list[None
     return [None] * n if random_state is None else new_seeds(random_state, n)
 
 
-def seeded(estimator: Any, seed: int | None) -> Any:
+def clone_with_seed(estimator: Any, seed: int | None) -> Any:
     """Clone an estimator and give the seed to every part of it that takes one."""
     twin = clone(estimator)
     if seed is None:
@@ -83,7 +83,7 @@ def describe_together(estimators: list[Any], X: Any, weights: NDArray[np.float64
             estimator._columns_of_all = estimator._describe(rows, counts)
 
 
-def fitted(estimator: Any, X: Any, arguments: dict[str, Any], label: Any) -> Any:
+def fit_class_density(estimator: Any, X: Any, arguments: dict[str, Any], label: Any) -> Any:
     """Fit the estimator to the rows of one class."""
     try:
         estimator.fit(X, **arguments)

@@ -37,12 +37,12 @@ def log_units(estimators: list[Any], X: Any, weights: NDArray[np.float64]) -> ND
     log_units : ndarray of shape (n_estimators,)
         In nats.
     """
-    return np.array([_of_one(estimator, X, weights) for estimator in estimators])
+    return np.array([_log_unit(estimator, X, weights) for estimator in estimators])
 
 
 def check_kinds(estimators: list[Any], labels: list[Any]) -> None:
     """Raise a ValueError if the densities of two classes take a column for discrete and for continuous."""
-    densities = [density for _, density in map(_before_density, estimators) if isinstance(density, DiscreteColumns)]
+    densities = [density for _, density in map(_split_pipeline, estimators) if isinstance(density, DiscreteColumns)]
     for label, density in zip(labels, densities, strict=False):
         for first, own in zip(densities[0]._columns, density._columns, strict=False):
             have_densities = {first.kind, own.kind} <= {"continuous", "lattice"}
@@ -58,8 +58,8 @@ def _kind(column: Column) -> str:
     return column.kind + "".join(f", with a probability at {atom:g}," for atom in column.atoms)
 
 
-def _of_one(estimator: Any, X: Any, weights: NDArray[np.float64]) -> float:
-    steps, density = _before_density(estimator)
+def _log_unit(estimator: Any, X: Any, weights: NDArray[np.float64]) -> float:
+    steps, density = _split_pipeline(estimator)
     constant = _constant_columns(density)
     if not len(constant):
         return 0.0
@@ -73,7 +73,7 @@ def _of_one(estimator: Any, X: Any, weights: NDArray[np.float64]) -> float:
     return total
 
 
-def _before_density(estimator: Any) -> tuple[Pipeline | None, Any]:
+def _split_pipeline(estimator: Any) -> tuple[Pipeline | None, Any]:
     """Return the steps before the density, if there are any, and the density; searches are replaced by their best."""
     estimator = getattr(estimator, "best_estimator_", estimator)
     if not isinstance(estimator, Pipeline):

@@ -97,7 +97,7 @@ def scaling_in_columns(rows: Rows, earlier: Scaling) -> Scaling:
     return Scaling(np.where(varies, now.loc, earlier.loc), np.where(varies, now.scale, earlier.scale), earlier.columns)
 
 
-def moved(rows: Rows, scaling: Scaling, far: bool = True) -> Iterator[str]:
+def scaling_mismatches(rows: Rows, scaling: Scaling, far: bool = True) -> Iterator[str]:
     """Yield the reasons why a flow with this scaling cannot follow rows.
 
     That half of the rows lie beyond `MAX_DISTANCE` is a reason only if ``far`` is true.
