@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from ._estimators import parameters as rule
 from ._estimators.base import FLOATS, unchanged_on_error
 from ._estimators.draws import seeded_draws
-from ._estimators.jacobians import INVERSES, is_jacobian, log_derivative_of, log_jacobian, summed
+from ._estimators.jacobians import INVERSES, is_jacobian, log_derivative_of, log_jacobian, sum_per_row
 from ._estimators.weights import check_weights, weighted_total
 from ._warn import warn_caller
 from .density import RealNVPDensity
@@ -228,7 +228,7 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):  # ty
         with np.errstate(all="ignore"):
             if self._jacobian is None:
                 return log_jacobian(self.transformer_, rows)
-            return summed(self._jacobian(rows.astype(np.float64)), rows)
+            return sum_per_row(self._jacobian(rows.astype(np.float64)), rows)
 
     def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
         """Compute the log-density of each row.

@@ -17,7 +17,7 @@ from . import parameters as rule
 from .context import standardized_context
 from .distribution import (
     check_ordered,
-    cumulative,
+    cumulative_probability,
     edges_of_values,
     ends_of,
     probabilities_of_values,
@@ -264,7 +264,9 @@ class ConditionalDensityMethods(RegressorMixin, DensityOfTargets):  # type: igno
         if self.n_outputs_ > 1:
             return super()._mean_over_cells(density, rows, cells, context)
         assert context is not None
-        low, high = (cumulative(self._density, normal_quantile(edges), context) for edges in (cells.low, cells.high))
+        low, high = (
+            cumulative_probability(self._density, normal_quantile(edges), context) for edges in (cells.low, cells.high)
+        )
         total = np.where(cells.high[:, 0] < 1, high, 1) - np.where(cells.low[:, 0] > 0, low, 0)
         with np.errstate(divide="ignore", invalid="ignore"):
             mean: NDArray[np.float64] = np.log(total / (cells.high - cells.low)[:, 0]) + cells.log_measure

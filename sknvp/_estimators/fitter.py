@@ -27,7 +27,7 @@ from .groups import check_groups
 from .modes import default_torch_modes
 from .objectives import maximum_likelihood
 from .rows import Rows
-from .scaling import moved
+from .scaling import scaling_mismatches
 from .seeds import new_seed
 from .settings import TrainingSettings, max_rows
 from .state import loaded_flow, saved_flow
@@ -188,7 +188,7 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
     def _warn_of_moved_rows(self, rows: Rows) -> None:
         """Warn if rows lie where the fitted flow cannot follow."""
         if isinstance(self._specification, TabularSpecification):
-            for reason in moved(rows, self._specification.scaling, far=bool(self.standardize)):
+            for reason in scaling_mismatches(rows, self._specification.scaling, far=bool(self.standardize)):
                 warn_caller(f"{reason} Location, scale and constant columns stay, so call fit on recent rows instead.")
 
     def _on_evaluation(self, start: Start, training: Task) -> OnEvaluation:
