@@ -14,8 +14,6 @@ from ._estimators.seeds import new_seed
 from ._warn import warn_caller
 from .density import RealNVPDensity
 
-N_DRAWS = 100  # Means are taken over this many draws of each row.
-
 
 class RealNVPImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Fill missing cells by a density of all columns, which is fitted to the rows with their missing cells.
@@ -200,11 +198,7 @@ class RealNVPImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # 
             drawn = density.impute(X, 1, check_random_state(self.random_state))
             return drawn[:, 0] if isinstance(drawn, np.ndarray) else drawn
         rows = density._check_rows(X, reset=False)
-        incomplete, numbers = np.isnan(rows).any(1), rows.copy()
-        if incomplete.any():
-            drawn = density._imputed(rows[incomplete], N_DRAWS, check_random_state(self.random_state))
-            numbers[incomplete] = np.where(np.isnan(rows[incomplete]), density._means(drawn), rows[incomplete])
-        return density._as_fitted(numbers)
+        return density._as_fitted(density._filled_by_means(rows))
 
     def _table(self, X: Any) -> Any:
         """Check X, and return it as an array or a DataFrame."""

@@ -62,7 +62,7 @@ def test_points_of_cells_agree_with_differences_of_the_distribution_function(of_
     """Points take over where differences have too few digits."""
     X, y = counts(200, 5)
     exact = of_counts.score_samples(X, y)
-    monkeypatch.setattr(conditional, "LEAST_DIFFERENCE", 2.0)
+    monkeypatch.setattr(conditional, "MIN_DIFFERENCE", 2.0)
     by_points = of_counts.score_samples(X, y)
     np.testing.assert_allclose(by_points, exact, atol=0.1)
     assert 0 < np.abs(by_points - exact).mean() < 0.01

@@ -12,7 +12,7 @@ from .._columns.cells import CellMap
 from .._missing.experts import KnownCells, log_probability_of_constants
 from .._missing.incomplete import Incomplete
 from .._missing.incomplete_mixture import fit_mixture
-from .._missing.marginal import log_marginal, resampled
+from .._missing.marginal import conditional_means, log_marginal, resampled
 from .._missing.proposal import Proposal
 from ..flows import Ensemble
 from ..flows.builders.specification import TabularSpecification
@@ -111,6 +111,15 @@ class DensityOfKnownCells(FlowEstimator):
             drawn = self._numbers_at(points.reshape(-1, rows.shape[1])).reshape(points.shape)
             imputed[incomplete] = np.where(unknown[incomplete, None], drawn, imputed[incomplete])
         return imputed
+
+    def _conditional_means(
+        self, rows: NDArray[Any], numbers: Callable[[NDArray[Any]], NDArray[Any]]
+    ) -> NDArray[np.float64]:
+        """Compute the means of numbers that follow from the points of rows, given the known cells of these rows."""
+        with default_torch_modes(inference=True), threads_for(self._density, len(rows)):
+            proposal, density = self._proposal_of("_proposal", self._density), in_single_precision(self._density)
+            cells = self._incomplete(rows, proposal)
+            return conditional_means(lambda y: finite_log_density(density, y), cells, numbers)
 
     def _numbers_at(self, y: NDArray[Any]) -> NDArray[Any]:
         """Return the rows of numbers in whose cells points lie."""
