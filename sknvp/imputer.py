@@ -198,7 +198,7 @@ class RealNVPImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # 
             drawn = density.impute(X, 1, check_random_state(self.random_state))
             return drawn[:, 0] if isinstance(drawn, np.ndarray) else drawn
         rows = density._check_rows(X, reset=False)
-        return density._as_fitted(density._filled_by_means(rows))
+        return density._numbers_to_input_format(density._filled_by_means(rows))
 
     def _table(self, X: Any) -> Any:
         """Check X, and return it as an array or a DataFrame."""

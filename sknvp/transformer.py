@@ -198,4 +198,4 @@ class RealNVPTransformer(LatentMixin, FlowDensity):
         """
         check_is_fitted(self)
         noise = self._check_noise(X, FLOATS)
-        return self._presented(self._carry_rows(noise, self._flow.transform.inverse, noise.dtype))
+        return self._points_to_input_format(self._carry_rows(noise, self._flow.transform.inverse, noise.dtype))

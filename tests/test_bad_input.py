@@ -154,7 +154,12 @@ def test_an_error_in_the_midst_of_training_loses_nothing(fitted, monkeypatch):
     def broken(*args, **kwargs):
         raise RuntimeError("in the midst")
 
-    parts = "training.train", "specify.RealNVPSpecification", "fitter.FlowFitter._keep", "fitter.FlowFitter._tell"
+    parts = (
+        "training.train",
+        "specify.RealNVPSpecification",
+        "fitter.FlowFitter._set_fitted_state",
+        "fitter.FlowFitter._set_history",
+    )
     for part in parts:
         with monkeypatch.context() as patch:
             patch.setattr(f"sknvp._estimators.{part}", broken)

@@ -129,11 +129,11 @@ class DiscreteColumns(DensityOfCells):
         numbers = self._numbers_at(y)
         return to_average(numbers, self._columns, self._circles) if self._columns else numbers
 
-    def _presented(self, y: NDArray[Any]) -> Any:
+    def _points_to_input_format(self, y: NDArray[Any]) -> Any:
         """Return drawn points as rows of the kind that was fitted."""
-        return self._as_fitted(self._numbers_at(y))
+        return self._numbers_to_input_format(self._numbers_at(y))
 
-    def _as_fitted(self, numbers: NDArray[Any]) -> Any:
+    def _numbers_to_input_format(self, numbers: NDArray[Any]) -> Any:
         """Return rows of numbers as rows of the kind that was fitted."""
         dtype = numbers.dtype
         if self._library is not None:

@@ -138,7 +138,7 @@ def _power(transformer: Any, X: Array) -> Array:
     return log_det
 
 
-def _principal_components(transformer: Any, X: Array) -> float:
+def _pca_jacobian(transformer: Any, X: Array) -> float:
     if transformer.n_components_ < transformer.n_features_in_:
         raise ValueError(
             f"transformer must keep as many columns as there are, {transformer.n_features_in_}, got PCA with "
@@ -166,7 +166,7 @@ RULES: dict[type, Callable[[Any, Array], Any]] = {
     FunctionTransformer: _function,
     MaxAbsScaler: _scaler_jacobian,
     MinMaxScaler: _min_max,
-    PCA: _principal_components,
+    PCA: _pca_jacobian,
     Pipeline: _pipeline,
     PowerTransformer: _power,
     RobustScaler: _scaler_jacobian,

@@ -90,7 +90,7 @@ class DensityOfKnownCells(FlowEstimator):
                 known = known._replace(near=None if near is None else near[some])
                 specifications, log_weights = self._experts.specifications, self._experts.log_weights
                 experts = KnownCells(specifications, log_weights[1:]) if specifications else None
-                log_density[some], error[some] = log_marginal(self._log_density_of_flows(), known, experts)
+                log_density[some], error[some] = log_marginal(self._flow_log_density(), known, experts)
         return np.maximum(log_density, LEAST_LOG_DENSITY), error
 
     def _imputed(self, rows: NDArray[Any], n_samples: int, random_state: RandomState) -> NDArray[Any]:
@@ -129,7 +129,7 @@ class DensityOfKnownCells(FlowEstimator):
         """Return rows with unknown cells together with what these are drawn from."""
         return Incomplete(rows, None if self._cell_map is None else self._cell_map.cells(rows), proposal)
 
-    def _log_density_of_flows(self) -> Callable[[NDArray[Any]], NDArray[np.float64]]:
+    def _flow_log_density(self) -> Callable[[NDArray[Any]], NDArray[np.float64]]:
         """Return the log-density of the flows, by their weight in the whole, as a function of points."""
         if self._experts.log_weights[0] == -math.inf:
             return lambda y: np.full(len(y), -np.inf)

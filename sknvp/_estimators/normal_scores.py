@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._columns.scores import normal_scores
-from ..flows.builders.specification import RealNVPSpecification, Scores
+from ..flows.builders.specification import NormalScoreMaps, RealNVPSpecification
 from .distinct import Distinct
 from .rows import Rows
 from .weights import systematic_resampling
@@ -14,7 +14,9 @@ from .weights import systematic_resampling
 MAX_ROWS = 10_000  # Margins are estimated from at most this many rows.
 
 
-def scores_of(specification: RealNVPSpecification, rows: Rows, validation: NDArray[np.bool_]) -> Scores | None:
+def estimate_normal_scores(
+    specification: RealNVPSpecification, rows: Rows, validation: NDArray[np.bool_]
+) -> NormalScoreMaps | None:
     """Estimate normal scores for each member by the rows that it does not hold out, at most `MAX_ROWS` rows.
 
     Columns with cells have margins already, and get no scores. If all columns have cells, or if there are no members,
@@ -43,8 +45,12 @@ def scores_of(specification: RealNVPSpecification, rows: Rows, validation: NDArr
     return normal_scores(z, weights, continuous)
 
 
-def scores_of_all(specification: RealNVPSpecification, rows: Rows, validation: NDArray[np.bool_]) -> Scores | None:
-    """Return the normal scores that some flows see, with estimated ones for the other members; see `scores_of`."""
+def estimate_all_normal_scores(
+    specification: RealNVPSpecification, rows: Rows, validation: NDArray[np.bool_]
+) -> NormalScoreMaps | None:
+    """Return the normal scores that some members see, with estimates for the other members."""
     seen = specification.scores
-    plain = scores_of(specification, rows, validation if seen is None else validation[: -len(seen.knots)])
-    return plain if plain is None or seen is None else Scores(*map(np.concatenate, zip(plain, seen, strict=True)))
+    plain = estimate_normal_scores(specification, rows, validation if seen is None else validation[: -len(seen.knots)])
+    return (
+        plain if plain is None or seen is None else NormalScoreMaps(*map(np.concatenate, zip(plain, seen, strict=True)))
+    )

@@ -84,7 +84,7 @@ class DensityOfTargets(ConditionedOnRows, DensityOfCells):
                 nearest[:, j] = margin.first + margin.spacing * np.rint((numbers - margin.first) / margin.spacing)
         return nearest.reshape(y.shape)
 
-    def _as_in_fit(self, y: NDArray[Any]) -> NDArray[Any]:
+    def _targets_to_input_format(self, y: NDArray[Any]) -> NDArray[Any]:
         """Return numbers as targets in the dtype of those that were fitted, without the last axis if y had but one."""
         if any(column.categories is not None for column in self._columns):
             y = np.stack([column.values(y[..., j]).astype(object) for j, column in enumerate(self._columns)], -1)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..flows import Flow
-from ..flows.builders.specification import RealNVPSpecification, Scores, Specification, TabularSpecification
+from ..flows.builders.specification import NormalScoreMaps, RealNVPSpecification, Specification, TabularSpecification
 from ..flows.train import History, advance, train
 from ..flows.train.course import Progress
 from ..flows.train.data_parallel import DataParallel
@@ -120,7 +120,7 @@ def held_out_rows(rows: Rows, settings: TrainingSettings, start: Start) -> NDArr
     return validation_rows(rows.groups, rows.weights, n_members, settings.validation_fraction, rng)
 
 
-def with_scores(start: Start, scores: Scores) -> Start:
+def with_normal_scores(start: Start, scores: NormalScoreMaps) -> Start:
     """Return a start whose flow sees normal scores, with the weights that it has."""
     assert isinstance(start.specification, RealNVPSpecification)
     specification = replace(start.specification, scores=scores)
