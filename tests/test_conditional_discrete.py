@@ -1,6 +1,7 @@
 """Conditional densities of counts, classes and amounts with zeros, given columns of which some are no numbers."""
 
 import pickle
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -171,6 +172,15 @@ def test_categories_of_x_are_indicators():
     by_hand = np.c_[X["size"], X["kind"].to_numpy()[:, None] == ["u", "v", "w"], X["old"].to_numpy()[:, None] == [0, 1]]
     scores = small(max_iter=3).fit(X, y).score_samples(X, y)
     np.testing.assert_array_equal(scores, small(max_iter=3).fit(by_hand.astype(float), y).score_samples(by_hand, y))
+
+
+def test_decimals_are_numbers_on_both_sides():
+    X, y = counts(60)
+    floats, prices = X[["size"]].round(2), y / 4
+    decimals, targets = floats.map(lambda value: Decimal(str(value))), [Decimal(value) for value in prices]
+    density = small(max_iter=3).fit(decimals, targets)
+    expected = small(max_iter=3).fit(floats, prices).score_samples(floats, prices)
+    np.testing.assert_array_equal(density.score_samples(decimals, targets), expected)
 
 
 def test_weights_are_repetitions_and_zero_is_absence():

@@ -2,10 +2,12 @@
 
 import itertools
 import pickle
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -320,6 +322,22 @@ def test_times_are_equal_in_every_unit_and_numbers_in_objects_are_numbers():
     numbers = pd.DataFrame(rows_of(COUNTS))
     kinds = [column.kind for column in small(max_iter=2).fit(numbers.astype(object))._columns]
     assert kinds == ["continuous", "whole"]
+
+
+@pytest.mark.parametrize("kind", ["objects", "arrow", "polars"])
+def test_decimals_are_numbers(kind):
+    prices = np.random.default_rng(0).lognormal(3, 1, 300).round(2)
+    floats = pd.DataFrame({"price": prices, "kind": ["a", "b", "b"] * 100})
+    decimals = floats.assign(price=[Decimal(str(price)) for price in prices])
+    tables = {
+        "objects": decimals,
+        "arrow": decimals.astype({"price": pd.ArrowDtype(pa.decimal128(5, 2))}),
+        "polars": pl.DataFrame(decimals.to_dict("list"), schema_overrides={"price": pl.Decimal(5, 2)}),
+    }
+    density, expected = small(max_iter=3).fit(tables[kind]), small(max_iter=3).fit(floats)
+    np.testing.assert_array_equal(density.score_samples(tables[kind]), expected.score_samples(floats))
+    drawn = density.sample(50, random_state=0)["price"].to_numpy().astype(float)  # More digits than the types have.
+    np.testing.assert_array_equal(drawn, expected.sample(50, random_state=0)["price"])
 
 
 def test_labels_of_columns_come_back():

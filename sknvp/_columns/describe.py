@@ -113,6 +113,7 @@ def _frame_column(label: Any, values: Array, dtype: Any, asked: Asked) -> Column
     name, named = str(label), np.asarray(getattr(dtype, "categories", None))
     if not named.ndim and values.dtype.kind in "fiu":
         integer = values.dtype if values.dtype.kind in "iu" else None
+        dtype = float if "decimal" in str(dtype).lower() else dtype  # A draw may have more digits than a decimal type.
         return replace(_column(name, values, asked), label=label, dtype=dtype, integer=integer)
     categories = named if named.ndim else _different(name, values, asked.table)
     kind = "category" if len(categories) > 1 else "continuous"

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from numbers import Real
 from typing import Any
 
@@ -147,7 +148,7 @@ def known_values(series: Any) -> tuple[Array, Array]:
     values = np.asarray(series.dropna() if hasattr(series, "dropna") else series.drop_nulls())
     number = getattr(series.dtype, "numpy_dtype", None)  # Only nullable dtypes of pandas have this attribute.
     if values.dtype == object and are_numbers(values):
-        number = np.dtype(np.float64) if number is None else number
+        number = np.dtype(np.float64) if getattr(number, "kind", "O") == "O" else number
     if values.dtype == object and number is not None:
         values = values.astype(number)
     if values.dtype.kind == "f" and np.isnan(values).any():  # Polars distinguishes NaN from missing values.
@@ -183,5 +184,5 @@ def check_numbers(X: Any) -> None:
 
 
 def are_numbers(values: Array) -> bool:
-    """Tell whether objects are numbers."""
-    return all(isinstance(value, Real) and not isinstance(value, bool) for value in values.tolist())
+    """Tell whether objects are numbers, decimals among them."""
+    return all(isinstance(value, Real | Decimal) and not isinstance(value, bool) for value in values.tolist())
