@@ -12,7 +12,7 @@ from .mixed import is_value, median_and_spread, to_line
 
 Array = NDArray[Any]
 
-MAX_SPAN = 200_000  # Whole numbers that span more values than this count as continuous.
+MAX_SPAN = 200_000  # Whole numbers that span more than this many times their spacing count as continuous.
 MIN_FREQUENT_SHARE = 0.2  # Whole numbers are discrete, however much they deviate, if one has this share of the rows.
 MIN_ATOM_SHARE = 0.05  # Zero is an atom of a continuous column only if at least this share of the rows has it.
 MIN_ATOM_ROWS = 10  # Zero is an atom only if at least this many rows have it.
@@ -130,10 +130,11 @@ def _column(name: str, values: Array, asked: Asked) -> Column:
     discrete, low, high = asked[:3]
     if discrete and (values != np.floor(values)).any():
         return Column(name, "category", np.unique(values), table=asked.table)
-    if discrete and float(values.max()) - float(values.min()) > MAX_SPAN:
+    if discrete and (span := _in_spacings(np.unique(values))[-1]) > MAX_SPAN:
         raise ValueError(
-            f"Column {name} of {asked.table} must span at most {MAX_SPAN} whole numbers to be discrete, got "
-            f"{float(values.max()) - float(values.min()):g}. Leave it out of discrete_features."
+            f"Column {name} of {asked.table} must span at most {MAX_SPAN} times the distance between neighbouring "
+            f"values to be discrete, got {span:g} times. Leave it out of discrete_"
+            f"{'features' if asked.table == 'X' else 'targets'}."
         )
     if discrete or (discrete is None and _is_whole(values, asked.counts)):
         return Column(name, "whole", low=low, high=high)
@@ -154,16 +155,28 @@ def _column(name: str, values: Array, asked: Asked) -> Column:
 
 def _is_whole(values: Array, counts: Array) -> bool:
     """Tell whether a column that varies holds whole numbers, not too far apart; among floats some must repeat."""
-    with np.errstate(over="ignore"):
-        span = float(values.max()) - float(values.min())
-    if not 0 < span <= MAX_SPAN or not (values == np.floor(values)).all():
+    if values.min() == values.max() or not (values == np.floor(values)).all():
         return False
     different, counts = value_counts(values, counts)
     if values.dtype.kind == "f" and counts.max() <= 1:
         return False
-    steps = different.astype(np.int64) - int(different[0])
-    deviation = weighted_deviation(steps / np.gcd.reduce(steps), counts)
-    return deviation <= MAX_DEVIATION or bool(counts.max() >= MIN_FREQUENT_SHARE * counts.sum())
+    steps = _in_spacings(different)
+    if steps[-1] > MAX_SPAN:
+        return False
+    is_smooth = weighted_deviation(steps, counts) > MAX_DEVIATION
+    return not is_smooth or bool(counts.max() >= MIN_FREQUENT_SHARE * counts.sum())
+
+
+def _in_spacings(different: Array) -> Array:
+    """Return the distances of rising whole numbers from the first one, divided by the spacing.
+
+    The spacing is the greatest common divisor of the distances. It is one if they are too large for exact numbers.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        distances: Array = different.astype(np.float64) - float(different[0])
+    is_exact = distances[-1] <= LARGEST_INTEGER
+    spacing = max(1, int(np.gcd.reduce(distances.astype(np.int64)))) if is_exact else 1
+    return distances / spacing
 
 
 def _frequent_zero(different: Array, counts: Array) -> set[float]:
