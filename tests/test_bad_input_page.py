@@ -73,6 +73,8 @@ CASES = {
     "one dimension": lambda: density().fit(X[:, 0]),
     "a sparse matrix": lambda: density().fit(sp.csr_array(X)),
     "complex numbers": lambda: density().fit(X + 1j),
+    "a column of dates": lambda: density().fit(FRAME.assign(age=pd.date_range("2020-01-01", periods=60))),
+    "a target of durations": lambda: conditional(Y=np.arange(60).astype("timedelta64[D]")),
     "strings": lambda: density().fit([["a", "b"]] * 3),
     "a word in a column that had numbers in `fit`": lambda: (
         density().fit(FRAME).score_samples(FRAME.assign(age=["n/a"] + ["1"] * 59))

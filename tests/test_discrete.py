@@ -233,6 +233,10 @@ TABLE = survey(60)
     ("table", "message"),
     [
         (TABLE.assign(sex="x"), "Column sex of X must hold categories that were there in fit, 'f', 'm', got 'x'"),
+        (
+            TABLE.assign(age=pd.date_range("2020-01-01", periods=60)),
+            "Column age of X must hold real numbers .* got dates",
+        ),
         (TABLE.drop(columns="age"), "feature names should match"),
         (TABLE[TABLE.columns[::-1]], "Feature names must be in the same order"),
     ],
@@ -315,9 +319,9 @@ def test_numbers_that_were_rounded_to_single_precision_are_found_again():
     np.testing.assert_allclose(rated.score_samples(single), rated.score_samples(rows_of(RATINGS)), atol=1e-3)
 
 
-def test_times_are_equal_in_every_unit_and_numbers_in_objects_are_numbers():
+def test_categories_of_dates_are_equal_in_every_unit_and_numbers_in_objects_are_numbers():
     days = pd.DataFrame({"x": rows_of(COUNTS)[:, 0], "day": pd.Timestamp("2020-01-01") + pd.to_timedelta(COUNTS, "D")})
-    density = small(max_iter=3).fit(days.astype({"day": "datetime64[ns]"}))
+    density = small(max_iter=3).fit(days.astype({"day": "datetime64[ns]"}).astype({"day": "category"}))
     units = [density.score_samples(days.astype({"day": f"datetime64[{unit}]"})) for unit in ("ns", "us", "s")]
     np.testing.assert_array_equal(units[0], units[1])
     np.testing.assert_array_equal(units[0], units[2])

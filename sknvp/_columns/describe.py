@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .kinds import LARGEST_INTEGER, MAX_SHOWN, Column, are_numbers, known_values, library_of, series_of
+from .kinds import LARGEST_INTEGER, MAX_SHOWN, Column, are_numbers, check_types, known_values, library_of, series_of
 from .lattice import MAX_DEVIATION, TOLERANCE, Lattice, weighted_deviation
 from .mixed import is_value, median_and_spread, to_line
 
@@ -216,6 +216,7 @@ def _with_period(column: Column, period: float) -> Column:
 
 def _different(name: str, values: Array, table: str) -> Array:
     """Return the different values of a category, of which some must repeat."""
+    check_types(values, name, table)
     try:
         # A set leaves fewer objects to sort, which is faster.
         different = list(set(values.tolist())) if values.dtype == object else values

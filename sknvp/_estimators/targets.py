@@ -8,7 +8,7 @@ from sklearn.utils import check_array, check_consistent_length
 
 from .._columns.circle import Circle
 from .._columns.describe import columns_of, discrete_mask
-from .._columns.kinds import Column, encoded, library_of
+from .._columns.kinds import Column, check_types_of_columns, encoded, library_of
 from .._columns.lattice import LatticeMargin
 from .._columns.margins import Margin
 from .base import FLOATS
@@ -54,6 +54,7 @@ class DensityOfTargets(ConditionedOnRows, DensityOfCells):
         """Check a table of targets, and return it as numbers."""
         if any(column.categories is not None for column in self._columns):
             return encoded(table, self._columns)
+        check_types_of_columns(table, "y")
         targets: NDArray[Any] = check_array(table, dtype=FLOATS, input_name="y")
         with np.errstate(over="ignore"):
             if not np.isfinite(np.ptp(targets, axis=0)).all():
