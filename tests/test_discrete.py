@@ -259,6 +259,8 @@ def test_bad_rows_are_refused_and_nothing_is_lost(table, message):
         ({"discrete_features": [True]}, TABLE, r"discrete_features must have shape \(n_features,\) = \(6,\)"),
         ({"discrete_features": ["years"]}, TABLE, "discrete_features must name columns of X"),
         ({"discrete_features": [9]}, TABLE, "discrete_features must name columns of X"),
+        ({"discrete_features": ["age", "years"]}, TABLE, "discrete_features must name columns of X .* got 'years'"),
+        ({"discrete_features": ["age", 0]}, TABLE, r"discrete_features must hold names .* not both, got \['age', 0\]"),
         ({"discrete_features": "all"}, TABLE, "discrete_features must be one of 'auto' or None"),
     ],
 )

@@ -75,17 +75,20 @@ def discrete_mask(discrete_features: Any, X: Any, name: str = "discrete_features
     table = "X" if name == "discrete_features" else "y"
     if discrete_features is None:
         return np.zeros(X.shape[1], dtype=bool)
-    n_features, chosen = X.shape[1], np.asarray(discrete_features)
-    if chosen.dtype.kind == "b":
-        if chosen.shape != (n_features,):
-            raise ValueError(f"{name} must have shape (n_features,) = ({n_features},), got {chosen.shape}.")
-        return chosen
-    labels = list(range(n_features)) if library_of(X) is None else list(X.columns)
-    known = labels if set(chosen.tolist()) <= set(labels) else list(range(n_features))
-    for column in chosen.tolist():
-        if column not in known:
+    n_features, mask = X.shape[1], np.asarray(discrete_features)
+    if mask.dtype.kind == "b":
+        if mask.shape != (n_features,):
+            raise ValueError(f"{name} must have shape (n_features,) = ({n_features},), got {mask.shape}.")
+        return mask
+    labels, numbers = list(range(n_features)) if library_of(X) is None else list(X.columns), range(n_features)
+    chosen = np.asarray(discrete_features, dtype=object).tolist()  # Numbers beside names stay numbers.
+    for column in chosen:
+        if column not in labels and column not in numbers:
             raise ValueError(f"{name} must name columns of {table} or hold their numbers, of {labels}, got {column!r}.")
-    return np.array([column in chosen.tolist() for column in known])
+    for known in (labels, numbers):
+        if set(chosen) <= set(known):
+            return np.array([column in chosen for column in known])
+    raise ValueError(f"{name} must hold names of columns or their numbers, not both, got {chosen!r}. Give names alone.")
 
 
 class Asked(NamedTuple):
