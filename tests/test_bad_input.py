@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 import torch
+from sklearn.mixture import GaussianMixture
 
-from sknvp import ConditionalRealNVPDensity
+from sknvp import ConditionalRealNVPDensity, DensityClassifier, RealNVPImputer, TransformedDensity
 
 from .small import moons, small
 
@@ -137,6 +138,28 @@ def test_dates_and_complex_numbers(fitted, what, column):
         for method in (conditional.fit, conditional.score_samples):
             with pytest.raises(ValueError, match=message.replace("X", "y")):
                 method(moons(60), table)
+
+
+@pytest.mark.filterwarnings("ignore:X has feature names")
+def test_columns_that_share_a_name(fitted):
+    X, y = moons(60), np.arange(60) % 2
+    conditional = ConditionalRealNVPDensity(n_layers=2, max_iter=1).fit(X, X)
+    table = pd.DataFrame(X, columns=["a", "a"])
+    imputer, transformed = RealNVPImputer(fitted).fit(X), TransformedDensity(fitted).fit(X)
+    classifier = DensityClassifier(GaussianMixture())
+    calls = (
+        *(fitted.fit, fitted.score_samples, lambda X: conditional.fit(X, y), conditional.predict, imputer.fit),
+        *(
+            imputer.transform,
+            transformed.fit,
+            transformed.score_samples,
+            lambda X: classifier.fit(X, y),
+        ),
+        *(lambda y: conditional.fit(X, y.map(str)), lambda y: conditional.score_samples(X, y)),
+    )
+    for call, name in zip(calls, "X" * 9 + "y" * 2, strict=True):
+        with pytest.raises(ValueError, match=rf"{name} must have a different name for each column.*names \['a'\]"):
+            call(table)
 
 
 @pytest.mark.parametrize("kind", BAD_WEIGHTS)

@@ -83,6 +83,7 @@ CASES = {
         dask.array.from_array(X)[:0].map_blocks(density().fit(X).score_samples, meta=np.empty(0)).compute()
     ),
     "a column that spans more than float64": lambda: density().fit(WIDE),
+    "two columns of one name": lambda: density().fit(FRAME.set_axis(["age", "age"], axis=1)),
     "negative weights": lambda: density().fit(X, sample_weight=-np.ones(60)),
     "weights of another length": lambda: density().fit(X, sample_weight=np.ones(5)),
     "all weights zero": lambda: density().fit(X, sample_weight=np.zeros(60)),

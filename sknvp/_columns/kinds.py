@@ -203,11 +203,21 @@ def check_types(values: Array, name: str, table: str) -> None:
             )
 
 
-def check_types_of_columns(X: Any, table: str = "X") -> None:
+def check_labels(X: Any, table: str = "X") -> None:
+    """Raise a ValueError that names the labels that several columns of a DataFrame have; those of polars differ."""
+    if library_of(X) == "pandas" and not X.columns.is_unique:
+        raise ValueError(
+            f"{table} must have a different name for each column, got several columns of the names "
+            f"{X.columns[X.columns.duplicated()].unique().tolist()}. Rename them, or leave out all but one."
+        )
+
+
+def check_columns(X: Any, table: str = "X") -> None:
     """Raise a ValueError that names the first column of a table that holds dates, durations or complex numbers.
 
-    scikit-learn takes many of these as numbers without a word, such as nanoseconds.
+    scikit-learn takes many of these as numbers without a word, such as nanoseconds. Labels must differ too.
     """
+    check_labels(X, table)
     if isinstance(X, list | tuple):
         try:
             X = np.asarray(X)

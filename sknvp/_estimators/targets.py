@@ -8,7 +8,7 @@ from sklearn.utils import check_array, check_consistent_length
 
 from .._columns.circle import Circle
 from .._columns.describe import columns_of, discrete_mask
-from .._columns.kinds import Column, check_types_of_columns, encoded, library_of
+from .._columns.kinds import Column, check_columns, check_labels, encoded, library_of
 from .._columns.lattice import LatticeMargin
 from .._columns.margins import Margin
 from .base import FLOATS
@@ -37,6 +37,7 @@ class DensityOfTargets(ConditionedOnRows, DensityOfCells):
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
         table, is_single = _as_table(y)
+        check_labels(table, "y")
         refuse_missing_targets(table)
         rows = self._check_context(X, reset=reset, n_least=n_least)
         check_consistent_length(rows, table)
@@ -54,7 +55,7 @@ class DensityOfTargets(ConditionedOnRows, DensityOfCells):
         """Check a table of targets, and return it as numbers."""
         if any(column.categories is not None for column in self._columns):
             return encoded(table, self._columns)
-        check_types_of_columns(table, "y")
+        check_columns(table, "y")
         targets: NDArray[Any] = check_array(table, dtype=FLOATS, input_name="y")
         with np.errstate(over="ignore"):
             if not np.isfinite(np.ptp(targets, axis=0)).all():
