@@ -227,6 +227,18 @@ def test_bad_tables_are_refused_and_nothing_is_lost():
     assert isinstance(ConditionalRealNVPDensity().get_params()["discrete_targets"], str)
 
 
+def test_words_among_targets_of_numbers_are_named():
+    X, y = counts(60)
+    words = ["u", "v"] * 30
+    of_numbers = small(max_iter=3).fit(X, y)
+    for score in (of_numbers.score_samples, of_numbers.predict_cdf, small(max_iter=3).fit(X, y + 0.5).score_samples):
+        with pytest.raises(ValueError, match="Column 0 of y must hold numbers, got 'u'"):
+            score(X, words)
+    mixed = pd.DataFrame({"num": y, "kind": words})
+    with pytest.raises(ValueError, match="Column num of y must hold numbers, got 'u'"):
+        small(max_iter=3).fit(X, mixed).score_samples(X, mixed.assign(num=words))
+
+
 @pytest.mark.filterwarnings("ignore:X does not have valid feature names")
 def test_arrays_must_hold_the_categories_of_the_frame_too():
     X, y = counts(60)

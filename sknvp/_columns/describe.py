@@ -64,6 +64,7 @@ def columns_of(
             column = _array_column(str(j), values, asked)
         else:
             column = _frame_column(label, values, series.dtype, asked)
+        column = replace(column, table=table)
         columns.append(column if np.isnan(lengths[j]) else _with_period(column, float(lengths[j])))
     return tuple(columns)
 
@@ -108,7 +109,7 @@ def _array_column(name: str, values: Array, asked: Asked) -> Column:
     if values.dtype == object and are_numbers(values):
         return _column(name, values.astype(np.float64), asked)
     categories = _different(name, values, asked.table)
-    return Column(name, "category" if len(categories) > 1 else "continuous", categories, table=asked.table)
+    return Column(name, "category" if len(categories) > 1 else "continuous", categories)
 
 
 def _frame_column(label: Any, values: Array, dtype: Any, asked: Asked) -> Column:
@@ -120,7 +121,7 @@ def _frame_column(label: Any, values: Array, dtype: Any, asked: Asked) -> Column
         return replace(_column(name, values, asked), label=label, dtype=dtype, integer=integer)
     categories = named if named.ndim else _different(name, values, asked.table)
     kind = "category" if len(categories) > 1 else "continuous"
-    return Column(name, kind, categories, label, dtype, table=asked.table)
+    return Column(name, kind, categories, label, dtype)
 
 
 def _column(name: str, values: Array, asked: Asked) -> Column:
@@ -132,7 +133,7 @@ def _column(name: str, values: Array, asked: Asked) -> Column:
         )
     discrete, low, high = asked[:3]
     if discrete and (values != np.floor(values)).any():
-        return Column(name, "category", np.unique(values), table=asked.table)
+        return Column(name, "category", np.unique(values))
     if discrete and (span := _in_spacings(np.unique(values))[-1]) > MAX_SPAN:
         raise ValueError(
             f"Column {name} of {asked.table} must span at most {MAX_SPAN} times the distance between neighbouring "

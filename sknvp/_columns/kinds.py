@@ -184,11 +184,11 @@ def _is_word(value: Any) -> bool:
     return False
 
 
-def check_numbers(X: Any) -> None:
+def check_numbers(X: Any, table: str = "X") -> None:
     """Raise a ValueError that names the first column of a table that holds words in the place of numbers."""
     X = X if library_of(X) is not None else np.asarray(X, dtype=object)
     for j, name in enumerate(getattr(X, "columns", range(X.shape[-1]))):
-        as_numbers(known_values(series_of(X, j))[0], str(name))
+        as_numbers(known_values(series_of(X, j))[0], str(name), table)
 
 
 def check_types(values: Array, name: str, table: str) -> None:

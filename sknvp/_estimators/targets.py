@@ -8,7 +8,7 @@ from sklearn.utils import check_array, check_consistent_length
 
 from .._columns.circle import Circle
 from .._columns.describe import columns_of, discrete_mask
-from .._columns.kinds import Column, check_columns, check_labels, encoded, library_of
+from .._columns.kinds import Column, check_columns, check_labels, check_numbers, encoded, library_of
 from .._columns.lattice import LatticeMargin
 from .._columns.margins import Margin
 from .base import FLOATS
@@ -56,7 +56,12 @@ class DensityOfTargets(ConditionedOnRows, DensityOfCells):
         if any(column.categories is not None for column in self._columns):
             return encoded(table, self._columns)
         check_columns(table, "y")
-        targets: NDArray[Any] = check_array(table, dtype=FLOATS, input_name="y")
+        try:
+            targets: NDArray[Any] = check_array(table, dtype=FLOATS, input_name="y")
+        except ValueError as error:
+            if "could not convert string" in str(error):
+                check_numbers(table, "y")
+            raise
         with np.errstate(over="ignore"):
             if not np.isfinite(np.ptp(targets, axis=0)).all():
                 raise ValueError(f"y must span less than {np.finfo(targets.dtype).max:.1e}. Divide it by a constant.")
