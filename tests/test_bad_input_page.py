@@ -115,6 +115,7 @@ CASES = {
     ),
     "`contamination=0.9`": lambda: RealNVPOutlierDetector(contamination=0.9).fit(X),
     "two columns of `y` after one": lambda: conditional().score_samples(X, X),
+    "columns of `y` in another order": lambda: conditional(Y=FRAME).score_samples(X, FRAME[["age", "sex"]]),
     "`predict_quantile(X, 1)`": lambda: conditional().predict_quantile(X, 1),
     "the distribution function of two targets": lambda: conditional(Y=X).predict_cdf(X, X),
     "quantiles of an angle": lambda: conditional(periods=360).predict_quantile(X),

@@ -239,6 +239,21 @@ def test_words_among_targets_of_numbers_are_named():
         small(max_iter=3).fit(X, mixed).score_samples(X, mixed.assign(num=words))
 
 
+@pytest.mark.parametrize(("labels", "others"), [("uv", "vu"), ("uv", "uw"), ([0, 1], [1, 0])])
+def test_targets_keep_their_names_and_their_order(labels, others):
+    X, y = counts(60)
+    targets = pd.DataFrame(dict(zip(labels, (y, X["size"]), strict=True)))
+    density = small(max_iter=3).fit(X, targets)
+    with pytest.raises(ValueError, match="y must have the columns of fit in the same order"):
+        density.score_samples(X, targets.set_axis(list(others), axis=1))
+    of_array = density.score_samples(X, targets.to_numpy())
+    for table in (targets, targets.set_axis([0, 1], axis=1)):
+        np.testing.assert_array_equal(density.score_samples(X, table), of_array)
+    for declared in ("auto", None):
+        density = small(max_iter=3, discrete_targets=declared).fit(X, targets.to_numpy())
+        assert np.isfinite(density.score(X, targets))
+
+
 @pytest.mark.filterwarnings("ignore:X does not have valid feature names")
 def test_arrays_must_hold_the_categories_of_the_frame_too():
     X, y = counts(60)

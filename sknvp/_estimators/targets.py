@@ -45,11 +45,26 @@ class DensityOfTargets(ConditionedOnRows, DensityOfCells):
             self._columns = self._describe_targets(table, counts)
         elif table.shape[1] != self.n_outputs_:
             raise ValueError(f"y must have {self.n_outputs_} columns, as in fit, got {table.shape[1]}.")
+        elif not (is_single or self._squeeze) and library_of(table) is not None:
+            self._check_labels_of_targets(table)
         targets = self._check_targets(table)
         if reset:
             self._squeeze, self.n_outputs_ = is_single, targets.shape[1]
             self._target_dtype = targets.dtype.name
         return np.concatenate([rows, targets], 1)
+
+    def _check_labels_of_targets(self, table: Any) -> None:
+        """Raise a ValueError if the columns of a DataFrame of targets have other names, or another order, than in fit.
+
+        Labels that are no names, as those of arrays and many numbers are, may change, but not their order.
+        """
+        fitted, given = [column.label for column in self._columns], list(table.columns)
+        are_names = bool(fitted) and all(isinstance(label, str) for label in [*fitted, *given])
+        if given != fitted and (are_names or set(given) == set(fitted)):
+            raise ValueError(
+                f"y must have the columns of fit in the same order, {fitted}, got {given}. Select them by these names, "
+                "or pass an array if only the names differ."
+            )
 
     def _check_targets(self, table: Any) -> NDArray[Any]:
         """Check a table of targets, and return it as numbers."""
