@@ -12,6 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted, check_X_y, validate_data
 
+from ._columns.kinds import check_labels
 from ._estimators.per_class import (
     clone_with_seed,
     describe_together,
@@ -189,6 +190,7 @@ class DensityClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # 
 
     def _checked_rows(self, X: Any, y: ArrayLike) -> tuple[Any, NDArray[Any]]:
         """Check the labels, and that each row has one; return rows that can be indexed, and the labels."""
+        check_labels(X)
         (X,) = indexable(X)
         n_rows = n_entries(X)
         if not n_rows:

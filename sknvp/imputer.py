@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, 
 from sklearn.utils import Tags, _safe_indexing, check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ._columns.kinds import known_values, library_of, series_of
+from ._columns.kinds import check_labels, known_values, library_of, series_of
 from ._estimators import parameters as rule
 from ._estimators.seeds import new_seed
 from ._warn import warn_caller
@@ -203,6 +203,7 @@ class RealNVPImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # 
     def _table(self, X: Any) -> Any:
         """Check X, and return it as an array or a DataFrame."""
         if library_of(X) is not None:
+            check_labels(X)
             return X
         return check_array(X, dtype=None, ensure_all_finite="allow-nan", estimator=self, input_name="X")
 

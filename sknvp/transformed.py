@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator, DensityMixin, MetaEstimatorMixin, clone
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ._columns.kinds import check_columns
 from ._estimators import parameters as rule
 from ._estimators.base import FLOATS, unchanged_on_error
 from ._estimators.draws import seeded_draws
@@ -147,6 +148,7 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):  # ty
         """
         transformer = self._map()
         with unchanged_on_error(self):
+            check_columns(X)
             rows = validate_data(self, X, dtype=FLOATS)
             settings = {}
             if sample_weight is not None:
@@ -244,6 +246,7 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):  # ty
             In nats, in the units of the ``X`` that was fitted; minus infinity for rows that the map cannot take.
         """
         check_is_fitted(self)
+        check_columns(X)
         rows = validate_data(self, X, dtype=FLOATS, reset=False)
         images, log_det = self._images(rows), self._log_jacobian(rows)
         possible = np.isfinite(images).all(1) & np.isfinite(log_det)

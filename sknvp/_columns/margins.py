@@ -74,6 +74,7 @@ class Margin:
         Without bounds, a column of two values that follow each other has no other values, and a column that begins near
         zero, in standard deviations, has no negative values.
         """
+        values = values.astype(np.float64)  # Distances in single precision may be rounded.
         least, greatest = int(values.min()), int(values.max())
         spacing = max(1, int(np.gcd.reduce((values - least).astype(np.int64))))
         steps = (values - least) / spacing
@@ -120,6 +121,7 @@ class Margin:
         An impossible number has the interval of the nearest value below, and the log-probability `LOG_OTHER`. All whole
         numbers between two values together have a millionth of the probability of the lower value.
         """
+        values = values.astype(np.float64)
         steps = np.floor((values - self.first) / self.spacing)
         places = np.clip(steps, 0, self.n_values - 1).astype(np.intp)
         low, high = self.edges[places], self.edges[places + 1]

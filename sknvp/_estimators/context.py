@@ -8,7 +8,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
 from .._columns.describe import columns_of
-from .._columns.kinds import Column, encoded, library_of, with_indicators
+from .._columns.kinds import Column, check_labels, encoded, library_of, with_indicators
 from ..flows.builders.specification import RealNVPSpecification, Specification
 from ..flows.density import MAX_CONTEXT
 from .base import FlowEstimator
@@ -61,6 +61,7 @@ class ConditionedOnRows(FlowEstimator):
         """Check X, and return it as an array of numbers that may be written to, NaN where a cell is missing."""
         if reset:
             self._context_columns = ()
+        check_labels(X)
         if not self._context_columns and (library_of(X) is None or not reset):
             return self._check_rows(X, reset=reset, n_least=n_least).copy()
         if reset:

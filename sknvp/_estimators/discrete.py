@@ -10,7 +10,7 @@ from sklearn.utils.validation import validate_data
 
 from .._columns.averages import averages, to_average
 from .._columns.describe import columns_of, discrete_mask
-from .._columns.kinds import Column, encoded, frame, library_of
+from .._columns.kinds import Column, check_labels, encoded, frame, library_of
 from .._warn import warn_caller
 from .cells import DensityOfCells
 from .specify import checked_bounds, checked_periods
@@ -51,6 +51,7 @@ class DiscreteColumns(DensityOfCells):
 
     def _check_shape(self, X: Any, reset: bool, n_least: int) -> None:
         """Check the names of a DataFrame's columns, and that it has columns and enough rows."""
+        check_labels(X)
         validate_data(self, X, skip_check_array=True, reset=reset)
         if X.shape[0] < n_least or not X.shape[1]:
             check_array(np.zeros(X.shape), ensure_min_samples=n_least, estimator=self)
