@@ -12,14 +12,15 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted, check_X_y, validate_data
 
+from ._columns.kinds import check_labels
 from ._estimators.inner import check_inner
 from ._estimators.per_class import (
+    clone_with_seed,
     describe_together,
     entries_of,
-    fitted,
+    fit_class_density,
     n_entries,
     places_and_weights,
-    seeded,
     seeds_of_classes,
     weight_parameter,
 )
@@ -74,7 +75,7 @@ class DensityClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # 
 
     Notes
     -----
-    So far outside that the density of every class is zero the data say nothing, and the prior probabilities stay.
+    Where the density of every class is zero, far outside, the data say nothing, and the prior probabilities stay.
 
     A column that is constant in one class and varies in another decides between them in whatever units: the probability
     of the constant is spread over 3e-5 standard deviations of the column, as wide as in ``GaussianNB``.
@@ -105,7 +106,8 @@ class DensityClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # 
     classes_: NDArray[Any]
     class_prior_: NDArray[np.float64]
     estimators_: list[Any]
-    _log_units: NDArray[np.float64]  # shape (n_classes,): makes densities and probabilities comparable
+    # What is added to log-densities to make densities and probabilities comparable, of shape (n_classes,).
+    _log_units: NDArray[np.float64]
 
     def __init__(
         self,
@@ -123,7 +125,7 @@ class DensityClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # 
     def __sklearn_tags__(self) -> Tags:
         tags, density = super().__sklearn_tags__(), self._density()
         if hasattr(density, "__sklearn_tags__"):
-            tags.input_tags = get_tags(density).input_tags  # the density checks the rows
+            tags.input_tags = get_tags(density).input_tags  # The density checks the rows.
         return tags
 
     def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, **fit_params: Any) -> Self:
@@ -142,8 +144,8 @@ class DensityClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # 
             is as if absent. Without metadata routing the weights of a pipeline go to its last step alone, as
             ``<step>__sample_weight``.
         **fit_params : dict
-            Further parameters for `fit` of the densities. Of one with an entry for each row, each density gets those of
-            its rows.
+            Further parameters for `fit` of the densities. If one has an entry for each row, each density gets the
+            entries of its rows.
 
         Returns
         -------
@@ -159,21 +161,21 @@ class DensityClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # 
         X, labels = self._checked_rows(X, y)
         density = self._checked_estimator(weighted=sample_weight is not None)
         bounded_weights = check_weights(sample_weight, labels)
-        counts = bounded_weights > 0
+        positive = bounded_weights > 0
         weights = None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
-        classes, codes = np.unique(labels[counts], return_inverse=True)
-        prior = _priors(self.priors, np.bincount(codes, None if weights is None else weights[counts]))
-        members = [np.flatnonzero(counts)[codes == c] for c in range(len(classes))]
-        parts = [self._part(own, weights, fit_params, len(labels)) for own in members]
-        twins = [seeded(density, seed) for seed in seeds_of_classes(self.random_state, len(classes))]
+        classes, codes = np.unique(labels[positive], return_inverse=True)
+        prior = _priors(self.priors, np.bincount(codes, None if weights is None else weights[positive]))
+        members = [np.flatnonzero(positive)[codes == c] for c in range(len(classes))]
+        parts = [self._fit_arguments(own, weights, fit_params, len(labels)) for own in members]
+        twins = [clone_with_seed(density, seed) for seed in seeds_of_classes(self.random_state, len(classes))]
         describe_together(twins, X, bounded_weights, count_rows(weights, labels))
         estimators = Parallel(n_jobs=self.n_jobs)(
-            delayed(fitted)(twin, _safe_indexing(X, places), arguments, label)
+            delayed(fit_class_density)(twin, _safe_indexing(X, places), arguments, label)
             for twin, (places, arguments), label in zip(twins, parts, classes.tolist(), strict=True)
         )
         check_kinds(estimators, classes.tolist())
         log_units_of_classes = log_units(estimators, X, bounded_weights)
-        validate_data(self, X, skip_check_array=True)  # remembers the columns, now that no fit can fail any more
+        validate_data(self, X, skip_check_array=True)  # The columns are remembered, now that no fit can fail any more.
         self.classes_, self.class_prior_, self.estimators_ = classes, prior, estimators
         self._log_units = log_units_of_classes
         return self
@@ -183,36 +185,37 @@ class DensityClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # 
         if self.estimator is not None:
             return self.estimator
         density = RealNVPDensity()
-        if _routing():
+        if _routes_metadata():
             density.set_fit_request(**dict.fromkeys(density.get_metadata_routing().fit.requests, True))
         return density
 
     def _checked_rows(self, X: Any, y: ArrayLike) -> tuple[Any, NDArray[Any]]:
         """Check the labels, and that each row has one; return rows that can be indexed, and the labels."""
+        check_labels(X)
         (X,) = indexable(X)
         n_rows = n_entries(X)
         if not n_rows:
             raise ValueError(f"X must be a table of at least one row, got {X!r}.")
-        _, labels = check_X_y(np.zeros((n_rows, 1)), y, estimator=self)  # the densities check X
+        _, labels = check_X_y(np.zeros((n_rows, 1)), y, estimator=self)  # The densities check X.
         check_classification_targets(labels)
         return X, labels
 
     def _checked_estimator(self, weighted: bool) -> Any:
         """Return the estimator to clone, or raise a ValueError if it cannot be fitted as asked."""
         density = self._density()
-        routes = _routing() and isinstance(get_routing_for_object(density), MetadataRouter)
+        routes = _routes_metadata() and isinstance(get_routing_for_object(density), MetadataRouter)
         loses_weights = weighted and not routes and weight_parameter(density) is None
         other_cure = f", or enable metadata routing if one inside of {type(density).__name__} does"
         check_inner(density, loses_weights, other_cure)
         return density
 
-    def _part(
+    def _fit_arguments(
         self, own: NDArray[np.intp], weights: NDArray[np.float64] | None, params: dict[str, Any], n_rows: int
     ) -> tuple[NDArray[np.intp], dict[str, Any]]:
         """Return the places of the rows of one class, and what `fit` of its density gets beside these rows."""
         places, own_weights = places_and_weights(own, weights)
         own_params = {name: entries_of(value, places, n_rows) for name, value in params.items()}
-        if _routing():
+        if _routes_metadata():
             return places, process_routing(self, "fit", sample_weight=own_weights, **own_params).estimator.fit
         if own_weights is not None:
             own_params[str(weight_parameter(self._density()))] = own_weights
@@ -243,7 +246,7 @@ class DensityClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # 
             In nats, the classes in the order of ``classes_``.
         """
         check_is_fitted(self)
-        if not hasattr(self.estimators_[0], "n_features_in_"):  # the densities compare no columns
+        if not hasattr(self.estimators_[0], "n_features_in_"):  # The densities compare no columns.
             validate_data(self, X, skip_check_array=True, reset=False)
         log_density = [estimator.score_samples(X) for estimator in self.estimators_]
         return np.stack(log_density, 1).astype(np.float64) + self._log_units + _log(self.class_prior_)
@@ -310,7 +313,7 @@ class DensityClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # 
         Returns
         -------
         labels : ndarray of shape (n_samples,)
-            Of ``classes_``.
+            Labels from ``classes_``.
         """
         codes = self.predict_log_proba(X).argmax(1)
         labels: NDArray[Any] = self.classes_[codes]
@@ -350,7 +353,7 @@ def _priors(given: ArrayLike | None, weights: NDArray[Any]) -> NDArray[np.float6
     return normalised
 
 
-def _routing() -> bool:
+def _routes_metadata() -> bool:
     """Return whether scikit-learn routes metadata."""
     return bool(get_config()["enable_metadata_routing"])
 

@@ -13,7 +13,7 @@ from ._columns.kinds import library_of
 from ._estimators import parameters as rule
 from ._estimators.density import FlowDensity
 from ._estimators.docs import document
-from ._estimators.normal_scores import scores_of, scores_of_all
+from ._estimators.normal_scores import estimate_all_normal_scores, estimate_normal_scores
 from ._estimators.rows import Rows
 from ._estimators.scaling import scaling_in_columns
 from ._estimators.specify import specify_real_nvp
@@ -22,7 +22,7 @@ from ._experts.stacking import Candidate
 from ._experts.table import Table
 from ._experts.unconditional import ExpertFitter
 from .flows.builders.parts import MakeBase, MakeCoupling
-from .flows.builders.specification import RealNVPSpecification, Scores, Specification, TabularSpecification
+from .flows.builders.specification import NormalScoreMaps, RealNVPSpecification, Specification, TabularSpecification
 
 ScoresAndErrors = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -288,7 +288,7 @@ class RealNVPDensity(StackedFitter, FlowDensity):
         rule.check("n_samples", n_samples, rule.integer(1))
         rows = self._check_rows(X, reset=False)
         drawn = self._imputed(rows, int(n_samples), random_state)
-        table = self._as_fitted(drawn.reshape(-1, rows.shape[1]))
+        table = self._numbers_to_input_format(drawn.reshape(-1, rows.shape[1]))
         return table.reshape(drawn.shape) if self._library is None else _with_index_of(X, table, n_samples)
 
     def score_cells(self, X: ArrayLike) -> NDArray[np.float64]:
@@ -324,10 +324,12 @@ class RealNVPDensity(StackedFitter, FlowDensity):
     def _specify(self, rows: Rows, generator: torch.Generator) -> RealNVPSpecification:
         return specify_real_nvp(self, rows, generator, n_estimators=self.n_estimators)
 
-    def _margins(self, specification: Specification, rows: Rows, validation: NDArray[np.bool_]) -> Scores | None:
+    def _normal_score_maps(
+        self, specification: Specification, rows: Rows, validation: NDArray[np.bool_]
+    ) -> NormalScoreMaps | None:
         assert isinstance(specification, RealNVPSpecification)
         n_plain = len(validation) - len(validation) // 2  # The last half of the members sees normal scores.
-        return scores_of(specification, rows, validation[n_plain:]) if self._uses_normal_scores else None
+        return estimate_normal_scores(specification, rows, validation[n_plain:]) if self._uses_normal_scores else None
 
     def _table(
         self, specification: TabularSpecification, rows: Rows, validation: NDArray[np.bool_], rng: np.random.RandomState
@@ -337,7 +339,7 @@ class RealNVPDensity(StackedFitter, FlowDensity):
         table = Table.of(scaling, rows, validation, rng)
         # Where the experts have another scaling than the flows, the normal scores would be those of other units.
         if self._uses_normal_scores and scaling.equals(specification.scaling):
-            table = table._replace(scores=partial(scores_of_all, specification, rows, validation))
+            table = table._replace(scores=partial(estimate_all_normal_scores, specification, rows, validation))
         return table
 
     def _candidates(self, table: Table, flow_log_density: torch.Tensor, rng: np.random.RandomState) -> list[Candidate]:

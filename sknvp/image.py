@@ -321,7 +321,7 @@ class RealNVPImageDensity(LatentMixin, FlowDensity):
         """
         check_is_fitted(self)
         rows = self._check_rows(X, reset=False)
-        return self._carried(rows, lambda x: self._flow.transform(x + 0.5), np.float32)
+        return self._carry_rows(rows, lambda x: self._flow.transform(x + 0.5), np.float32)
 
     def inverse_transform(self, X: ArrayLike) -> NDArray[Any]:
         """Carry noise to images.
@@ -345,7 +345,7 @@ class RealNVPImageDensity(LatentMixin, FlowDensity):
         """
         check_is_fitted(self)
         noise = self._check_noise(X, np.float32)
-        return self._pixels(self._carried(noise, self._flow.transform.inverse, np.float32))
+        return self._pixels(self._carry_rows(noise, self._flow.transform.inverse, np.float32))
 
     def sample(self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None) -> NDArray[Any]:
         """Draw new images.

@@ -8,13 +8,11 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, 
 from sklearn.utils import Tags, _safe_indexing, check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ._columns.kinds import known_values, library_of, series_of
+from ._columns.kinds import check_labels, known_values, library_of, series_of
 from ._estimators import parameters as rule
 from ._estimators.seeds import new_seed
 from ._warn import warn_caller
 from .density import RealNVPDensity
-
-N_DRAWS = 100  # Means are taken over this many draws of each row.
 
 
 class RealNVPImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -200,15 +198,12 @@ class RealNVPImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # 
             drawn = density.impute(X, 1, check_random_state(self.random_state))
             return drawn[:, 0] if isinstance(drawn, np.ndarray) else drawn
         rows = density._check_rows(X, reset=False)
-        incomplete, numbers = np.isnan(rows).any(1), rows.copy()
-        if incomplete.any():
-            drawn = density._imputed(rows[incomplete], N_DRAWS, check_random_state(self.random_state))
-            numbers[incomplete] = np.where(np.isnan(rows[incomplete]), density._means(drawn), rows[incomplete])
-        return density._as_fitted(numbers)
+        return density._numbers_to_input_format(density._filled_by_means(rows))
 
     def _table(self, X: Any) -> Any:
         """Check X, and return it as an array or a DataFrame."""
         if library_of(X) is not None:
+            check_labels(X)
             return X
         return check_array(X, dtype=None, ensure_all_finite="allow-nan", estimator=self, input_name="X")
 

@@ -9,11 +9,12 @@ from sklearn.base import BaseEstimator, DensityMixin, MetaEstimatorMixin, clone
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter, validate_data
 
+from ._columns.kinds import check_columns
 from ._estimators import parameters as rule
 from ._estimators.base import FLOATS, unchanged_on_error
 from ._estimators.draws import seeded_draws
 from ._estimators.inner import check_inner
-from ._estimators.jacobians import INVERSES, is_jacobian, log_derivative_of, log_jacobian, summed
+from ._estimators.jacobians import INVERSES, is_jacobian, log_derivative_of, log_jacobian, sum_per_row
 from ._estimators.weights import check_weights, weighted_total
 from ._warn import warn_caller
 from .density import RealNVPDensity
@@ -147,6 +148,7 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):  # ty
         """
         transformer = self._map()
         with unchanged_on_error(self):
+            check_columns(X)
             rows = validate_data(self, X, dtype=FLOATS)
             settings = {}
             if sample_weight is not None:
@@ -216,7 +218,7 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):  # ty
         with np.errstate(all="ignore"):
             if self._jacobian is None:
                 return log_jacobian(self.transformer_, rows)
-            return summed(self._jacobian(rows.astype(np.float64)), rows)
+            return sum_per_row(self._jacobian(rows.astype(np.float64)), rows)
 
     def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
         """Compute the log-density of each row.
@@ -232,6 +234,7 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):  # ty
             In nats, in the units of the ``X`` that was fitted; minus infinity for rows that the map cannot take.
         """
         check_is_fitted(self)
+        check_columns(X)
         rows = validate_data(self, X, dtype=FLOATS, reset=False)
         images, log_det = self._images(rows), self._log_jacobian(rows)
         possible = np.isfinite(images).all(1) & np.isfinite(log_det)

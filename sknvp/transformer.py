@@ -175,7 +175,7 @@ class RealNVPTransformer(LatentMixin, FlowDensity):
         """
         check_is_fitted(self)
         rows = self._check_rows(X, reset=False)
-        return self._carried(self._points(rows), self._flow.transform, rows.dtype)
+        return self._carry_rows(self._points(rows), self._flow.transform, rows.dtype)
 
     def inverse_transform(self, X: ArrayLike) -> Any:
         """Carry noise to rows.
@@ -198,4 +198,4 @@ class RealNVPTransformer(LatentMixin, FlowDensity):
         """
         check_is_fitted(self)
         noise = self._check_noise(X, FLOATS)
-        return self._presented(self._carried(noise, self._flow.transform.inverse, noise.dtype))
+        return self._points_to_input_format(self._carry_rows(noise, self._flow.transform.inverse, noise.dtype))

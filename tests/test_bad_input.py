@@ -1,5 +1,6 @@
 """Bad input gets an error that names the argument, the rule and the value, and nothing fitted is lost."""
 
+import datetime
 import re
 
 import numpy as np
@@ -7,6 +8,9 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 import torch
+from sklearn.mixture import GaussianMixture
+
+from sknvp import ConditionalRealNVPDensity, DensityClassifier, RealNVPImputer, TransformedDensity
 
 from .small import moons, small
 
@@ -60,7 +64,6 @@ BAD_PARAMETERS = [
 BAD_ROWS = {
     "infinite": ([[1.0, np.inf], [0.0, 1.0]], "infinity"),
     "sparse": (sp.csr_matrix(np.eye(3)), "dense data is required"),
-    "complex": (np.eye(3) * 1j, "Complex data not supported"),
     "strings": ([["a", "b"], ["c", "d"]], "Column 0 of X must hold numbers, got 'a'"),
     "no rows": (np.empty((0, 2)), r"0 sample\(s\)"),
     "no columns": (np.empty((5, 0)), r"0 feature\(s\)"),
@@ -69,6 +72,17 @@ BAD_ROWS = {
     "three dimensions": (np.zeros((4, 2, 2)), "dim 3"),
     "nothing": (None, "Expected 2D array"),
 }
+
+DAYS = pd.date_range("2020-01-01", periods=60)
+NO_NUMBERS = [
+    ("dates", DAYS.to_numpy()),
+    ("dates", np.array(DAYS.date)),
+    ("dates", np.array(list(DAYS.tz_localize("UTC")))),
+    ("durations", (DAYS - DAYS[0]).to_numpy() // 2),
+    ("times of day", np.array([datetime.time(hour % 24) for hour in range(60)])),
+    ("complex numbers", np.arange(60) * 1j),
+    ("complex numbers", np.arange(60).astype(object) * 1j),
+]
 
 BAD_WEIGHTS = {
     "negative": (np.r_[-1.0, np.ones(399)], "sample_weight must not be negative, got -1.0"),
@@ -110,6 +124,42 @@ def test_rows(fitted, kind):
     if kind != "one row":
         with pytest.raises((ValueError, TypeError), match=message):
             fitted.score_samples(X)
+
+
+@pytest.mark.parametrize(("what", "column"), NO_NUMBERS)
+def test_dates_and_complex_numbers(fitted, what, column):
+    values = np.stack([column] * 2, 1)
+    conditional = ConditionalRealNVPDensity(n_layers=2, max_iter=1).fit(moons(60), moons(60))
+    for table in (pd.DataFrame({0: values[:, 0], 1: 1.0}), values, values.tolist()):
+        message = f"Column 0 of X must hold real numbers or categories, got {what} of type"
+        for method in (fitted.fit, fitted.score_samples, lambda X: conditional.fit(X, moons(60)), conditional.predict):
+            with pytest.raises(ValueError, match=message):
+                method(table)
+        for method in (conditional.fit, conditional.score_samples):
+            with pytest.raises(ValueError, match=message.replace("X", "y")):
+                method(moons(60), table)
+
+
+@pytest.mark.filterwarnings("ignore:X has feature names")
+def test_columns_that_share_a_name(fitted):
+    X, y = moons(60), np.arange(60) % 2
+    conditional = ConditionalRealNVPDensity(n_layers=2, max_iter=1).fit(X, X)
+    table = pd.DataFrame(X, columns=["a", "a"])
+    imputer, transformed = RealNVPImputer(fitted).fit(X), TransformedDensity(fitted).fit(X)
+    classifier = DensityClassifier(GaussianMixture())
+    calls = (
+        *(fitted.fit, fitted.score_samples, lambda X: conditional.fit(X, y), conditional.predict, imputer.fit),
+        *(
+            imputer.transform,
+            transformed.fit,
+            transformed.score_samples,
+            lambda X: classifier.fit(X, y),
+        ),
+        *(lambda y: conditional.fit(X, y.map(str)), lambda y: conditional.score_samples(X, y)),
+    )
+    for call, name in zip(calls, "X" * 9 + "y" * 2, strict=True):
+        with pytest.raises(ValueError, match=rf"{name} must have a different name for each column.*names \['a'\]"):
+            call(table)
 
 
 @pytest.mark.parametrize("kind", BAD_WEIGHTS)
@@ -154,7 +204,12 @@ def test_an_error_in_the_midst_of_training_loses_nothing(fitted, monkeypatch):
     def broken(*args, **kwargs):
         raise RuntimeError("in the midst")
 
-    parts = "training.train", "specify.RealNVPSpecification", "fitter.FlowFitter._keep", "fitter.FlowFitter._tell"
+    parts = (
+        "training.train",
+        "specify.RealNVPSpecification",
+        "fitter.FlowFitter._set_fitted_state",
+        "fitter.FlowFitter._set_history",
+    )
     for part in parts:
         with monkeypatch.context() as patch:
             patch.setattr(f"sknvp._estimators.{part}", broken)

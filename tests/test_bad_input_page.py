@@ -74,6 +74,8 @@ CASES = {
     "one dimension": lambda: density().fit(X[:, 0]),
     "a sparse matrix": lambda: density().fit(sp.csr_array(X)),
     "complex numbers": lambda: density().fit(X + 1j),
+    "a column of dates": lambda: density().fit(FRAME.assign(age=pd.date_range("2020-01-01", periods=60))),
+    "a target of durations": lambda: conditional(Y=np.arange(60).astype("timedelta64[D]")),
     "strings": lambda: density().fit([["a", "b"]] * 3),
     "a word in a column that had numbers in `fit`": lambda: (
         density().fit(FRAME).score_samples(FRAME.assign(age=["n/a"] + ["1"] * 59))
@@ -82,6 +84,7 @@ CASES = {
         dask.array.from_array(X)[:0].map_blocks(density().fit(X).score_samples, meta=np.empty(0)).compute()
     ),
     "a column that spans more than float64": lambda: density().fit(WIDE),
+    "two columns of one name": lambda: density().fit(FRAME.set_axis(["age", "age"], axis=1)),
     "negative weights": lambda: density().fit(X, sample_weight=-np.ones(60)),
     "weights of another length": lambda: density().fit(X, sample_weight=np.ones(5)),
     "all weights zero": lambda: density().fit(X, sample_weight=np.zeros(60)),
@@ -114,6 +117,7 @@ CASES = {
     ),
     "`contamination=0.9`": lambda: RealNVPOutlierDetector(contamination=0.9).fit(X),
     "two columns of `y` after one": lambda: conditional().score_samples(X, X),
+    "columns of `y` in another order": lambda: conditional(Y=FRAME).score_samples(X, FRAME[["age", "sex"]]),
     "`predict_quantile(X, 1)`": lambda: conditional().predict_quantile(X, 1),
     "the distribution function of two targets": lambda: conditional(Y=X).predict_cdf(X, X),
     "quantiles of an angle": lambda: conditional(periods=360).predict_quantile(X),

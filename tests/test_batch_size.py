@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sknvp import ConditionalRealNVPDensity, RealNVPImageDensity, VariationalRealNVP
 from sknvp._estimators import settings as training_settings
-from sknvp._estimators.settings import FEW_ROWS, FULL_PENALTY_ROWS, MANY_ROWS, TrainingSettings, max_rows
+from sknvp._estimators.settings import MAX_FULL_PENALTY_ROWS, MAX_ROWS, MAX_SMALL_BATCH_ROWS, TrainingSettings, max_rows
 
 from .small import moons, normal_rows, small, stacked
 
@@ -30,34 +30,34 @@ def test_batches_grow_with_the_rows_but_more_slowly(n_rows, more):
 def test_the_penalty_on_many_rows_is_that_of_a_prior(n_rows, alpha, max_iter):
     """A prior counts once beside the sum over the rows: the penalty times the number of rows stays as it is."""
     chosen = settings(n_rows, alpha=alpha, max_iter=max_iter).alpha
-    assert chosen * max(n_rows, FULL_PENALTY_ROWS) == pytest.approx(alpha * FULL_PENALTY_ROWS)
+    assert chosen * max(n_rows, MAX_FULL_PENALTY_ROWS) == pytest.approx(alpha * MAX_FULL_PENALTY_ROWS)
 
 
 @given(n_rows=numbers_of_rows)
 def test_streams_and_numbers_of_epochs_and_of_rows_have_batches_as_parameters_say(n_rows):
-    for chosen in (settings(min(n_rows, FEW_ROWS)), settings(None), settings(n_rows, max_iter=7)):
+    for chosen in (settings(min(n_rows, MAX_SMALL_BATCH_ROWS)), settings(None), settings(n_rows, max_iter=7)):
         assert chosen.batch_size == 128
     assert settings(n_rows, batch_size=50).batch_size == 50
     assert settings(None).alpha == 0.1
 
 
-@given(n_rows=st.integers(1, MANY_ROWS), held_out=st.sampled_from([None, 0.01, 0.25, 0.99]))
+@given(n_rows=st.integers(1, MAX_ROWS), held_out=st.sampled_from([None, 0.01, 0.25, 0.99]))
 def test_training_can_see_every_row_that_is_kept(n_rows, held_out):
     held = {"early_stopping": held_out is not None, "validation_fraction": held_out or 0.5}
     chosen = settings(n_rows, **held)
     assert chosen.max_steps(1) * chosen.batch_size >= n_rows * (1 - (held_out or 0))
     given_batches = small(max_iter="auto", batch_size=7, **held)
     assert max_rows(given_batches) * (1 - (held_out or 0)) == pytest.approx(3000 * 7, abs=1)
-    assert max_rows(small(max_iter="auto", **held)) == MANY_ROWS
+    assert max_rows(small(max_iter="auto", **held)) == MAX_ROWS
     assert max_rows(small(max_iter=3, **held)) is None
 
 
 @pytest.fixture
 def few_rows_are_many(monkeypatch):
     """Batches are doubled from 100 to 400 rows, and no more than these are kept; there are few steps."""
-    monkeypatch.setattr(training_settings, "FULL_PENALTY_ROWS", 100)
-    monkeypatch.setattr(training_settings, "FEW_ROWS", 100)
-    monkeypatch.setattr(training_settings, "MANY_ROWS", 400)
+    monkeypatch.setattr(training_settings, "MAX_FULL_PENALTY_ROWS", 100)
+    monkeypatch.setattr(training_settings, "MAX_SMALL_BATCH_ROWS", 100)
+    monkeypatch.setattr(training_settings, "MAX_ROWS", 400)
     monkeypatch.setattr(training_settings, "MAX_STEPS", 50)
 
 
@@ -76,7 +76,7 @@ def test_a_larger_table_is_fitted_in_larger_batches_with_a_weaker_penalty_to_the
     growing = {"max_iter": "auto", "alpha": 2.0}
     grown = stacked(**growing).fit(X, sample_weight=counts)
     repeated = stacked(**growing).fit(np.repeat(X, counts, axis=0))
-    monkeypatch.setattr(training_settings, "FULL_PENALTY_ROWS", 10**9)
+    monkeypatch.setattr(training_settings, "MAX_FULL_PENALTY_ROWS", 10**9)
     by_hand = stacked(max_iter=25, batch_size=256, alpha=0.5).fit(X, sample_weight=counts)  # 300 rows make two batches
     assert grown.n_iter_ == by_hand.n_iter_ == 25
     for other in (repeated, by_hand):

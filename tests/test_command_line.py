@@ -146,7 +146,7 @@ def test_a_gaussian_of_whole_numbers_gives_probabilities():
     for unit in (1, 10):
         scaled = table.assign(count=unit * table["count"])
         folds = describe.cross_fitted(small(max_iter=3).fit(scaled), scaled)
-        means.append([describe._beside(fold, ["count", "x"])[1].mean() for fold in folds])
+        means.append([describe._scores_with_baseline(fold, ["count", "x"])[1].mean() for fold in folds])
     np.testing.assert_allclose(*means, atol=1e-6)
     whole = stats.poisson(30).logpmf(table["count"]).mean() + stats.norm().logpdf(table["x"]).mean()
     assert np.mean(means) == pytest.approx(whole, abs=0.1)

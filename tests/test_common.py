@@ -317,6 +317,7 @@ def test_pickles_name_only_what_stays():
     names = set(re.findall(rb"sknvp\.[a-z_.]*", text))
     classes = {b"density", b"outlier", b"transformer", b"planar", b"image", b"conditional", b"variational"}
     columns = {b"sknvp._columns." + name for name in (b"kinds", b"cells", b"circle", b"margins", b"mixed")}
-    columns |= {b"sknvp._missing.proposal"}
+    parts = {b"sknvp._experts.weighted", b"sknvp._missing.proposal"}
+    parts |= {b"sknvp._outliers.pooling", b"sknvp._variational.diagnostics"}
     builders = {b"sknvp.flows.builders." + name for name in (b"specification", b"expert_specification")}
-    assert names == {b"sknvp." + name for name in classes} | builders | columns
+    assert names == {b"sknvp." + name for name in classes} | builders | columns | parts

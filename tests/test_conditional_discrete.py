@@ -1,6 +1,7 @@
 """Conditional densities of counts, classes and amounts with zeros, given columns of which some are no numbers."""
 
 import pickle
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -62,7 +63,7 @@ def test_points_of_cells_agree_with_differences_of_the_distribution_function(of_
     """Points take over where differences have too few digits."""
     X, y = counts(200, 5)
     exact = of_counts.score_samples(X, y)
-    monkeypatch.setattr(conditional, "LEAST_DIFFERENCE", 2.0)
+    monkeypatch.setattr(conditional, "MIN_DIFFERENCE", 2.0)
     by_points = of_counts.score_samples(X, y)
     np.testing.assert_allclose(by_points, exact, atol=0.1)
     assert 0 < np.abs(by_points - exact).mean() < 0.01
@@ -173,6 +174,15 @@ def test_categories_of_x_are_indicators():
     np.testing.assert_array_equal(scores, small(max_iter=3).fit(by_hand.astype(float), y).score_samples(by_hand, y))
 
 
+def test_decimals_are_numbers_on_both_sides():
+    X, y = counts(60)
+    floats, prices = X[["size"]].round(2), y / 4
+    decimals, targets = floats.map(lambda value: Decimal(str(value))), [Decimal(value) for value in prices]
+    density = small(max_iter=3).fit(decimals, targets)
+    expected = small(max_iter=3).fit(floats, prices).score_samples(floats, prices)
+    np.testing.assert_array_equal(density.score_samples(decimals, targets), expected)
+
+
 def test_weights_are_repetitions_and_zero_is_absence():
     (X, y), weights = counts(60), np.arange(60) % 3
     repeated = X.loc[np.repeat(np.arange(60), weights)]
@@ -215,6 +225,33 @@ def test_bad_tables_are_refused_and_nothing_is_lost():
         density.set_params(discrete_targets="all").fit(X, y)
     np.testing.assert_array_equal(density.predict(X), before)
     assert isinstance(ConditionalRealNVPDensity().get_params()["discrete_targets"], str)
+
+
+def test_words_among_targets_of_numbers_are_named():
+    X, y = counts(60)
+    words = ["u", "v"] * 30
+    of_numbers = small(max_iter=3).fit(X, y)
+    for score in (of_numbers.score_samples, of_numbers.predict_cdf, small(max_iter=3).fit(X, y + 0.5).score_samples):
+        with pytest.raises(ValueError, match="Column 0 of y must hold numbers, got 'u'"):
+            score(X, words)
+    mixed = pd.DataFrame({"num": y, "kind": words})
+    with pytest.raises(ValueError, match="Column num of y must hold numbers, got 'u'"):
+        small(max_iter=3).fit(X, mixed).score_samples(X, mixed.assign(num=words))
+
+
+@pytest.mark.parametrize(("labels", "others"), [("uv", "vu"), ("uv", "uw"), ([0, 1], [1, 0])])
+def test_targets_keep_their_names_and_their_order(labels, others):
+    X, y = counts(60)
+    targets = pd.DataFrame(dict(zip(labels, (y, X["size"]), strict=True)))
+    density = small(max_iter=3).fit(X, targets)
+    with pytest.raises(ValueError, match="y must have the columns of fit in the same order"):
+        density.score_samples(X, targets.set_axis(list(others), axis=1))
+    of_array = density.score_samples(X, targets.to_numpy())
+    for table in (targets, targets.set_axis([0, 1], axis=1)):
+        np.testing.assert_array_equal(density.score_samples(X, table), of_array)
+    for declared in ("auto", None):
+        density = small(max_iter=3, discrete_targets=declared).fit(X, targets.to_numpy())
+        assert np.isfinite(density.score(X, targets))
 
 
 @pytest.mark.filterwarnings("ignore:X does not have valid feature names")

@@ -148,7 +148,7 @@ def test_no_draw_and_no_mean_lies_off_the_circle(dtypes, first):
 
 def test_rounding_to_the_dtype_of_the_targets_moves_none_off_the_circle(fitted):
     density = circular(max_iter=1).fit(turn()[0], (turn()[1] % 360).astype("f4"))
-    assert density._as_in_fit(np.array([[360 - 1e-9], [0.0]])).tolist() == [0, 0]
+    assert density._targets_to_input_format(np.array([[360 - 1e-9], [0.0]])).tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=str)

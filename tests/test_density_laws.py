@@ -69,7 +69,7 @@ def test_losses_are_in_the_units_of_the_rows(standardize, monkeypatch):
     """With a learning rate too small to move anything, and every row held out once, they are the mean score."""
     X = skewed(100, 3) if standardize else normal_rows(100, 3)
     still = {"standardize": standardize, "learning_rate_init": 1e-300, "alpha": 0, "max_iter": 1}
-    monkeypatch.setattr("sknvp.density.scores_of", lambda *_: None)  # so that all flows are equal
+    monkeypatch.setattr("sknvp.density.estimate_normal_scores", lambda *_: None)  # so that all flows are equal
     trained_on = full_batch(**still).fit(X)
     assert -trained_on.loss_curve_[0] == pytest.approx(trained_on.score(X) / 100, rel=1e-5)
     held_out = small(n_estimators=4, validation_fraction=0.25, **still).fit(X)
@@ -98,7 +98,7 @@ def test_what_is_validated_is_what_is_fitted(monkeypatch):
 
     All flows see the columns as they are, so that they are equal.
     """
-    monkeypatch.setattr("sknvp.density.scores_of", lambda *_: None)
+    monkeypatch.setattr("sknvp.density.estimate_normal_scores", lambda *_: None)
     X = (normal_rows(400, 3) + 1e6 + 0.03).astype(np.float32)  # to a sixteenth
     settings = {"validation_fraction": 0.25, "learning_rate_init": 1e-300, "alpha": 0, "max_iter": 1}
     density = small(n_estimators=4, discrete_features=None, **settings).fit(X)

@@ -2,10 +2,12 @@
 
 import itertools
 import pickle
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -94,13 +96,15 @@ def test_draws_are_values_that_can_be_and_depend_on_each_other_as_the_rows_do():
     np.testing.assert_allclose(np.median(drawn, axis=0), np.median(X, axis=0), atol=1)
 
 
-def test_other_labels_and_ten_times_the_numbers_change_nothing():
+def test_other_labels_and_a_million_times_the_numbers_change_nothing():
     table = survey()
     other = table.assign(
-        sex=table["sex"].map({"f": "A", "m": "B"}), age=10 * table["age"], smokes=table["smokes"].map(str)
+        sex=table["sex"].map({"f": "A", "m": "B"}), age=10**6 * table["age"], smokes=table["smokes"].map(str)
     )
-    one, two = (small(max_iter=5).fit(frame).score_samples(frame) for frame in (table, other))
-    np.testing.assert_allclose(one, two, atol=1e-4)
+    for declared in ("auto", ["sex", "age", "grade", "smokes", "children"]):
+        density = small(max_iter=5, discrete_features=declared)
+        one, two = (density.fit(frame).score_samples(frame) for frame in (table, other))
+        np.testing.assert_allclose(one, two, atol=1e-4)
 
 
 def test_continuous_tables_keep_every_bit():
@@ -194,7 +198,7 @@ def test_classes_agree_on_what_the_columns_hold():
         (np.ones((10, 2)), ["continuous", "continuous"]),
         (np.arange(400)[:, None], ["continuous"]),
         (np.maximum(np.arange(400) - 90, 0)[:, None], ["whole"]),
-        (np.array([[0, 1e6], [0, 1], [1, 1]]), ["whole", "continuous"]),
+        (np.array([[0, 1e6], [0, 1], [1, 1], [1, 3]]), ["whole", "continuous"]),
         (
             np.c_[np.arange(400), 40 * np.arange(400), np.arange(400) * (np.arange(400) > 90)],
             ["continuous"] * 2 + ["whole"],
@@ -229,6 +233,10 @@ TABLE = survey(60)
     ("table", "message"),
     [
         (TABLE.assign(sex="x"), "Column sex of X must hold categories that were there in fit, 'f', 'm', got 'x'"),
+        (
+            TABLE.assign(age=pd.date_range("2020-01-01", periods=60)),
+            "Column age of X must hold real numbers .* got dates",
+        ),
         (TABLE.drop(columns="age"), "feature names should match"),
         (TABLE[TABLE.columns[::-1]], "Feature names must be in the same order"),
     ],
@@ -251,6 +259,8 @@ def test_bad_rows_are_refused_and_nothing_is_lost(table, message):
         ({"discrete_features": [True]}, TABLE, r"discrete_features must have shape \(n_features,\) = \(6,\)"),
         ({"discrete_features": ["years"]}, TABLE, "discrete_features must name columns of X"),
         ({"discrete_features": [9]}, TABLE, "discrete_features must name columns of X"),
+        ({"discrete_features": ["age", "years"]}, TABLE, "discrete_features must name columns of X .* got 'years'"),
+        ({"discrete_features": ["age", 0]}, TABLE, r"discrete_features must hold names .* not both, got \['age', 0\]"),
         ({"discrete_features": "all"}, TABLE, "discrete_features must be one of 'auto' or None"),
     ],
 )
@@ -311,15 +321,31 @@ def test_numbers_that_were_rounded_to_single_precision_are_found_again():
     np.testing.assert_allclose(rated.score_samples(single), rated.score_samples(rows_of(RATINGS)), atol=1e-3)
 
 
-def test_times_are_equal_in_every_unit_and_numbers_in_objects_are_numbers():
+def test_categories_of_dates_are_equal_in_every_unit_and_numbers_in_objects_are_numbers():
     days = pd.DataFrame({"x": rows_of(COUNTS)[:, 0], "day": pd.Timestamp("2020-01-01") + pd.to_timedelta(COUNTS, "D")})
-    density = small(max_iter=3).fit(days.astype({"day": "datetime64[ns]"}))
+    density = small(max_iter=3).fit(days.astype({"day": "datetime64[ns]"}).astype({"day": "category"}))
     units = [density.score_samples(days.astype({"day": f"datetime64[{unit}]"})) for unit in ("ns", "us", "s")]
     np.testing.assert_array_equal(units[0], units[1])
     np.testing.assert_array_equal(units[0], units[2])
     numbers = pd.DataFrame(rows_of(COUNTS))
     kinds = [column.kind for column in small(max_iter=2).fit(numbers.astype(object))._columns]
     assert kinds == ["continuous", "whole"]
+
+
+@pytest.mark.parametrize("kind", ["objects", "arrow", "polars"])
+def test_decimals_are_numbers(kind):
+    prices = np.random.default_rng(0).lognormal(3, 1, 300).round(2)
+    floats = pd.DataFrame({"price": prices, "kind": ["a", "b", "b"] * 100})
+    decimals = floats.assign(price=[Decimal(str(price)) for price in prices])
+    tables = {
+        "objects": decimals,
+        "arrow": decimals.astype({"price": pd.ArrowDtype(pa.decimal128(5, 2))}),
+        "polars": pl.DataFrame(decimals.to_dict("list"), schema_overrides={"price": pl.Decimal(5, 2)}),
+    }
+    density, expected = small(max_iter=3).fit(tables[kind]), small(max_iter=3).fit(floats)
+    np.testing.assert_array_equal(density.score_samples(tables[kind]), expected.score_samples(floats))
+    drawn = density.sample(50, random_state=0)["price"].to_numpy().astype(float)  # More digits than the types have.
+    np.testing.assert_array_equal(drawn, expected.sample(50, random_state=0)["price"])
 
 
 def test_labels_of_columns_come_back():
@@ -350,7 +376,11 @@ def test_a_class_with_a_constant_takes_strings_beside_it():
     ("table", "settings", "message"),
     [
         (pd.DataFrame({"id": 2**60 + np.arange(9)}), {}, r"Column id of X must hold integers of at most 2\^53"),
-        (rows_of(1e7 * COUNTS + COUNTS), {"discrete_features": [1]}, "Column 1 of X must span at most 200000"),
+        (
+            rows_of(1e7 * COUNTS + np.arange(300) % 2),
+            {"discrete_features": [1]},
+            "Column 1 of X must span at most 200000",
+        ),
         (survey().iloc[:0], {}, "Found array with 0 sample"),
         (survey().iloc[:, :0], {}, "Found array with 0 feature"),
     ],

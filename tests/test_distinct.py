@@ -67,7 +67,7 @@ def test_a_column_does_not_become_constant_nor_lose_its_missing_cells():
 def few_rows_are_seen(monkeypatch):
     """Training takes few steps, and no more rows are kept than these have."""
     monkeypatch.setattr(settings, "MAX_STEPS", 3)
-    monkeypatch.setattr(settings, "MANY_ROWS", 512)
+    monkeypatch.setattr(settings, "MAX_ROWS", 512)
 
 
 @pytest.mark.usefixtures("few_rows_are_seen")

@@ -180,7 +180,7 @@ def test_the_density_is_as_good_as_that_of_one_process():
 
 def fits_of_many_rows(rank):
     """Of more rows than are kept; the batches of all processes follow from the number of all rows that are."""
-    settings.MAX_STEPS, settings.FEW_ROWS, settings.MANY_ROWS = 8, 100, 680
+    settings.MAX_STEPS, settings.MAX_SMALL_BATCH_ROWS, settings.MAX_ROWS = 8, 100, 680
     shard = Shard.of(Ranks(), small(max_iter="auto"), uneven(rank, normal_rows(3000, 2)), None)
     density = sknvp.distributed.fit(small(max_iter="auto"), uneven(rank, normal_rows(3000, 2)))
     return len(shard.rows.x), shard.rows.weights.sum(), density.n_iter_

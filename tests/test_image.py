@@ -15,6 +15,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import sknvp.image
 from sknvp import RealNVPImageDensity
+from sknvp._images.pixels import spread
 from sknvp.flows.networks import residual
 from sknvp.flows.train.dequantization import Dequantized
 
@@ -41,8 +42,8 @@ def fitted():
 @pytest.mark.filterwarnings("ignore")
 def test_scikit_learns_checks(estimator, check, monkeypatch):
     """Their rows are no images, so any number becomes a pixel near it here, and a row a line of these."""
-    monkeypatch.setattr(sknvp.image, "_shape", lambda image_shape, n_features: [1, 1, n_features])
-    monkeypatch.setattr(sknvp.image, "_as_pixels", lambda X, n: np.clip(np.round(3 * X), 0, 16))
+    monkeypatch.setattr(sknvp.image, "shape_of_images", lambda image_shape, n_features: [1, 1, n_features])
+    monkeypatch.setattr(sknvp.image, "check_pixels", lambda X, n: np.clip(np.round(3 * X), 0, 16))
     check(estimator)
 
 
@@ -106,16 +107,16 @@ def test_a_score_does_not_depend_on_the_rows_beside_it(fitted):
 
 
 def test_each_image_has_draws_of_its_own_that_its_pixels_determine():
-    images = digits(50).astype(np.float32)
-    noise = sknvp.image._noise(images)
-    np.testing.assert_array_equal(noise[7:9], sknvp.image._noise(images[7:9]))
+    images = digits(50)
+    noise = spread(images, 4) - images[:, None]
+    np.testing.assert_array_equal(noise[7:9], spread(images[7:9], 4) - images[7:9, None])
     assert len(np.unique(noise)) > 0.99 * noise.size
     assert stats.kstest(noise.ravel(), "uniform").pvalue > 1e-3
 
 
 @pytest.mark.parametrize(
     ("dtype", "n_levels", "drawn"),
-    [("bool", 2, "bool"), ("bool", 17, "uint8"), ("int8", 17, "int8"), ("int8", 256, "int16"), ("uint8", 256, "uint8")],
+    [("bool", 2, "bool"), ("bool", 17, "uint8"), ("int8", 17, "int8"), ("int8", 129, "int16"), ("uint8", 256, "uint8")],
 )
 def test_samples_have_a_dtype_that_holds_all_levels(dtype, n_levels, drawn):
     X = np.random.default_rng(0).integers(0, 2, (40, 16)).astype(dtype)

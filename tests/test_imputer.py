@@ -47,6 +47,15 @@ def test_cells_get_their_means_given_the_known_ones():
     assert abs(error[~known].mean()) < 0.05
 
 
+def test_means_of_a_row_are_equal_at_every_call_and_depend_on_no_other_row():
+    for X in (with_holes(normal(60, 2)), frame_with_holes(60)):
+        imputer = RealNVPImputer(small(max_iter=3, discrete_features="auto")).fit(X)
+        filled = pd.DataFrame(imputer.transform(X))
+        pd.testing.assert_frame_equal(pd.DataFrame(imputer.transform(X)), filled)
+        some = pd.DataFrame(imputer.transform(X[20:40])).set_axis(range(20, 40))
+        pd.testing.assert_frame_equal(some, filled[20:40])
+
+
 def test_draws_keep_the_covariances_that_means_lose():
     X = with_holes(normal(1500), 0.4)
     density = stacked()

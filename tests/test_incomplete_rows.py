@@ -332,6 +332,12 @@ def test_rows_with_holes_beyond_all_numbers_have_finite_scores():
     assert np.isfinite(density.score_cells(rows[:1])[0, [0, 2]]).all()
 
 
+def test_scores_of_the_cells_of_a_row_depend_on_no_other_row():
+    table = survey(60)
+    density = stacked(max_iter=3, discrete_features="auto").fit(table)
+    np.testing.assert_allclose(density.score_cells(table[7:9]), density.score_cells(table)[7:9], rtol=1e-6)
+
+
 def test_a_column_that_is_constant_in_one_class_may_have_holes():
     X, y = normal(200)[:, :2], np.arange(200) % 2
     X[y == 1, 1] = 3.0

@@ -47,6 +47,16 @@ def test_a_point_of_an_interval_is_that_value(column):
     np.testing.assert_allclose(high[:-1][side_by_side], low[1:][side_by_side], atol=1e-12)
 
 
+@pytest.mark.parametrize("column", ["negative", "wide"])
+def test_mirrored_numbers_have_mirrored_probabilities_that_fall_beyond_the_table(column):
+    drawn = COLUMNS[column].astype(float)
+    margin, mirrored = whole(drawn), whole(-drawn)
+    values = np.arange(drawn.min() - 300, drawn.max() + 300)
+    log_probability = margin.intervals(values)[2]
+    np.testing.assert_allclose(mirrored.intervals(-values)[2], log_probability, atol=1e-6)
+    assert (np.diff(log_probability[values <= drawn.min() - 1]) > 0).all()
+
+
 def test_probabilities_are_near_those_that_numbers_were_drawn_with():
     """The divergence from the truth is small for few rows, where frequencies miss values, and for many."""
     for n_rows, error in ((50, 0.2), (20_000, 0.002)):

@@ -130,7 +130,7 @@ def test_pytorch_keeps_its_threads_where_it_does_the_work(seen, monkeypatch):
     images.score_samples(pixels)
     assert seen == {(3, 3)}
     monkeypatch.setattr(threads, "library", lambda: None)
-    for n_rows, n_threads in ((threads.FEW_ROWS, 1), (threads.FEW_ROWS + 1, 3)):
+    for n_rows, n_threads in ((threads.MAX_ONE_THREAD_ROWS, 1), (threads.MAX_ONE_THREAD_ROWS + 1, 3)):
         seen.clear()
         density.score_samples(normal_rows(n_rows, 2))
         assert seen == {(n_threads, 3)}

@@ -96,10 +96,6 @@ class Circle:
         """Return the value of each point ``y`` that the flow sees, in its own precision."""
         return self.wrapped(y if self.margin is None else self.margin.values_at(y), y.dtype)
 
-    def mean(self, values: Array) -> Array:
-        """Return the circular mean over the last axis: the direction of the mean of the points on the circle."""
-        return self.direction(self.points(values).mean(-1), values.dtype)
-
     def points(self, values: Array) -> Array:
         """Return the points of values on the unit circle, as complex numbers."""
         on_circle: Array = np.exp(2j * np.pi * values / self.period)

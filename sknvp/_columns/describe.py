@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .kinds import LARGEST_INTEGER, MAX_SHOWN, Column, are_numbers, known_values, library_of, series_of
+from .kinds import LARGEST_INTEGER, MAX_SHOWN, Column, are_numbers, check_types, known_values, library_of, series_of
 from .lattice import MAX_DEVIATION, TOLERANCE, Lattice, weighted_deviation
 from .mixed import is_value, median_and_spread, to_line
 
 Array = NDArray[Any]
 
-MAX_SPAN = 200_000  # Whole numbers that span more values than this count as continuous.
+MAX_SPAN = 200_000  # Whole numbers that span more than this many times their spacing count as continuous.
 MIN_FREQUENT_SHARE = 0.2  # Whole numbers are discrete, however much they deviate, if one has this share of the rows.
 MIN_ATOM_SHARE = 0.05  # Zero is an atom of a continuous column only if at least this share of the rows has it.
 MIN_ATOM_ROWS = 10  # Zero is an atom only if at least this many rows have it.
@@ -64,6 +64,7 @@ def columns_of(
             column = _array_column(str(j), values, asked)
         else:
             column = _frame_column(label, values, series.dtype, asked)
+        column = replace(column, table=table)
         columns.append(column if np.isnan(lengths[j]) else _with_period(column, float(lengths[j])))
     return tuple(columns)
 
@@ -75,17 +76,20 @@ def discrete_mask(discrete_features: Any, X: Any, name: str = "discrete_features
     table = "X" if name == "discrete_features" else "y"
     if discrete_features is None:
         return np.zeros(X.shape[1], dtype=bool)
-    n_features, chosen = X.shape[1], np.asarray(discrete_features)
-    if chosen.dtype.kind == "b":
-        if chosen.shape != (n_features,):
-            raise ValueError(f"{name} must have shape (n_features,) = ({n_features},), got {chosen.shape}.")
-        return chosen
-    labels = list(range(n_features)) if library_of(X) is None else list(X.columns)
-    known = labels if set(chosen.tolist()) <= set(labels) else list(range(n_features))
-    for column in chosen.tolist():
-        if column not in known:
+    n_features, mask = X.shape[1], np.asarray(discrete_features)
+    if mask.dtype.kind == "b":
+        if mask.shape != (n_features,):
+            raise ValueError(f"{name} must have shape (n_features,) = ({n_features},), got {mask.shape}.")
+        return mask
+    labels, numbers = list(range(n_features)) if library_of(X) is None else list(X.columns), range(n_features)
+    chosen = np.asarray(discrete_features, dtype=object).tolist()  # Numbers beside names stay numbers.
+    for column in chosen:
+        if column not in labels and column not in numbers:
             raise ValueError(f"{name} must name columns of {table} or hold their numbers, of {labels}, got {column!r}.")
-    return np.array([column in chosen.tolist() for column in known])
+    for known in (labels, numbers):
+        if set(chosen) <= set(known):
+            return np.array([column in chosen for column in known])
+    raise ValueError(f"{name} must hold names of columns or their numbers, not both, got {chosen!r}. Give names alone.")
 
 
 class Asked(NamedTuple):
@@ -105,7 +109,7 @@ def _array_column(name: str, values: Array, asked: Asked) -> Column:
     if values.dtype == object and are_numbers(values):
         return _column(name, values.astype(np.float64), asked)
     categories = _different(name, values, asked.table)
-    return Column(name, "category" if len(categories) > 1 else "continuous", categories, table=asked.table)
+    return Column(name, "category" if len(categories) > 1 else "continuous", categories)
 
 
 def _frame_column(label: Any, values: Array, dtype: Any, asked: Asked) -> Column:
@@ -113,10 +117,11 @@ def _frame_column(label: Any, values: Array, dtype: Any, asked: Asked) -> Column
     name, named = str(label), np.asarray(getattr(dtype, "categories", None))
     if not named.ndim and values.dtype.kind in "fiu":
         integer = values.dtype if values.dtype.kind in "iu" else None
+        dtype = float if "decimal" in str(dtype).lower() else dtype  # A draw may have more digits than a decimal type.
         return replace(_column(name, values, asked), label=label, dtype=dtype, integer=integer)
     categories = named if named.ndim else _different(name, values, asked.table)
     kind = "category" if len(categories) > 1 else "continuous"
-    return Column(name, kind, categories, label, dtype, table=asked.table)
+    return Column(name, kind, categories, label, dtype)
 
 
 def _column(name: str, values: Array, asked: Asked) -> Column:
@@ -128,11 +133,12 @@ def _column(name: str, values: Array, asked: Asked) -> Column:
         )
     discrete, low, high = asked[:3]
     if discrete and (values != np.floor(values)).any():
-        return Column(name, "category", np.unique(values), table=asked.table)
-    if discrete and float(values.max()) - float(values.min()) > MAX_SPAN:
+        return Column(name, "category", np.unique(values))
+    if discrete and (span := _in_spacings(np.unique(values))[-1]) > MAX_SPAN:
         raise ValueError(
-            f"Column {name} of {asked.table} must span at most {MAX_SPAN} whole numbers to be discrete, got "
-            f"{float(values.max()) - float(values.min()):g}. Leave it out of discrete_features."
+            f"Column {name} of {asked.table} must span at most {MAX_SPAN} times the distance between neighbouring "
+            f"values to be discrete, got {span:g} times. Leave it out of discrete_"
+            f"{'features' if asked.table == 'X' else 'targets'}."
         )
     if discrete or (discrete is None and _is_whole(values, asked.counts)):
         return Column(name, "whole", low=low, high=high)
@@ -153,16 +159,28 @@ def _column(name: str, values: Array, asked: Asked) -> Column:
 
 def _is_whole(values: Array, counts: Array) -> bool:
     """Tell whether a column that varies holds whole numbers, not too far apart; among floats some must repeat."""
-    with np.errstate(over="ignore"):
-        span = float(values.max()) - float(values.min())
-    if not 0 < span <= MAX_SPAN or not (values == np.floor(values)).all():
+    if values.min() == values.max() or not (values == np.floor(values)).all():
         return False
     different, counts = value_counts(values, counts)
     if values.dtype.kind == "f" and counts.max() <= 1:
         return False
-    steps = different.astype(np.int64) - int(different[0])
-    deviation = weighted_deviation(steps / np.gcd.reduce(steps), counts)
-    return deviation <= MAX_DEVIATION or bool(counts.max() >= MIN_FREQUENT_SHARE * counts.sum())
+    steps = _in_spacings(different)
+    if steps[-1] > MAX_SPAN:
+        return False
+    is_smooth = weighted_deviation(steps, counts) > MAX_DEVIATION
+    return not is_smooth or bool(counts.max() >= MIN_FREQUENT_SHARE * counts.sum())
+
+
+def _in_spacings(different: Array) -> Array:
+    """Return the distances of rising whole numbers from the first one, divided by the spacing.
+
+    The spacing is the greatest common divisor of the distances. It is one if they are too large for exact numbers.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        distances: Array = different.astype(np.float64) - float(different[0])
+    is_exact = distances[-1] <= LARGEST_INTEGER
+    spacing = max(1, int(np.gcd.reduce(distances.astype(np.int64)))) if is_exact else 1
+    return distances / spacing
 
 
 def _frequent_zero(different: Array, counts: Array) -> set[float]:
@@ -202,6 +220,7 @@ def _with_period(column: Column, period: float) -> Column:
 
 def _different(name: str, values: Array, table: str) -> Array:
     """Return the different values of a category, of which some must repeat."""
+    check_types(values, name, table)
     try:
         # A set leaves fewer objects to sort, which is faster.
         different = list(set(values.tolist())) if values.dtype == object else values

@@ -3,6 +3,8 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date, time, timedelta
+from decimal import Decimal
 from numbers import Real
 from typing import Any
 
@@ -14,6 +16,12 @@ from .lattice import Lattice
 Array = NDArray[Any]
 
 LARGEST_INTEGER = 2**53  # All whole numbers up to this one are exact in float64.
+REFUSED = (  # What is neither a real number nor a category: its name, its types, and the cure.
+    ("dates", (date, np.datetime64), "Convert them to numbers, for instance to days since the first date."),
+    ("durations", (timedelta, np.timedelta64), "Convert them to numbers, for instance to days."),
+    ("times of day", (time,), "Convert them to numbers, for instance to hours since midnight."),
+    ("complex numbers", (complex, np.complexfloating), "Complex data not supported: give both parts a column each."),
+)
 MAX_SHOWN = 5  # An error shows at most this many categories. Categories of more rows than this must repeat.
 
 
@@ -147,7 +155,7 @@ def known_values(series: Any) -> tuple[Array, Array]:
     values = np.asarray(series.dropna() if hasattr(series, "dropna") else series.drop_nulls())
     number = getattr(series.dtype, "numpy_dtype", None)  # Only nullable dtypes of pandas have this attribute.
     if values.dtype == object and are_numbers(values):
-        number = np.dtype(np.float64) if number is None else number
+        number = np.dtype(np.float64) if getattr(number, "kind", "O") == "O" else number
     if values.dtype == object and number is not None:
         values = values.astype(number)
     if values.dtype.kind == "f" and np.isnan(values).any():  # Polars distinguishes NaN from missing values.
@@ -157,6 +165,7 @@ def known_values(series: Any) -> tuple[Array, Array]:
 
 def as_numbers(values: Array, name: str, table: str = "X") -> Array:
     """Return the values of a column as float64, or raise a ValueError that names the column and a word in it."""
+    check_types(values, name, table)
     try:
         return values.astype(np.float64)
     except ValueError as error:
@@ -175,13 +184,55 @@ def _is_word(value: Any) -> bool:
     return False
 
 
-def check_numbers(X: Any) -> None:
+def check_numbers(X: Any, table: str = "X") -> None:
     """Raise a ValueError that names the first column of a table that holds words in the place of numbers."""
     X = X if library_of(X) is not None else np.asarray(X, dtype=object)
     for j, name in enumerate(getattr(X, "columns", range(X.shape[-1]))):
-        as_numbers(known_values(series_of(X, j))[0], str(name))
+        as_numbers(known_values(series_of(X, j))[0], str(name), table)
+
+
+def check_types(values: Array, name: str, table: str) -> None:
+    """Raise a ValueError that names the column and the cure if its values are dates, durations or complex numbers."""
+    types = set(map(type, values.tolist())) if values.dtype == object else {values.dtype.type}
+    for what, forbidden, cure in REFUSED:
+        found = [kind for kind in types if issubclass(kind, forbidden)]
+        if found:
+            kind = found[0].__name__ if values.dtype == object else values.dtype
+            raise ValueError(
+                f"Column {name} of {table} must hold real numbers or categories, got {what} of type {kind}. {cure}"
+            )
+
+
+def check_labels(X: Any, table: str = "X") -> None:
+    """Raise a ValueError that names the labels that several columns of a DataFrame have; those of polars differ."""
+    if library_of(X) == "pandas" and not X.columns.is_unique:
+        raise ValueError(
+            f"{table} must have a different name for each column, got several columns of the names "
+            f"{X.columns[X.columns.duplicated()].unique().tolist()}. Rename them, or leave out all but one."
+        )
+
+
+def check_columns(X: Any, table: str = "X") -> None:
+    """Raise a ValueError that names the first column of a table that holds dates, durations or complex numbers.
+
+    scikit-learn takes many of these as numbers without a word, such as nanoseconds. Labels must differ too.
+    """
+    check_labels(X, table)
+    if isinstance(X, list | tuple):
+        try:
+            X = np.asarray(X)
+        except (TypeError, ValueError):
+            return  # scikit-learn says what is wrong.
+    is_array = isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind not in "biuf"
+    if not is_array and library_of(X) is None:
+        return
+    for j, name in enumerate(getattr(X, "columns", range(X.shape[1]))):
+        series = series_of(X, j)
+        if getattr(series.dtype, "kind", "O") not in "biuf":  # Dtypes of polars have no kind.
+            check_types(known_values(series)[0], str(name), table)
 
 
 def are_numbers(values: Array) -> bool:
-    """Tell whether objects are numbers."""
-    return all(isinstance(value, Real) and not isinstance(value, bool) for value in values.tolist())
+    """Tell whether objects are numbers, decimals among them."""
+    numbers, others = Real | Decimal, bool | np.timedelta64  # NumPy registers durations as whole numbers.
+    return all(isinstance(value, numbers) and not isinstance(value, others) for value in values.tolist())

@@ -74,6 +74,7 @@ class Margin:
         Without bounds, a column of two values that follow each other has no other values, and a column that begins near
         zero, in standard deviations, has no negative values.
         """
+        values = values.astype(np.float64)  # Distances in single precision may be rounded.
         least, greatest = int(values.min()), int(values.max())
         spacing = max(1, int(np.gcd.reduce((values - least).astype(np.int64))))
         steps = (values - least) / spacing
@@ -82,16 +83,18 @@ class Margin:
         near = NEAR_ZERO * (deviation + 1)
         begins_near_zero = not np.isfinite(low) and not binary and 0 <= least // spacing <= near
         first = least % spacing if begins_near_zero else low
-        n_below, ends_below = _room((least - first) / spacing, near, binary, int(np.ceil(deviation)))
-        n_above, ends_above = _room((high - greatest) / spacing, near, binary, 0)
+        n_below, ends_below = _room((least - first) / spacing, near, binary)
+        n_above, ends_above = _room((high - greatest) / spacing, near, binary)
         counts = np.bincount((steps + n_below).astype(np.intp), weights) * (n_rows / weights.sum())
         counts = np.concatenate([counts, np.zeros(n_above)])
-        n_more = 0 if ends_above else int(np.ceil(deviation))  # Only the normal distribution reaches these values.
-        mean = float(np.average(steps, weights=weights)) + n_below
-        probabilities = _mixture(_extended(counts, n_more), _estimates(counts, n_more, mean, deviation))
+        # Of the estimates, only the normal distribution reaches the values that these are extended by.
+        wide = int(np.ceil(deviation))
+        more = 0 if ends_below else wide, 0 if ends_above else wide
+        mean = float(np.average(steps, weights=weights)) + n_below + more[0]
+        probabilities = _mixture(np.pad(counts, more), _estimates(counts, more, mean, deviation))
         tail, decay = 0.5 / (n_rows + 1), 1 - 1 / (1 + max(deviation, 1.0))
-        edges = _edges(probabilities, tail * (not ends_below), tail * (not ends_above), n_more, decay)
-        return cls(least - n_below * spacing, spacing, edges, decay, low, high)
+        edges = _edges(probabilities, tail * (not ends_below), tail * (not ends_above), more, decay)
+        return cls(least - (n_below + more[0]) * spacing, spacing, edges, decay, low, high)
 
     @property
     def n_values(self) -> int:
@@ -118,6 +121,7 @@ class Margin:
         An impossible number has the interval of the nearest value below, and the log-probability `LOG_OTHER`. All whole
         numbers between two values together have a millionth of the probability of the lower value.
         """
+        values = values.astype(np.float64)
         steps = np.floor((values - self.first) / self.spacing)
         places = np.clip(steps, 0, self.n_values - 1).astype(np.intp)
         low, high = self.edges[places], self.edges[places + 1]
@@ -170,36 +174,40 @@ class Margin:
         return steps
 
 
-def _room(n_possible: float, near: float, binary: bool, otherwise: int) -> tuple[int, bool]:
-    """Return how many values a table has beyond those seen, and whether there are no others beyond the table.
+def _room(n_possible: float, near: float, binary: bool) -> tuple[int, bool]:
+    """Return how many values there are up to a bound that is near, and whether there are none beyond these.
 
-    The table reaches to a bound that is at most ``near`` steps away.
+    A bound is near if at most ``near`` values are possible up to it. Otherwise there is no end.
     """
     if n_possible <= near:
         return int(n_possible), True
-    return (0, True) if binary and not np.isfinite(n_possible) else (otherwise, False)
+    return 0, binary and not np.isfinite(n_possible)
 
 
-def _edges(probabilities: Array, lower_tail: float, upper_tail: float, n_more: int = 0, decay: float = 0.5) -> Array:
+def _edges(
+    probabilities: Array, lower_tail: float, upper_tail: float, n_more: tuple[int, int] = (0, 0), decay: float = 0.5
+) -> Array:
     """Return the ends of intervals that leave room for tails at both ends of (0, 1).
 
-    The upper tail begins ``n_more`` values before the end. Each of these gets the share ``1 - decay`` of the part of
-    the tail that is left at it.
+    The tails begin ``n_more`` values before the first and the last end. Each of these values gets the share
+    ``1 - decay`` of the part of the tail that is left at it.
     """
-    left = upper_tail * decay ** np.arange(n_more + 1)
+    n_lower, n_upper = n_more
+    lower, upper = lower_tail * decay ** np.arange(n_lower + 1), upper_tail * decay ** np.arange(n_upper + 1)
     lengths = (1 - lower_tail - upper_tail) * probabilities / probabilities.sum()
-    lengths[len(lengths) - n_more :] -= np.diff(left)
+    lengths[:n_lower] -= np.diff(lower)[::-1]
+    lengths[len(lengths) - n_upper :] -= np.diff(upper)
     inner = np.cumsum(lengths)
-    edges: Array = lower_tail + (1 - lower_tail - left[-1]) * np.concatenate([[0], inner / inner[-1]])
+    edges: Array = lower[-1] + (1 - lower[-1] - upper[-1]) * np.concatenate([[0], inner / inner[-1]])
     return edges
 
 
-def _estimates(counts: Array, n_more: int, mean: float, deviation: float) -> list[tuple[Array, Array]]:
+def _estimates(counts: Array, more: tuple[int, int], mean: float, deviation: float) -> list[tuple[Array, Array]]:
     """Return estimates of the probabilities of whole numbers, and of each without one of the rows that have it."""
     widths = [deviation * h for h in BANDWIDTHS if deviation * h > LEAST_BANDWIDTH]
     found = [_frequencies(counts), *(_smoothed(counts, h) for h in widths), _even(counts)]
-    extended = [(_extended(of_all, n_more), _extended(without, n_more)) for of_all, without in found]
-    return [*extended, _normal(len(counts) + n_more, mean, deviation)]
+    extended = [(np.pad(whole, more), np.pad(without, more)) for whole, without in found]
+    return [*extended, _normal(len(counts) + sum(more), mean, deviation)]
 
 
 def _frequencies(counts: Array) -> tuple[Array, Array]:
@@ -223,11 +231,6 @@ def _normal(n_values: int, mean: float, deviation: float) -> tuple[Array, Array]
     rounded = np.diff(ndtr(ends))
     rounded /= rounded.sum()
     return rounded, rounded
-
-
-def _extended(values: Array, n_more: int) -> Array:
-    """Append zeros."""
-    return np.concatenate([values, np.zeros(n_more)])
 
 
 def _smoothed(counts: Array, bandwidth: float) -> tuple[Array, Array]:

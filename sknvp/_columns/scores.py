@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from .._shares import TINY, shares_of_estimates
-from ..flows.builders.specification import Scores
+from ..flows.builders.specification import NormalScoreMaps
 from .resolution import resolution
 
 Array = NDArray[Any]
@@ -40,7 +40,7 @@ NEAREST = np.stack([np.ones_like(FREQUENCIES), np.cos(2 * np.pi * FREQUENCIES)],
 NEAREST[[0, -1]] /= 2
 
 
-def normal_scores(z: Array, weights: Array, columns: Array) -> Scores:
+def normal_scores(z: Array, weights: Array, columns: Array) -> NormalScoreMaps:
     """Estimate the functions that map columns to normal scores.
 
     Parameters
@@ -58,7 +58,7 @@ def normal_scores(z: Array, weights: Array, columns: Array) -> Scores:
         column = _Column.of(np.clip(z[:, j], -FARTHEST, FARTHEST))
         for member in np.flatnonzero(weights.any(1)):
             points[:, member, j] = column.points(weights[member] / weights[member].sum())
-    return Scores(*points.astype(np.float32))
+    return NormalScoreMaps(*points.astype(np.float32))
 
 
 class _Column(NamedTuple):

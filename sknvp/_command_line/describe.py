@@ -51,14 +51,16 @@ def print_comparison(folds: list[Fold], density: RealNVPDensity) -> None:
     names = [name for name in names if all(fold.train[name].nunique() > 1 for fold in folds)]
     folds = [fold for fold in folds if min(len(part.dropna(subset=names)) for part in (fold.train, fold.test)) > 1]
     if names and folds:
-        ours, normal = (np.concatenate(part) for part in zip(*(_beside(fold, names) for fold in folds), strict=True))
+        ours, normal = (
+            np.concatenate(part) for part in zip(*(_scores_with_baseline(fold, names) for fold in folds), strict=True)
+        )
         error = (ours - normal).std() / np.sqrt(len(ours))
         print(f"  {', '.join(names)}: {ours.mean():.3f}")
         print(f"  a Gaussian of these: {normal.mean():.3f}")
         print(f"  difference: {(ours - normal).mean():.3f}, with a standard error of {error:.3f}")
 
 
-def _beside(fold: Fold, names: list[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _scores_with_baseline(fold: Fold, names: list[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Score the rows whose numbers are all known by these numbers, under the density and a normal distribution.
 
     A whole number has the density of the normal distribution times the distance to the next number, which is a

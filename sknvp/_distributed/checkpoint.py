@@ -68,7 +68,7 @@ def write(path: Path, header: dict[str, Any], state: dict[str, Tensor]) -> None:
     """
     arrays: dict[str, Any] = {name: tensor.cpu().numpy() for name, tensor in state.items()}
     arrays[HEADER] = np.array(json.dumps(header))
-    with _beside(path) as file:
+    with _temporary_file_near(path) as file:
         np.savez(file, **arrays)
         file.flush()
         os.fsync(file.fileno())
@@ -104,7 +104,7 @@ def check_writable(path: Path) -> None:
     try:
         if not path.name or path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        with _beside(path):
+        with _temporary_file_near(path):
             pass
     except OSError as error:
         raise ValueError(
@@ -114,7 +114,7 @@ def check_writable(path: Path) -> None:
 
 
 @contextmanager
-def _beside(path: Path) -> Iterator[IO[bytes]]:
+def _temporary_file_near(path: Path) -> Iterator[IO[bytes]]:
     """Open a new file in the folder of a path, which is deleted in the end unless it was moved."""
     file = tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, suffix=".tmp", delete=False)  # noqa: SIM115
     try:

@@ -15,7 +15,7 @@ from .._estimators.settings import TrainingSettings
 from .._estimators.specify import specify_real_nvp
 from .._estimators.state import loaded_flow, saved_flow
 from .._estimators.threads import one_thread
-from .._estimators.training import FittedFlow, Start, fit_flow, report, with_scores
+from .._estimators.training import FittedFlow, Start, fit_flow, report, with_normal_scores
 from .._experts.weighted import Experts
 from ..density import RealNVPDensity
 from ..flows import Flow
@@ -59,12 +59,12 @@ class DataParallelFit(NamedTuple):
             check_continuous(self.density._describe(np.unique(self._sample(self.shard.rows.x)[0], axis=0)))
         start = self._start()
         validation = self._held_out(start)
-        start = self._with_margins(start, validation)
+        start = self._with_normal_scores(start, validation)
         with one_thread(self.shard.device.type == "cpu"):
             fitted = self._trained(start, validation)
             experts = self._experts(start, fitted)
-        self.density._keep(start, fitted.flow, experts)
-        self.density._tell(fitted, continues=False)
+        self.density._set_fitted_state(start, fitted.flow, experts)
+        self.density._set_history(fitted, continues=False)
 
     def _start(self) -> Start:
         """Return the new flow, which is equal in all processes, and the source of the batches of this one."""
@@ -75,12 +75,12 @@ class DataParallelFit(NamedTuple):
         (own,) = np.random.SeedSequence([self.seeds.flow, self.ranks.number]).generate_state(1)
         return Start(specification, flow, torch.Generator().manual_seed(int(own)), self.seeds.split, 0)
 
-    def _with_margins(self, start: Start, validation: NDArray[np.bool_]) -> Start:
+    def _with_normal_scores(self, start: Start, validation: NDArray[np.bool_]) -> Start:
         """Return a start whose flow has the margins of the sample, which the first process estimates."""
         x, held_out, weights = self._sample(self.shard.rows.x, validation.T)
-        margins = self.density._margins
+        margins = self.density._normal_score_maps
         scores = self.ranks.of_first(lambda: margins(start.specification, _rows(x, weights), held_out.T))
-        return start if scores is None else with_scores(start, scores)
+        return start if scores is None else with_normal_scores(start, scores)
 
     def _held_out(self, start: Start) -> NDArray[np.bool_]:
         """Choose the rows of this process that each member holds out, shape (n_members, n_rows)."""

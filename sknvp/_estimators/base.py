@@ -14,7 +14,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import validate_data
 
 from .. import __version__
-from .._columns.kinds import check_numbers
+from .._columns.kinds import check_columns, check_numbers
 from .._experts.weighted import Experts
 from ..flows import Ensemble, Flow
 from ..flows.builders.specification import Specification
@@ -79,6 +79,7 @@ class FlowEstimator(BaseEstimator):  # type: ignore[misc]
     def _check_rows(self, X: ArrayLike, *, reset: bool, n_least: int = 1) -> NDArray[Any]:
         """Check X, and return it as float64 or float32; its columns are remembered (``reset``) or compared."""
         finite = "allow-nan" if self._takes_missing else True
+        check_columns(X)
         try:
             rows: NDArray[Any] = validate_data(
                 self, X, dtype=FLOATS, reset=reset, ensure_min_samples=n_least, ensure_all_finite=finite

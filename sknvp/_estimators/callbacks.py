@@ -26,7 +26,7 @@ class Task:
     estimator : estimator
         The estimator that is fitted.
     context : sklearn.callback.CallbackContext or None
-        The context that calls the callbacks; None where there are none to call.
+        The context that calls the callbacks; None if there are no callbacks.
     """
 
     def __init__(self, estimator: Any, context: Any) -> None:
@@ -36,11 +36,11 @@ class Task:
     @classmethod
     def root(cls, estimator: Any, n_parts: int) -> "Task":
         """Return the task that all others are part of; it must be made before anything can fail."""
-        begin = getattr(estimator, "_init_callback_context", None)  # scikit-learn's, for estimators to call
+        begin = getattr(estimator, "_init_callback_context", None)  # Only scikit-learn's mixin has this method.
         return cls(estimator, begin and begin(max_subtasks=n_parts))
 
     def part(self, name: str, n_parts: int = 0) -> "Task":
-        """Return the next part of this task, which itself has so many parts."""
+        """Return the next part of this task, which itself has ``n_parts`` parts."""
         return Task(self.estimator, self.context and self.context.subcontext(task_name=name, max_subtasks=n_parts))
 
     def begin(self, X: Any = None) -> "Task":

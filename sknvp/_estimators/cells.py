@@ -144,7 +144,10 @@ class DensityOfCells(DensityOfKnownCells):
 
     def _scores_without(self, rows: NDArray[Any], j: int) -> NDArray[np.float64]:
         """Compute the log-density of the other known cells of rows whose cell in column j is known."""
-        others, near = rows.copy(), self._points(rows).astype(np.float64)
+        others, near = rows.copy(), rows.astype(np.float64)
+        if self._cell_map is not None:
+            cells = self._cell_map.cells(rows)
+            near = cells.points(rows, shifts(cells))
         others[:, j] = np.nan
         others = self._with_constants(others)
         if not np.isnan(others).any():

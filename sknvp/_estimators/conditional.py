@@ -17,7 +17,7 @@ from . import parameters as rule
 from .context import standardized_context
 from .distribution import (
     check_ordered,
-    cumulative,
+    cumulative_probability,
     edges_of_values,
     ends_of,
     probabilities_of_values,
@@ -113,7 +113,7 @@ class ConditionalDensityMethods(RegressorMixin, DensityOfTargets):  # type: igno
         rule.check("n_samples", n_samples, rule.integer(1))
         context = np.repeat(self._context(X), n_samples, axis=0)
         numbers = self._numbers_at(self._draw(len(context), random_state, context))
-        return self._as_in_fit(numbers.reshape(-1, n_samples, self.n_outputs_))
+        return self._targets_to_input_format(numbers.reshape(-1, n_samples, self.n_outputs_))
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Compute the mean of the targets for each row; of a category, the likeliest value; of an angle, the direction.
@@ -144,7 +144,7 @@ class ConditionalDensityMethods(RegressorMixin, DensityOfTargets):  # type: igno
         if edges is not None:
             middle = normal_quantile((edges[1:] + edges[:-1]) / 2)
             numbers = probabilities_of_values(density, edges, context) @ self._to_average(middle[:, None])
-            return self._as_in_fit(averages(numbers, self._columns, self._circles))
+            return self._targets_to_input_format(averages(numbers, self._columns, self._circles))
         is_smooth = self._cell_map is None or not self._cell_map.has_intervals
         with default_torch_modes():
             n_points = N_POINTS if self.n_outputs_ == 1 and is_smooth else N_POINTS_OF_SEVERAL
@@ -157,7 +157,9 @@ class ConditionalDensityMethods(RegressorMixin, DensityOfTargets):  # type: igno
             return mean(density, context, points, weights, values)
 
         numbers = evaluate(means, density, context, n_each=len(points))
-        return self._as_in_fit(averages(numbers, self._columns, self._circles) if self._columns else numbers)
+        return self._targets_to_input_format(
+            averages(numbers, self._columns, self._circles) if self._columns else numbers
+        )
 
     def predict_quantile(self, X: ArrayLike, q: ArrayLike = 0.5) -> NDArray[Any]:
         """Compute quantiles of the target for each row: where its distribution function, given the row, is ``q``.
@@ -203,7 +205,7 @@ class ConditionalDensityMethods(RegressorMixin, DensityOfTargets):  # type: igno
         else:  # The target is constant.
             y = np.full((len(context), shares.size), self._specification.scaling.loc)
         numbers = self._numbers_at(y.reshape(-1, 1)).reshape(y.shape)
-        each = np.stack([self._as_in_fit(column[:, None]).reshape(-1) for column in numbers.T], 1)
+        each = np.stack([self._targets_to_input_format(column[:, None]).reshape(-1) for column in numbers.T], 1)
         return each if shares.ndim else each[:, 0]
 
     def predict_cdf(self, X: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
@@ -266,7 +268,9 @@ class ConditionalDensityMethods(RegressorMixin, DensityOfTargets):  # type: igno
         if self.n_outputs_ > 1:
             return super()._mean_over_cells(density, rows, cells, context)
         assert context is not None
-        low, high = (cumulative(self._density, normal_quantile(edges), context) for edges in (cells.low, cells.high))
+        low, high = (
+            cumulative_probability(self._density, normal_quantile(edges), context) for edges in (cells.low, cells.high)
+        )
         total = np.where(cells.high[:, 0] < 1, high, 1) - np.where(cells.low[:, 0] > 0, low, 0)
         with np.errstate(divide="ignore", invalid="ignore"):
             mean: NDArray[np.float64] = np.log(total / (cells.high - cells.low)[:, 0]) + cells.log_measure

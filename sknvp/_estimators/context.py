@@ -8,7 +8,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
 from .._columns.describe import columns_of
-from .._columns.kinds import Column, encoded, library_of, with_indicators
+from .._columns.kinds import Column, check_labels, encoded, library_of, with_indicators
 from ..flows.builders.specification import RealNVPSpecification, Specification
 from ..flows.density import MAX_CONTEXT
 from .base import FlowEstimator
@@ -18,9 +18,9 @@ from .rows import Rows
 class ConditionedOnRows(FlowEstimator):
     """An estimator whose density is conditioned on rows X.
 
-    A missing number becomes the middle of its column, and an indicator beside tells that it was missing; a missing
-    category has none of the indicators. So the density is conditioned on the known cells and on which these are, as
-    holds for whatever reason cells are missing (Josse et al. 2024).
+    A missing number becomes the middle of its column, and an indicator beside it tells that it was missing. A missing
+    category has zeros in all of its indicators. So the density is conditioned on the known cells and on which these
+    are, which is right for whatever reason cells are missing (Josse et al. 2024).
 
     References
     ----------
@@ -31,8 +31,8 @@ class ConditionedOnRows(FlowEstimator):
     _takes_missing: ClassVar[bool] = True
 
     _specification: RealNVPSpecification
-    _context_columns: tuple[Column, ...] = ()  # what the columns of X hold, if some are no numbers
-    _context_middles: dict[int, float]  # of the columns of X that had missing cells in fit, what is put there
+    _context_columns: tuple[Column, ...] = ()  # The columns of X, if some of them do not hold numbers.
+    _context_middles: dict[int, float]  # The value for missing cells in each column of X that had some in fit.
 
     def _check_context(self, X: ArrayLike, *, reset: bool, n_least: int = 1) -> NDArray[Any]:
         """Check X, and return it as numbers, with indicators of categories and of missing cells."""
@@ -61,6 +61,7 @@ class ConditionedOnRows(FlowEstimator):
         """Check X, and return it as an array of numbers that may be written to, NaN where a cell is missing."""
         if reset:
             self._context_columns = ()
+        check_labels(X)
         if not self._context_columns and (library_of(X) is None or not reset):
             return self._check_rows(X, reset=reset, n_least=n_least).copy()
         if reset:
@@ -88,7 +89,7 @@ class ConditionedOnRows(FlowEstimator):
 def standardized_context(specification: Specification, rows: NDArray[Any]) -> NDArray[Any]:
     """Standardise the columns of X that vary, in the dtype of the flow; return an array of shape (n_rows, n_context).
 
-    A number beyond `MAX_CONTEXT`, where the answer of a network no longer changes, is moved there.
+    Numbers beyond `MAX_CONTEXT`, where the answer of a network no longer changes, are moved to this bound.
     """
     assert isinstance(specification, RealNVPSpecification)
     assert specification.context is not None
@@ -106,7 +107,7 @@ def context_of(specification: Specification, rows: Rows) -> NDArray[Any] | None:
 
 
 def _middles(codes: NDArray[Any], missing: NDArray[np.bool_]) -> dict[int, float]:
-    """Return the value in the middle of the different ones of each column that has missing cells."""
+    """Return the middle one of the distinct values of each column that has missing cells."""
     middles = {}
     for j in np.flatnonzero(missing.any(0)).tolist():
         if missing[:, j].all():

@@ -25,7 +25,7 @@ class DensityMethods(DensityMixin, FlowEstimator):  # type: ignore[misc]
     def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
         """Compute the log-density of each row, in nats."""
 
-    def _presented(self, y: NDArray[Any]) -> Any:
+    def _points_to_input_format(self, y: NDArray[Any]) -> Any:
         """Return drawn rows in the form of those that were fitted."""
         return y
 
@@ -75,7 +75,7 @@ class DensityMethods(DensityMixin, FlowEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         rule.check("n_samples", n_samples, rule.integer(1))
-        return self._presented(self._draw(int(n_samples), random_state))
+        return self._points_to_input_format(self._draw(int(n_samples), random_state))
 
 
 class FlowDensity(DiscreteColumns, DensityMethods, FlowFitter):

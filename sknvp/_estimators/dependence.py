@@ -16,19 +16,19 @@ from .neighbours import Signs, nearest_neighbors
 from .rows import Rows
 from .scaling import location_and_scale
 
-LEAST_ROWS = 40  # fewer rows tell nothing
-MAX_ROWS = 20_000  # neighbours are searched among so many rows at most
-N_QUERIES = 500  # neighbours of so many rows are looked at
+MIN_ROWS = 40  # Fewer rows tell nothing.
+MAX_ROWS = 20_000  # Neighbours are searched among at most this many rows.
+N_QUERIES = 500  # The neighbours of at most this many rows are looked at.
 MAX_NEIGHBOURS = 256
-MAX_JUMP = 2.5  # a larger jump of the distances to the nearest neighbours is that of near copies
-LEAST_GROUPS = 20  # fewer groups of near rows are clusters
-MIN_COPY_LOG_RATIO = np.log(100)  # copies a hundred times nearer than other rows count as equal
-N_ENDS = 10  # the line through a row may end at two of so many neighbours
-MAX_SHARE_ON_LINES = 0.2  # a larger share of rows on lines between neighbours is no accident
-LAG = 8  # each row is compared with the next one and with the one so many places later
-MAX_RISE = 2.0  # a larger quotient of the two median distances is that of a path
-MAX_SHARE_RISING = 0.7  # the larger distance is that to the later row more often along a path
-MIN_ERRORS = 4.0  # standard errors that this share must differ from one half by
+MAX_JUMP = 2.5  # A larger jump of the distances to the nearest neighbours shows near copies.
+MIN_GROUPS = 20  # Fewer groups of near rows are clusters.
+MIN_COPY_LOG_RATIO = np.log(100)  # Copies that are a hundred times nearer than other rows count as equal.
+N_LINE_ENDS = 10  # The line through a row may end at any two of this many neighbours.
+MAX_SHARE_ON_LINES = 0.2  # A larger share of rows on lines between neighbours is no accident.
+LAG = 8  # Each row is compared with the next row and with the one this many places later.
+MAX_RISE = 2.0  # Along a path, the median distance to the later row is more than this many times that to the next row.
+MAX_SHARE_RISING = 0.7  # Along a path, the later row is farther away than the next row more often than this.
+MIN_ERRORS = 4.0  # The share of rows whose later row is farther must exceed one half by this many standard errors.
 
 CURE = (
     "Rows held out at random are then no new rows, and the density can be far too sure of its training rows. Pass "
@@ -39,9 +39,9 @@ CURE = (
 class Jump(NamedTuple):
     """Where the distances to the nearest neighbours jump."""
 
-    n_near: int  # the number of neighbours before the jump
-    log_ratio: float  # the median logarithm of the distance after the jump, in distances before it
-    size: float  # how many times faster the distance rises there than it does farther out
+    n_near: int  # The number of neighbours before the jump.
+    log_ratio: float  # The median of the logarithm of the distance after the jump over the distance before it.
+    size: float  # The quotient of the rise of the distance at the jump and its rise farther out.
 
 
 NO_JUMP = Jump(1, 0.0, 0.0)
@@ -53,7 +53,7 @@ def hold_out_together(rows: Rows, table: NDArray[Any], weights: NDArray[np.float
     Parameters
     ----------
     rows : Rows
-        The distinct rows; they are returned as they are unless most of them are such copies.
+        The distinct rows. They are returned as they are unless most of them are near copies.
     table : ndarray of shape (n_samples, n_columns)
         All rows in the order in which they were given. The first `MAX_ROWS` with positive weights are looked at.
     weights : ndarray of shape (n_samples,)
@@ -61,13 +61,13 @@ def hold_out_together(rows: Rows, table: NDArray[Any], weights: NDArray[np.float
     """
     z = _standardized(rows)
     z = z[:, _mostly_distinct(z)]
-    if len(z) < LEAST_ROWS:
+    if len(z) < MIN_ROWS:
         return rows
     jump = distance_jump(z) if z.shape[1] else NO_JUMP
     if jump.size > MAX_JUMP and jump.log_ratio > MIN_COPY_LOG_RATIO and len(z) == len(rows.x):
         return rows._replace(groups=near_copies(z, jump))
     signs = Signs.of(z)
-    if (jump.size > MAX_JUMP and len(z) > LEAST_GROUPS * jump.n_near) or signs.copies:
+    if (jump.size > MAX_JUMP and len(z) > MIN_GROUPS * jump.n_near) or signs.copies:
         warn_caller(f"Most rows of X have near copies among the others. {CURE}.")
     elif share_on_lines(z, rows.x.dtype) > MAX_SHARE_ON_LINES:
         warn_caller(f"Many rows of X lie on the line between two others, as interpolated rows do. {CURE}.")
@@ -88,9 +88,9 @@ def follows_a_path(X: NDArray[Any]) -> bool:
     """Tell whether some column moves like a path: its steps are small, and larger over several rows.
 
     The median distance between the ranks of two values of a random walk grows like the root of the number of rows from
-    one to the other, and the later of two rows is mostly the farther one. Among independent rows, and rows sorted by
-    class, it is as often as not, also where few values make medians jump. A column that only rises or only falls is the
-    one that rows were sorted by, and tells nothing.
+    one to the other, and the later of two rows is mostly the farther one. Among independent rows, and among rows sorted
+    by class, the later row is the farther one in half of the cases, also where few values make medians jump. A column
+    that only rises or only falls is the one that rows were sorted by, and tells nothing.
     """
     if len(X) < 8 * LAG:
         return False
@@ -133,12 +133,12 @@ def near_copies(z: NDArray[np.float64], jump: Jump) -> NDArray[np.intp]:
 def share_on_lines(z: NDArray[np.float64], dtype: np.dtype[Any]) -> float:
     """Return the share of the rows that lie on the line between two of their neighbours, but for rounding errors.
 
-    Rows whose lines have but few directions do not count: there, columns determine each other.
+    The share is zero if the lines have only few directions, since columns then determine each other.
     """
     if z.shape[1] < 2:
         return 0.0
     queries = _queries(z)
-    distances, neighbours = nearest_neighbors(z).kneighbors(queries, N_ENDS + 1)
+    distances, neighbours = nearest_neighbors(z).kneighbors(queries, N_LINE_ENDS + 1)
     directions = (z[neighbours] - queries[:, None])[:, 1:] / np.maximum(distances[:, 1:, None], 1e-300)
     cosines = directions @ directions.transpose(0, 2, 1)
     tolerance = 1e-12 if dtype == np.float64 else 1e-6

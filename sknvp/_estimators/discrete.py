@@ -1,5 +1,6 @@
 """Densities of tables with columns that are discrete or bounded."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -7,12 +8,15 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import _safe_indexing, check_array
 from sklearn.utils.validation import validate_data
 
+from .._columns.averages import averages, to_average
 from .._columns.describe import columns_of, discrete_mask
-from .._columns.kinds import Column, encoded, frame, library_of, with_indicators, without_indicators
+from .._columns.kinds import Column, check_labels, encoded, frame, library_of
 from .._warn import warn_caller
 from .cells import DensityOfCells
 from .specify import checked_bounds, checked_periods
 from .weights import rows_per_entry
+
+N_AVERAGED = 10_000  # The means of a row without any known cell are taken over this many draws.
 
 
 class DiscreteColumns(DensityOfCells):
@@ -47,6 +51,7 @@ class DiscreteColumns(DensityOfCells):
 
     def _check_shape(self, X: Any, reset: bool, n_least: int) -> None:
         """Check the names of a DataFrame's columns, and that it has columns and enough rows."""
+        check_labels(X)
         validate_data(self, X, skip_check_array=True, reset=reset)
         if X.shape[0] < n_least or not X.shape[1]:
             check_array(np.zeros(X.shape), ensure_min_samples=n_least, estimator=self)
@@ -98,22 +103,38 @@ class DiscreteColumns(DensityOfCells):
         periods = None if self.periods is None else checked_periods(self.periods, labels)
         return columns_of(X, discrete_mask(self.discrete_features, X), bounds, periods, counts)
 
-    def _means(self, drawn: NDArray[Any]) -> NDArray[Any]:
-        """Return the mean of the draws of each row: of categories the likeliest one, and of angles the direction.
+    def _filled_by_means(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Fill unknown cells by their means given the known cells of the row.
 
-        The shape changes from (n_rows, n_draws, n_features) to (n_rows, n_features).
+        A category becomes the likeliest one, and an angle the mean direction.
         """
-        means: NDArray[Any] = with_indicators(drawn, self._columns).mean(1) if self._columns else drawn.mean(1)
-        means = without_indicators(means, self._columns) if self._columns else means
-        for j, circle in self._circles.items():
-            means[:, j] = circle.mean(drawn[..., j])
-        return means
+        rows = self._with_constants(rows)
+        unknown, filled = np.isnan(rows), rows.copy()
+        empty = unknown.all(1)
+        for some, means in ((unknown.any(1) & ~empty, self._conditional_means), (empty, self._unconditional_means)):
+            if some.any():
+                numbers = means(rows[some], self._to_average)
+                averaged = averages(numbers, self._columns, self._circles) if self._columns else numbers
+                filled[some] = np.where(unknown[some], averaged, rows[some])
+        return filled
 
-    def _presented(self, y: NDArray[Any]) -> Any:
+    def _unconditional_means(
+        self, rows: NDArray[Any], numbers: Callable[[NDArray[Any]], NDArray[Any]]
+    ) -> NDArray[np.float64]:
+        """Compute the means of numbers that follow from the points of rows without any known cell."""
+        means: NDArray[np.float64] = numbers(self._draw(N_AVERAGED, 0).astype(np.float64)).mean(0)
+        return np.tile(means, (len(rows), 1))
+
+    def _to_average(self, y: NDArray[Any]) -> NDArray[Any]:
+        """Return the rows in whose cells points lie, as numbers whose means tell their averages."""
+        numbers = self._numbers_at(y)
+        return to_average(numbers, self._columns, self._circles) if self._columns else numbers
+
+    def _points_to_input_format(self, y: NDArray[Any]) -> Any:
         """Return drawn points as rows of the kind that was fitted."""
-        return self._as_fitted(self._numbers_at(y))
+        return self._numbers_to_input_format(self._numbers_at(y))
 
-    def _as_fitted(self, numbers: NDArray[Any]) -> Any:
+    def _numbers_to_input_format(self, numbers: NDArray[Any]) -> Any:
         """Return rows of numbers as rows of the kind that was fitted."""
         dtype = numbers.dtype
         if self._library is not None:

@@ -5,17 +5,18 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-CHUNK = 2**18  # numbers that are looked at together
+MAX_CHUNK_NUMBERS = 2**18  # At most this many numbers are looked at together.
 
 
 class Distinct(NamedTuple):
-    """The distinct rows of a table in lexicographic order from the last column; NaN is equal to itself, and last.
+    """The distinct rows of a table in lexicographic order from the last column; NaN equals itself and comes last.
 
     Only rows that agree in the columns seen so far are sorted by the next one, and no row is copied.
     """
 
-    order: NDArray[np.intp]  # shape (n_rows,): the numbers of the rows, so that equal ones lie side by side
-    starts: NDArray[np.bool_]  # shape (n_rows,): whether the row at a place of ``order`` differs from the one before
+    order: NDArray[np.intp]  # The numbers of the rows, of shape (n_rows,); equal rows lie side by side.
+    # Whether the row at each place of ``order`` differs from the row before it, of shape (n_rows,).
+    starts: NDArray[np.bool_]
 
     @classmethod
     def of(cls, table: NDArray[Any]) -> Self:
@@ -34,18 +35,18 @@ class Distinct(NamedTuple):
 
     @property
     def numbers(self) -> NDArray[np.intp]:
-        """The number of the distinct row that each row of the table is, shape (n_rows,)."""
+        """The number of the distinct row that each row of the table equals, of shape (n_rows,)."""
         numbers = np.empty(len(self.order), dtype=np.intp)
         numbers[self.order] = np.cumsum(self.starts) - 1
         return numbers
 
     @property
     def first(self) -> NDArray[np.intp]:
-        """The first row of the table that is each distinct row, shape (n_distinct,)."""
+        """The number of the first row of the table that equals each distinct row, of shape (n_distinct,)."""
         return self.order if self.starts.all() else self.order[self.starts]
 
     def sums(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Add up the weights of equal rows, shape (n_distinct,)."""
+        """Add up the weights of equal rows, and return the sums, of shape (n_distinct,)."""
         in_order: NDArray[np.float64] = weights[self.order]
         if self.starts.all():
             return in_order
@@ -55,11 +56,11 @@ class Distinct(NamedTuple):
 def even_choice(
     table: NDArray[Any], first: NDArray[np.intp], weights: NDArray[np.float64], n_rows: int
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Choose about so many distinct rows, at equal distances along their weights, which are overwritten.
+    """Choose about ``n_rows`` distinct rows at equal distances along their cumulative weights; overwrite ``weights``.
 
-    Each row comes as often as its share of the weight says, rounded up or down. The rows with the least and the
-    greatest value of each column are always there, so that no column becomes constant: where they were not chosen, with
-    the small weight that they have beside the others.
+    Each row is chosen as often as its share of the weight says, rounded up or down. The rows with the least and the
+    greatest value of each column are always among the chosen ones, so that no column becomes constant. If such a row
+    would not be chosen otherwise, it keeps its own small weight relative to the others.
 
     Returns
     -------
@@ -85,7 +86,7 @@ def _extreme_rows(table: NDArray[Any], first: NDArray[np.intp]) -> NDArray[np.in
     """Return the places in ``first`` of the rows with the least and the greatest value of each column."""
     columns = np.arange(table.shape[1])
     least, places = np.full((2, len(columns)), np.inf), np.zeros((2, len(columns)), dtype=np.intp)
-    size = max(1, CHUNK // len(columns))
+    size = max(1, MAX_CHUNK_NUMBERS // len(columns))
     for start in range(0, len(first), size):
         values = table[first[start : start + size]]
         for side, signed in enumerate((values, -values)):
@@ -97,6 +98,6 @@ def _extreme_rows(table: NDArray[Any], first: NDArray[np.intp]) -> NDArray[np.in
 
 
 def _differs(values: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return whether each value differs from the one before; the first one does."""
+    """Return whether each value differs from the one before; the first value always counts as different."""
     before, after = values[:-1], values[1:]
     return np.append(True, (before != after) & ~(np.isnan(before) & np.isnan(after)))

@@ -16,11 +16,11 @@ from ..flows import Ensemble
 from ..flows.summaries import distribution
 from .evaluation import evaluate
 
-ROUNDING = 1e-6  # of a value in single precision, as a share of it
+MAX_ROUNDING = 1e-6  # The largest rounding error of a value in single precision, as a share of the value.
 
 
 def check_ordered(columns: Sequence[Column], n_outputs: int, method: str, cure: str) -> None:
-    """Raise a ValueError if there are several targets, or one without an order; the cure is for several."""
+    """Raise a ValueError if there are several targets, for which ``cure`` is advised, or one without an order."""
     if n_outputs > 1:
         raise ValueError(
             f"{method} needs a single target, got {n_outputs} in fit. {cure}, or fit one density for each target."
@@ -39,8 +39,8 @@ def check_ordered(columns: Sequence[Column], n_outputs: int, method: str, cure: 
             )
 
 
-def cumulative(density: Ensemble, points: NDArray[Any], context: NDArray[Any]) -> NDArray[np.float64]:
-    """Compute the distribution function of one column at points, shape (n_rows, 1), that the flow sees."""
+def cumulative_probability(density: Ensemble, points: NDArray[Any], context: NDArray[Any]) -> NDArray[np.float64]:
+    """Compute the distribution function of one column at points of shape (n_rows, 1) that the flow sees."""
 
     def value(y: Tensor, context: Tensor) -> Tensor:
         return distribution(density, y[:, 0], context)[0]
@@ -49,9 +49,10 @@ def cumulative(density: Ensemble, points: NDArray[Any], context: NDArray[Any]) -
 
 
 def ends_of(cell_map: CellMap | None, values: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the points, as the flow sees them, below which everything is less than a value, and at most the value.
+    """Return two points for each value: the smaller values lie below the first, and the value too below the second.
 
-    They differ where the value has a probability. Minus infinity stands for nothing, infinity for everything.
+    The points are on the scale that the flow sees, and they differ if the value has a probability. Nothing lies below
+    minus infinity, and everything lies below infinity.
 
     Parameters
     ----------
@@ -62,23 +63,25 @@ def ends_of(cell_map: CellMap | None, values: NDArray[Any]) -> tuple[NDArray[np.
     if cell_map is None:
         points = values.astype(np.float64)
         return points, points
-    margin, rounding = cell_map.margins[0], ROUNDING * np.abs(values)
+    margin, rounding = cell_map.margins[0], MAX_ROUNDING * np.abs(values)
     low, high, point, _ = margin.places(values)
-    owner = margin.values_at(normal_quantile((low + high) / 2))  # a value that cannot be lies in another one's interval
+    # A value that cannot occur lies in the interval of another value, which owns it.
+    owner = margin.values_at(normal_quantile((low + high) / 2))
 
-    def at(end: NDArray[np.float64]) -> NDArray[np.float64]:
+    def point_at(end: NDArray[np.float64]) -> NDArray[np.float64]:
         with np.errstate(invalid="ignore"):
             at_end = np.where(end <= 0, -np.inf, np.where(end >= 1, np.inf, normal_quantile(end)))
         return np.where(np.isnan(point), at_end, point)
 
-    return at(np.where(owner < values - rounding, high, low)), at(np.where(owner <= values + rounding, high, low))
+    before, up_to = (np.where(below, high, low) for below in (owner < values - rounding, owner <= values + rounding))
+    return point_at(before), point_at(up_to)
 
 
 def probability_up_to(density: Ensemble, points: NDArray[np.float64], context: NDArray[Any]) -> NDArray[np.float64]:
     """Compute the distribution function at points, shape (n_rows,), of which some may be infinite."""
     probability, finite = np.where(points > 0, 1.0, 0.0), np.isfinite(points)
     if finite.any():
-        probability[finite] = cumulative(density, points[finite, None], context[finite])
+        probability[finite] = cumulative_probability(density, points[finite, None], context[finite])
     between: NDArray[np.float64] = np.clip(probability, 0.0, 1.0)
     return between
 

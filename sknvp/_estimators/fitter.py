@@ -16,7 +16,7 @@ from .._experts.weighted import NO_EXPERTS, Experts
 from .._warn import warn_caller
 from ..flows import Flow
 from ..flows.builders.parts import MakeBase
-from ..flows.builders.specification import Scores, Specification, TabularSpecification
+from ..flows.builders.specification import NormalScoreMaps, Specification, TabularSpecification
 from ..flows.train import History
 from ..flows.train.objectives import NegativeLogLikelihood
 from .base import FlowEstimator
@@ -27,21 +27,21 @@ from .groups import check_groups
 from .modes import default_torch_modes
 from .objectives import maximum_likelihood
 from .rows import Rows
-from .scaling import moved, moved_values
+from .scaling import margin_mismatches, scaling_mismatches
 from .seeds import new_seed
 from .settings import TrainingSettings, max_rows
 from .state import loaded_flow, saved_flow
 from .threads import one_thread
-from .training import FittedFlow, OnEvaluation, Start, advance_flow, fit_flow, held_out_rows, report, with_scores
+from .training import FittedFlow, OnEvaluation, Start, advance_flow, fit_flow, held_out_rows, report, with_normal_scores
 
 
 class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # type: ignore[misc]
     """An estimator whose flow is trained on rows by maximum likelihood, at once or in a stream.
 
-    Subclasses give `_specify`. They may also give `_margins` if the flow sees normal scores, `_fit_experts` if there
-    are experts beside the flow, `_objective` if training minimises something else, `_merge` if rows are prepared
-    otherwise, and extend `_fitted_state` by attributes of their own and `_present_architecture` by parameters that a
-    fitted flow cannot change.
+    Subclasses give `_specify`. They may also give `_normal_score_maps` if the flow sees normal scores, `_fit_experts`
+    if there are experts beside the flow, `_objective` if training minimises something else, `_merge` if rows are
+    prepared otherwise, and extend `_fitted_state` by attributes of their own and `_present_architecture` by parameters
+    that a fitted flow cannot change.
     """
 
     _advice: ClassVar[str] = (
@@ -80,7 +80,9 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
         context, standardize = context_of(start.specification, rows), bool(self.standardize)
         return maximum_likelihood(start, rows, validation, batch_size, standardize=standardize, context=context)
 
-    def _margins(self, specification: Specification, rows: Rows, validation: NDArray[np.bool_]) -> Scores | None:
+    def _normal_score_maps(
+        self, specification: Specification, rows: Rows, validation: NDArray[np.bool_]
+    ) -> NormalScoreMaps | None:
         """Return the normal scores that a new flow sees, by the rows that are not held out; by default it sees none."""
         return None
 
@@ -98,8 +100,8 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
         with default_torch_modes(), ExitStack() as stack:
             start = self._start(rows, rng, device, continues)
             validation = held_out_rows(rows, settings, start)
-            scores = None if continues else self._margins(start.specification, rows, validation)
-            start = start if scores is None else with_scores(start, scores)
+            scores = None if continues else self._normal_score_maps(start.specification, rows, validation)
+            start = start if scores is None else with_normal_scores(start, scores)
             objective = self._objective(start, rows, validation, settings.batch_size)
             stack.enter_context(one_thread(start.needs_one_thread(settings, objective)))
             training = task.part("train", settings.max_evaluations(objective.n_batches)).begin()
@@ -112,8 +114,8 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
                 warn_caller("Stacking interrupted by user; the flows stay alone.")
                 experts = NO_EXPERTS
             stacking.end()
-            self._keep(start, fitted.flow, experts)
-        self._tell(fitted, continues)
+            self._set_fitted_state(start, fitted.flow, experts)
+        self._set_history(fitted, continues)
 
     def _advance_rows(self, rows: Rows, device: torch.device) -> None:
         """Weigh the experts anew by rows, and train the flow, or a new one, for one epoch on them."""
@@ -126,7 +128,7 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
             stack.enter_context(one_thread(start.needs_one_thread(settings, objective)))
             experts = self._reweighed_experts(rows) if continues else NO_EXPERTS
             flow, loss, moments = advance_flow(start, objective, settings, moments)
-            self._keep(start, flow, experts, moments)
+            self._set_fitted_state(start, flow, experts, moments)
         earlier = self.loss_curve_ if continues else []
         self.n_iter_ = self.n_iter_ + 1 if continues else 1
         self.loss_curve_ = [*earlier, loss] if np.isfinite(loss) else earlier
@@ -188,7 +190,7 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
     def _warn_of_moved_rows(self, rows: Rows) -> None:
         """Warn if rows lie where the fitted flow cannot follow."""
         if isinstance(self._specification, TabularSpecification):
-            for reason in moved(rows, self._specification.scaling, far=bool(self.standardize)):
+            for reason in scaling_mismatches(rows, self._specification.scaling, far=bool(self.standardize)):
                 warn_caller(f"{reason} Location, scale and constant columns stay, so call fit on recent rows instead.")
 
     def _warn_of_moved_values(self, numbers: NDArray[Any], weights: NDArray[np.float64], table: str = "X") -> None:
@@ -196,7 +198,7 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
         cell_map = getattr(self, "_cell_map", None)
         if cell_map is not None:
             names = [f"column {column.name} of {table}" for column in self._columns]
-            for reason in moved_values(numbers, weights, names, cell_map.margins):
+            for reason in margin_mismatches(numbers, weights, names, cell_map.margins):
                 warn_caller(f"{reason} The margins of discrete columns stay, so call fit on recent rows instead.")
 
     def _on_evaluation(self, start: Start, training: Task) -> OnEvaluation:
@@ -229,12 +231,14 @@ class FlowFitter(CallbackSupportMixin, FlowEstimator, metaclass=ABCMeta):  # typ
             state |= {"loc_": scaling.loc.copy(), "scale_": scaling.scale.copy()}
         return state
 
-    def _keep(self, start: Start, flow: Flow, experts: Experts, moments: dict[str, NDArray[Any]] | None = None) -> None:
+    def _set_fitted_state(
+        self, start: Start, flow: Flow, experts: Experts, moments: dict[str, NDArray[Any]] | None = None
+    ) -> None:
         """Set the fitted attributes."""
         for name, value in self._fitted_state(start, flow, experts, moments).items():
             setattr(self, name, value)
 
-    def _tell(self, fitted: FittedFlow, continues: bool) -> None:
+    def _set_history(self, fitted: FittedFlow, continues: bool) -> None:
         """Set the attributes that tell of training, after what they told before, and warn if it had not settled."""
         history = fitted.history
         self.n_iter_ = -(-history.n_steps // fitted.n_batches)

@@ -10,7 +10,7 @@ from .distinct import Distinct
 
 
 def check_groups(groups: ArrayLike | None, weights: NDArray[np.float64], n_least: int = 1) -> NDArray[Any] | None:
-    """Check the labels of groups, one for each row; the rows of positive weight must have ``n_least`` of them."""
+    """Check the labels of groups, one for each row; rows of positive weight must have at least ``n_least`` labels."""
     if groups is None:
         return None
     labels: NDArray[Any] = check_array(groups, ensure_2d=False, dtype=None, input_name="groups")
@@ -51,8 +51,8 @@ def validation_rows(
     row is held out exactly once.
 
     The rows of a group, numbered from zero, lie together; a group that is heavier than the fraction is never held out,
-    unless all are. If groups are numbered in the lexicographic order of their first rows, the choice depends neither on
-    the order of the rows nor on the units of the columns.
+    unless all groups are. If groups are numbered in the lexicographic order of their first rows, the choice depends
+    neither on the order of the rows nor on the units of the columns.
     """
     share = np.bincount(groups, weights) / weights.sum()
     if len(share) == 1:
@@ -60,10 +60,11 @@ def validation_rows(
     order = rng.permutation(len(share))
     middle = np.empty(len(share))
     middle[order] = np.cumsum(share[order]) - share[order] / 2
-    past_start = np.round((middle - np.arange(n_members)[:, None] / n_members) % 1, 9) % 1  # but for rounding errors
+    # The distance from the start of each arc is rounded, since it could be one instead of zero by a rounding error.
+    past_start = np.round((middle - np.arange(n_members)[:, None] / n_members) % 1, 9) % 1
     too_heavy = share > max(validation_fraction, share.min()) * (1 + 1e-9)
     past_start[:, too_heavy] = np.inf
-    # at least one group, never all
+    # Each member holds out at least one group, and never all groups.
     nearest, farthest = past_start.min(1, keepdims=True), past_start.max(1, keepdims=True)
     chosen: NDArray[np.bool_] = past_start < np.clip(validation_fraction, np.nextafter(nearest, 1), farthest)
     return chosen[:, groups]

@@ -20,9 +20,9 @@ from sklearn.preprocessing import (
 Array = NDArray[Any]
 Function = Callable[[Any], Any]
 
-N_CHECKED = 10  # rows at which a Jacobian that was given is compared with differences
-STEP = 6e-6  # of the differences, in standard deviations
-TOLERANCE = 1e-2  # nats
+N_CHECKED_ROWS = 10  # A Jacobian that was given is compared with differences at no more than this many rows.
+STEP = 6e-6  # The step of the differences, in standard deviations of the column.
+MAX_LOG_DET_ERROR = 1e-2  # Log-determinants agree if they differ by less than this many nats.
 
 INVERSES: dict[Any, Function] = {
     np.log: np.exp,
@@ -51,7 +51,7 @@ LOG_DERIVATIVES: dict[Any, Function] = {
 def log_jacobian(transformer: Any, X: Array) -> Array:
     """Return the logarithm of the absolute determinant of the Jacobian of a fitted transformer at rows.
 
-    A transformer of another kind gives it by a method ``log_abs_det_jacobian``.
+    A transformer of a kind that is not known here must have a method ``log_abs_det_jacobian``, which returns it.
 
     Parameters
     ----------
@@ -69,10 +69,10 @@ def log_jacobian(transformer: Any, X: Array) -> Array:
         If the transformer is no invertible map with a derivative, or none that is known here.
     """
     if hasattr(transformer, "log_abs_det_jacobian"):
-        return summed(transformer.log_abs_det_jacobian(X), X)
+        return sum_per_row(transformer.log_abs_det_jacobian(X), X)
     for kind, rule in RULES.items():
         if isinstance(transformer, kind):
-            return summed(rule(transformer, X.astype(np.float64)), X)
+            return sum_per_row(rule(transformer, X.astype(np.float64)), X)
     known = ", ".join(sorted(kind.__name__ for kind in RULES))
     raise ValueError(
         f"transformer must be one whose Jacobian is known, {known}, or have a method log_abs_det_jacobian(X), got "
@@ -80,8 +80,8 @@ def log_jacobian(transformer: Any, X: Array) -> Array:
     )
 
 
-def summed(log_derivatives: Any, X: Array) -> Array:
-    """Return one number a row: those of columns are added up, and one for all rows is repeated."""
+def sum_per_row(log_derivatives: Any, X: Array) -> Array:
+    """Return one number for each row: numbers of columns are added up, and a number for all rows is repeated."""
     terms = np.asarray(log_derivatives, dtype=np.float64)
     total = terms.sum(1) if terms.ndim == 2 and terms.shape == X.shape else terms
     if total.shape not in ((), (len(X),)):
@@ -104,8 +104,8 @@ def log_derivative_of(func: Any) -> Function:
 
 
 def is_jacobian(func: Function, log_abs_det: Function, X: Array) -> bool:
-    """Tell whether log-determinants agree with central differences, at most of some rows."""
-    some = X[np.linspace(0, len(X) - 1, min(len(X), N_CHECKED)).astype(int)].astype(np.float64)
+    """Tell whether log-determinants agree with central differences at more than half of `N_CHECKED_ROWS` rows."""
+    some = X[np.linspace(0, len(X) - 1, min(len(X), N_CHECKED_ROWS)).astype(int)].astype(np.float64)
     steps = STEP * np.where(np.ptp(X, axis=0) > 0, X.std(axis=0, dtype=np.float64), 1.0)
     columns = []
     for j, step in enumerate(steps):
@@ -113,11 +113,11 @@ def is_jacobian(func: Function, log_abs_det: Function, X: Array) -> bool:
         columns.append((np.asarray(func(some + move), float) - np.asarray(func(some - move), float)) / (2 * step))
     found = np.linalg.slogdet(np.stack(columns, -1))[1]
     with np.errstate(invalid="ignore"):
-        near = np.abs(found - summed(log_abs_det(some), some)) < TOLERANCE
+        near = np.abs(found - sum_per_row(log_abs_det(some), some)) < MAX_LOG_DET_ERROR
     return bool(2 * near.sum() > near.size)
 
 
-def _scaled(transformer: Any, X: Array) -> float:
+def _scaler_jacobian(transformer: Any, X: Array) -> float:
     """Return the log-Jacobian of a division by scales, if there are any."""
     return 0.0 if transformer.scale_ is None else -float(np.log(np.abs(transformer.scale_)).sum())
 
@@ -134,11 +134,11 @@ def _power(transformer: Any, X: Array) -> Array:
         log_slope = (powers - 1) * np.log(X)
     else:
         log_slope = np.sign(X) * (powers - 1) * np.log1p(np.abs(X))
-    log_det: Array = log_slope.sum(1) + (_scaled(transformer._scaler, X) if transformer.standardize else 0.0)
+    log_det: Array = log_slope.sum(1) + (_scaler_jacobian(transformer._scaler, X) if transformer.standardize else 0.0)
     return log_det
 
 
-def _principal_components(transformer: Any, X: Array) -> float:
+def _pca_jacobian(transformer: Any, X: Array) -> float:
     if transformer.n_components_ < transformer.n_features_in_:
         raise ValueError(
             f"transformer must keep as many columns as there are, {transformer.n_features_in_}, got PCA with "
@@ -164,11 +164,11 @@ def _pipeline(transformer: Any, X: Array) -> Array:
 
 RULES: dict[type, Callable[[Any, Array], Any]] = {
     FunctionTransformer: _function,
-    MaxAbsScaler: _scaled,
+    MaxAbsScaler: _scaler_jacobian,
     MinMaxScaler: _min_max,
-    PCA: _principal_components,
+    PCA: _pca_jacobian,
     Pipeline: _pipeline,
     PowerTransformer: _power,
-    RobustScaler: _scaled,
-    StandardScaler: _scaled,
+    RobustScaler: _scaler_jacobian,
+    StandardScaler: _scaler_jacobian,
 }

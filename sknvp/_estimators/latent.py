@@ -13,7 +13,7 @@ from .evaluation import evaluate
 
 
 class LatentMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type: ignore[misc]
-    """A transformer by one flow: as many columns of noise as of data, with names of their own."""
+    """A transformer by one flow; its columns of noise are as many as those of the data, and have their own names."""
 
     _flow: Flow
     n_features_in_: int
@@ -32,7 +32,7 @@ class LatentMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type: i
             )
         return noise
 
-    def _carried(
+    def _carry_rows(
         self, rows: NDArray[Any], function: Callable[[Tensor], tuple[Tensor, Tensor]], dtype: Any
     ) -> NDArray[Any]:
         """Carry each row through one direction of the flow, with the values of a column side by side in memory."""

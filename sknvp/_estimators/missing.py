@@ -12,7 +12,7 @@ from .._columns.cells import CellMap
 from .._missing.experts import KnownCells, log_probability_of_constants
 from .._missing.incomplete import Incomplete
 from .._missing.incomplete_mixture import fit_mixture
-from .._missing.marginal import log_marginal, resampled
+from .._missing.marginal import conditional_means, log_marginal, resampled
 from .._missing.proposal import Proposal
 from ..flows import Ensemble
 from ..flows.builders.specification import TabularSpecification
@@ -90,7 +90,7 @@ class DensityOfKnownCells(FlowEstimator):
                 known = known._replace(near=None if near is None else near[some])
                 specifications, log_weights = self._experts.specifications, self._experts.log_weights
                 experts = KnownCells(specifications, log_weights[1:]) if specifications else None
-                log_density[some], error[some] = log_marginal(self._log_density_of_flows(), known, experts)
+                log_density[some], error[some] = log_marginal(self._flow_log_density(), known, experts)
         return np.maximum(log_density, LEAST_LOG_DENSITY), error
 
     def _imputed(self, rows: NDArray[Any], n_samples: int, random_state: RandomState) -> NDArray[Any]:
@@ -112,6 +112,15 @@ class DensityOfKnownCells(FlowEstimator):
             imputed[incomplete] = np.where(unknown[incomplete, None], drawn, imputed[incomplete])
         return imputed
 
+    def _conditional_means(
+        self, rows: NDArray[Any], numbers: Callable[[NDArray[Any]], NDArray[Any]]
+    ) -> NDArray[np.float64]:
+        """Compute the means of numbers that follow from the points of rows, given the known cells of these rows."""
+        with default_torch_modes(inference=True), threads_for(self._density, len(rows)):
+            proposal, density = self._proposal_of("_proposal", self._density), in_single_precision(self._density)
+            cells = self._incomplete(rows, proposal)
+            return conditional_means(lambda y: finite_log_density(density, y), cells, numbers)
+
     def _numbers_at(self, y: NDArray[Any]) -> NDArray[Any]:
         """Return the rows of numbers in whose cells points lie."""
         return y if self._cell_map is None else self._cell_map.values(y)
@@ -120,7 +129,7 @@ class DensityOfKnownCells(FlowEstimator):
         """Return rows with unknown cells together with what these are drawn from."""
         return Incomplete(rows, None if self._cell_map is None else self._cell_map.cells(rows), proposal)
 
-    def _log_density_of_flows(self) -> Callable[[NDArray[Any]], NDArray[np.float64]]:
+    def _flow_log_density(self) -> Callable[[NDArray[Any]], NDArray[np.float64]]:
         """Return the log-density of the flows, by their weight in the whole, as a function of points."""
         if self._experts.log_weights[0] == -math.inf:
             return lambda y: np.full(len(y), -np.inf)

@@ -1,8 +1,8 @@
 """Signs of copies with much noise, and of a path whose order is lost, in how the nearest rows lie.
 
 Where rows are independent, bounds hold for the numbers below wherever the density is smooth over the distances between
-neighbours, however many dimensions it fills.
-Copies and paths break them. The page ``docs/dependent_rows.md`` says how often independent rows do.
+neighbours, however many dimensions it fills. Copies and paths break these bounds. The page ``docs/dependent_rows.md``
+says how often independent rows break them.
 """
 
 from typing import NamedTuple, Self
@@ -12,16 +12,17 @@ from numpy.typing import NDArray
 from scipy.special import digamma
 from sklearn.neighbors import NearestNeighbors
 
-LEAST_ROWS = 200  # fewer rows tell too little
-LEAST_COLUMNS = 3  # in fewer columns, rows lie too close for copies with much noise to matter
-MAX_ROWS = 2_000  # so many rows are looked at, at most
+MIN_ROWS = 200  # Fewer rows tell too little.
+MIN_COLUMNS = 3  # In fewer columns, rows lie too close for copies with much noise to matter.
+MAX_ROWS = 2_000  # At most this many rows are looked at.
 N_NEAREST = 24
-MAX_LOG_RATIO = 5.0  # rows e^5 times nearer than most nearest rows, such as a pair of copies, count as so near
-SIZES = (1, 2, 3, 4, 6, 8, 9, 12, 16, 24)  # numbers of nearest rows
-MAX_DROP = 0.13  # a larger drop of the mutual shares, in units of the evenness, is that of copies
-MAX_EVENNESS = 0.65  # below, the nearest rows are so evenly far that they may be steps
-MIN_TURN = 0.1  # a larger turn, in units of the evenness, is that of a path
-MIN_ERRORS = 4.0  # standard errors that the turn must differ from zero by
+# A row more than e^5 times nearer than the median nearest row, such as one of a pair of copies, counts as that near.
+MAX_LOG_RATIO = 5.0
+SIZES = (1, 2, 3, 4, 6, 8, 9, 12, 16, 24)  # Mutual shares are computed for these numbers of nearest rows.
+MAX_DROP = 0.13  # A larger drop of the mutual shares, in units of the evenness, shows copies.
+MAX_EVENNESS = 0.65  # Below it, the nearest rows lie at such similar distances that they may be steps of a path.
+MIN_TURN = 0.1  # A larger turn, in units of the evenness, shows a path.
+MIN_ERRORS = 4.0  # The turn of a path exceeds zero by more than this many standard errors.
 
 
 def nearest_neighbors(z: NDArray[np.float64], algorithm: str = "kd_tree") -> NearestNeighbors:
@@ -35,9 +36,9 @@ def nearest_neighbors(z: NDArray[np.float64], algorithm: str = "kd_tree") -> Nea
 class Nearest(NamedTuple):
     """The nearest rows of each row, nearest first."""
 
-    z: NDArray[np.float64]  # shape (n_rows, n_columns)
-    log_distances: NDArray[np.float64]  # shape (n_rows, N_NEAREST)
-    numbers: NDArray[np.intp]  # shape (n_rows, N_NEAREST)
+    z: NDArray[np.float64]  # The rows, of shape (n_rows, n_columns).
+    log_distances: NDArray[np.float64]  # The logarithms of the distances, of shape (n_rows, N_NEAREST).
+    numbers: NDArray[np.intp]  # The numbers of the nearest rows, of shape (n_rows, N_NEAREST).
 
     @classmethod
     def of(cls, z: NDArray[np.float64]) -> Self:
@@ -45,7 +46,8 @@ class Nearest(NamedTuple):
         start = max(0, len(z) - MAX_ROWS) // 2
         z = z[start : start + MAX_ROWS]
         numbers = nearest_neighbors(z, "brute").kneighbors(n_neighbors=N_NEAREST, return_distance=False)
-        distances = np.linalg.norm(z[numbers] - z[:, None], axis=2)  # the search loses digits where rows are near
+        # Distances are computed anew, since the search loses digits where rows are near.
+        distances = np.linalg.norm(z[numbers] - z[:, None], axis=2)
         logs = np.log(np.maximum(distances, np.finfo(np.float64).tiny))
         return cls(z, np.maximum(logs, np.median(logs[:, 0]) - MAX_LOG_RATIO), numbers)
 
@@ -59,7 +61,7 @@ class Signs(NamedTuple):
     @classmethod
     def of(cls, z: NDArray[np.float64]) -> Self:
         """Look for copies and for a path among rows of standardised columns that are in lexicographic order."""
-        if len(z) < LEAST_ROWS or z.shape[1] < LEAST_COLUMNS:
+        if len(z) < MIN_ROWS or z.shape[1] < MIN_COLUMNS:
             return cls(copies=False, path=False)
         nearest = Nearest.of(z)
         even, turns = evenness(nearest), turn(nearest)
@@ -69,7 +71,7 @@ class Signs(NamedTuple):
 
 
 def evenness(nearest: Nearest) -> float:
-    """Return how much the distances to the nearest row differ, in units of what those of independent rows do at least.
+    """Return how much the distances to the nearest row differ, in units of their least spread among independent rows.
 
     Around a row, independent rows fill some number m of dimensions evenly. Then the distances r_k to the k-th nearest
     have ``E log(r_2k / r_k) = (1/k + ... + 1/(2k-1)) / m``, and ``log r_1`` has a standard deviation of
@@ -86,7 +88,7 @@ def mutual_shares(nearest: Nearest) -> NDArray[np.float64]:
     """Return how often a row is among the k nearest of one of its k nearest, for each k of `SIZES`.
 
     Among independent rows the share rises with k: from 2/3 to one if they fill one dimension evenly. The c copies of a
-    row are the c - 1 nearest of each other, so that it is largest there and drops for larger k.
+    row are the c - 1 nearest of each other, so that the share is largest for k = c - 1 and drops for larger k.
     """
     back = nearest.numbers[nearest.numbers] == np.arange(len(nearest.z))[:, None, None]
     rank = np.where(back.any(2), back.argmax(2), N_NEAREST)
@@ -94,7 +96,7 @@ def mutual_shares(nearest: Nearest) -> NDArray[np.float64]:
 
 
 def drop(shares: NDArray[np.float64]) -> float:
-    """Return by how much a share exceeds a later one at most."""
+    """Return the largest amount by which a share exceeds a later one."""
     least_later = np.minimum.accumulate(shares[:0:-1])[::-1]
     return float((shares[:-1] - least_later).max())
 

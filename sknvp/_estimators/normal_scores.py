@@ -6,18 +6,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._columns.scores import normal_scores
-from ..flows.builders.specification import RealNVPSpecification, Scores
+from ..flows.builders.specification import NormalScoreMaps, RealNVPSpecification
 from .distinct import Distinct
 from .rows import Rows
 from .weights import systematic_resampling
 
-MAX_ROWS = 10_000  # the largest number of rows that margins are estimated from
+MAX_ROWS = 10_000  # Margins are estimated from at most this many rows.
 
 
-def scores_of(specification: RealNVPSpecification, rows: Rows, validation: NDArray[np.bool_]) -> Scores | None:
+def estimate_normal_scores(
+    specification: RealNVPSpecification, rows: Rows, validation: NDArray[np.bool_]
+) -> NormalScoreMaps | None:
     """Estimate normal scores for each member by the rows that it does not hold out, at most `MAX_ROWS` rows.
 
-    Columns that have cells have margins already; None if all have, or if there are no members.
+    Columns with cells have margins already, and get no scores. If all columns have cells, or if there are no members,
+    None is returned.
 
     Parameters
     ----------
@@ -36,14 +39,18 @@ def scores_of(specification: RealNVPSpecification, rows: Rows, validation: NDArr
         drawn = systematic_resampling(rows.weights, MAX_ROWS, np.random.RandomState(0))
         rows, weights = rows._replace(x=rows.x[drawn]), ~validation[:, drawn] * 1.0
     z = (rows.x[:, columns] - scaling.loc[columns]) / scaling.scale[columns]
-    if rows.cells is not None:  # a row may be there several times, with different points of its cells
+    if rows.cells is not None:  # A row may occur several times, with different points of its cells.
         distinct = Distinct.of(np.ascontiguousarray(z[:, continuous]))
         z, weights = z[distinct.first], np.stack([distinct.sums(own) for own in weights])
     return normal_scores(z, weights, continuous)
 
 
-def scores_of_all(specification: RealNVPSpecification, rows: Rows, validation: NDArray[np.bool_]) -> Scores | None:
-    """Estimate normal scores for the members whose flow sees none, too; see `scores_of`."""
+def estimate_all_normal_scores(
+    specification: RealNVPSpecification, rows: Rows, validation: NDArray[np.bool_]
+) -> NormalScoreMaps | None:
+    """Return the normal scores that some members see, with estimates for the other members."""
     seen = specification.scores
-    plain = scores_of(specification, rows, validation if seen is None else validation[: -len(seen.knots)])
-    return plain if plain is None or seen is None else Scores(*map(np.concatenate, zip(plain, seen, strict=True)))
+    plain = estimate_normal_scores(specification, rows, validation if seen is None else validation[: -len(seen.knots)])
+    return (
+        plain if plain is None or seen is None else NormalScoreMaps(*map(np.concatenate, zip(plain, seen, strict=True)))
+    )

@@ -19,7 +19,8 @@ from .rows import Draws, Rows
 from .scaling import WHOLE_TABLE, WholeTable, location_and_scale
 from .training import Start
 
-MAX_STANDARDIZED = 1e4  # standard deviations; a row farther away teaches a flow nothing and is moved there
+# A number that is more standard deviations away teaches a flow nothing, and is moved to this distance.
+MAX_STANDARDIZED = 1e4
 
 
 def maximum_likelihood(
@@ -39,11 +40,11 @@ def maximum_likelihood(
     Parameters
     ----------
     standardize : bool, default=True
-        Whether the specification's scaling was measured; otherwise it is zero and one.
+        Whether the specification's scaling was measured; otherwise its location is zero and its scale one.
     context : ndarray of shape (n_rows, n_context), default=None
         The standardised columns that the density is conditioned on.
     table : WholeTable
-        What location and scale are measured in, if the rows are a shard of it.
+        The table in which location and scale are measured, if the rows are a shard of it.
     """
     specification = start.specification
     assert isinstance(specification, TabularSpecification)
@@ -66,7 +67,7 @@ def maximum_likelihood(
 
 
 def _log_measure(rows: Rows) -> NDArray[np.float64]:
-    """Return what is added to the log-density of each row for its cells; draws carry it in their weights already."""
+    """Return what is added to the log-density of each row for its cells; the weights of draws contain it already."""
     assert rows.cells is not None
     log_measure: NDArray[np.float64] = rows.cells.log_measure_at(rows.x)
     if rows.draws is not None:
@@ -139,7 +140,7 @@ def standardized_rows(
 ) -> tuple[Tensor, Tensor]:
     """Standardise rows as the flow does, in double precision, and compute their `heavy_tail` in these units.
 
-    A row beyond `MAX_STANDARDIZED` is moved there, so that numbers stay far from overflow.
+    A number beyond `MAX_STANDARDIZED` is moved to this distance, so that numbers stay far from overflow.
     """
     scaling, dtype = specification.scaling, specification.dtype
     loc, scale = (array.astype(dtype).astype(np.float64) for array in (scaling.loc, scaling.scale))
@@ -151,6 +152,7 @@ def standardized_rows(
         z = np.clip((rows.x - loc) / scale, centre - MAX_STANDARDIZED * spread, centre + MAX_STANDARDIZED * spread)
     x, columns = to_tensor(z, reference), scaling.columns
     tail = heavy_tail(x[:, columns], to_tensor(centre[columns], reference), to_tensor(spread[columns], reference))
-    constant = np.setdiff1d(np.arange(rows.x.shape[1]), columns)  # these columns count in the tail as in the flow
+    # Constant columns count in the tail as they do in the flow.
+    constant = np.setdiff1d(np.arange(rows.x.shape[1]), columns)
     masses = point_masses(*(to_tensor(array[constant], reference) for array in (loc, scale)))
     return x, tail + masses.log_prob(x[:, constant])

@@ -113,7 +113,8 @@ def _is_sequence(value: Any) -> bool:
     return isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim == 1)
 
 
-RULES: dict[str, Rule] = {  # the rule of every parameter that has the same one in all estimators that take it
+# The rules of the parameters that have one rule in all estimators that take them.
+RULES: dict[str, Rule] = {
     "activation": one_of(*ACTIVATIONS),
     "alpha": non_negative(),
     "annealing": share(),

@@ -17,7 +17,7 @@ from .weights import rows_per_entry
 
 
 def n_entries(value: Any) -> int | None:
-    """Count the rows of a table or the entries of an array or a sequence; anything else, as a string, has None."""
+    """Count the rows of a table or the entries of an array or sequence; return None for others, such as strings."""
     shape = getattr(value, "shape", None)
     if shape is not None:
         return int(shape[0]) if len(shape) else None
@@ -56,11 +56,11 @@ def weight_parameter(estimator: Any) -> str | None:
 
 
 def seeds_of_classes(random_state: RandomState, n: int) -> list[int] | list[None]:
-    """Draw a seed for each class; None for each class if the densities are to keep their own."""
+    """Draw a seed for each class; return None for each class if the densities keep their own."""
     return [None] * n if random_state is None else new_seeds(random_state, n)
 
 
-def seeded(estimator: Any, seed: int | None) -> Any:
+def clone_with_seed(estimator: Any, seed: int | None) -> Any:
     """Clone an estimator and give the seed to every part of it that takes one."""
     twin = clone(estimator)
     if seed is None:
@@ -74,7 +74,7 @@ def describe_together(estimators: list[Any], X: Any, weights: NDArray[np.float64
     table = X if library_of(X) else np.asarray(X)
     if library_of(X) is None:
         if not (table.ndim == 2 and table.dtype.kind in "biuf" and not np.isinf(table).any()):
-            return  # the densities will say what is wrong
+            return  # The densities will report what is wrong.
         table = table.astype(np.float64)
     positive = np.flatnonzero(weights)
     rows, counts = _safe_indexing(table, positive), rows_per_entry(weights[positive], n_rows)
@@ -83,11 +83,11 @@ def describe_together(estimators: list[Any], X: Any, weights: NDArray[np.float64
             estimator._columns_of_all = estimator._describe(rows, counts)
 
 
-def fitted(estimator: Any, X: Any, arguments: dict[str, Any], label: Any) -> Any:
+def fit_class_density(estimator: Any, X: Any, arguments: dict[str, Any], label: Any) -> Any:
     """Fit the estimator to the rows of one class."""
     try:
         estimator.fit(X, **arguments)
     except ValueError as error:
         raise ValueError(f"The density of class {label!r} does not fit its {n_entries(X)} row(s): {error}") from error
-    estimator.__dict__.pop("_columns_of_all", None)  # another fit may get other rows
+    estimator.__dict__.pop("_columns_of_all", None)  # Another fit may get other rows.
     return estimator

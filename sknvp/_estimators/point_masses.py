@@ -13,14 +13,15 @@ from .base import FlowEstimator
 from .discrete import DiscreteColumns
 from .scaling import location_and_scale
 
-WIDTH = 3e-5  # standard deviations; GaussianNB widens columns by as much (the root of 1e-9)
+# The width of a constant column, in standard deviations. GaussianNB, too, widens columns by this (the root of 1e-9).
+POINT_MASS_WIDTH = 3e-5
 
 
 def log_units(estimators: list[Any], X: Any, weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return what is to be added to the log-density of each estimator so that all are in the units of X.
 
-    A column that is constant in the rows of one estimator has a probability there instead of a density. It is spread
-    over `WIDTH` standard deviations that the column has in all rows, as wide as makes no difference.
+    A column that is constant in the rows of one estimator has a probability there instead of a density. That
+    probability is spread over `POINT_MASS_WIDTH` standard deviations that the column has in all rows.
 
     Parameters
     ----------
@@ -36,12 +37,12 @@ def log_units(estimators: list[Any], X: Any, weights: NDArray[np.float64]) -> ND
     log_units : ndarray of shape (n_estimators,)
         In nats.
     """
-    return np.array([_of_one(estimator, X, weights) for estimator in estimators])
+    return np.array([_log_unit(estimator, X, weights) for estimator in estimators])
 
 
 def check_kinds(estimators: list[Any], labels: list[Any]) -> None:
     """Raise a ValueError if the densities of two classes take a column for discrete and for continuous."""
-    densities = [density for _, density in map(_before_density, estimators) if isinstance(density, DiscreteColumns)]
+    densities = [density for _, density in map(_split_pipeline, estimators) if isinstance(density, DiscreteColumns)]
     for label, density in zip(labels, densities, strict=False):
         for first, own in zip(densities[0]._columns, density._columns, strict=False):
             have_densities = {first.kind, own.kind} <= {"continuous", "lattice"}
@@ -57,8 +58,8 @@ def _kind(column: Column) -> str:
     return column.kind + "".join(f", with a probability at {atom:g}," for atom in column.atoms)
 
 
-def _of_one(estimator: Any, X: Any, weights: NDArray[np.float64]) -> float:
-    steps, density = _before_density(estimator)
+def _log_unit(estimator: Any, X: Any, weights: NDArray[np.float64]) -> float:
+    steps, density = _split_pipeline(estimator)
     constant = _constant_columns(density)
     if not len(constant):
         return 0.0
@@ -68,11 +69,11 @@ def _of_one(estimator: Any, X: Any, weights: NDArray[np.float64]) -> float:
     for column in table.T:
         known = ~np.isnan(column)
         _, scale, varies = location_and_scale(column[known, None], weights[known])
-        total -= float(np.log(WIDTH * scale[varies]).sum())
+        total -= float(np.log(POINT_MASS_WIDTH * scale[varies]).sum())
     return total
 
 
-def _before_density(estimator: Any) -> tuple[Pipeline | None, Any]:
+def _split_pipeline(estimator: Any) -> tuple[Pipeline | None, Any]:
     """Return the steps before the density, if there are any, and the density; searches are replaced by their best."""
     estimator = getattr(estimator, "best_estimator_", estimator)
     if not isinstance(estimator, Pipeline):

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from .._columns.cells import Cells
 from .distinct import Distinct, even_choice
 from .groups import groups_of_equal_rows, join_groups
-from .weights import bounded
+from .weights import bounded_weights
 
 
 class Draws(NamedTuple):
@@ -61,7 +61,7 @@ class Rows(NamedTuple):
             chosen, sums = even_choice(table, first, sums, at_most)
             first = first[chosen]
         numbers = np.arange(len(first)) if joined is None else np.unique(joined[first], return_inverse=True)[1]
-        return cls(table[first, n_context:], bounded(sums), table[first, :n_context], numbers)
+        return cls(table[first, n_context:], bounded_weights(sums), table[first, :n_context], numbers)
 
     @classmethod
     def unmerged(

@@ -11,14 +11,15 @@ from .._columns.margins import Margin
 from ..flows.builders.specification import Scaling
 from .rows import Rows
 
-OUTLYING = 10.0  # a gross outlier lies farther out than this many distances between the outer twentieths
-MAX_DISTANCE = 5.0  # scales; splines bend nothing farther from the location
-LEAST_TO_MOVE = 10  # rows; fewer that are far away may be outliers
-LOCATION_BITS = 40  # a location is rounded to this many binary digits of the scale
+# A gross outlier lies farther out than this many times the distance between the outer twentieths.
+MIN_OUTLIER_DISTANCE = 10.0
+MAX_DISTANCE = 5.0  # Splines bend nothing that lies farther from the location than this many scales.
+MIN_DISTANT_ROWS = 10  # Fewer rows that are far away may be outliers.
+LOCATION_BITS = 40  # A location is rounded to this many binary digits of the scale.
 
 
 class WholeTable:
-    """What location and scale need of a table that this process holds as a whole."""
+    """The statistics from which location and scale are computed, for a table that this process holds as a whole."""
 
     def first(self, X: NDArray[Any]) -> NDArray[Any]:
         """Return a row of the table."""
@@ -56,7 +57,7 @@ def location_and_scale(
     rounded to a trillionth of the scale, so that rows moved by a number, if that loses no digits, are standardised to
     the same bits.
 
-    Where X is a shard of a larger ``table``, all is that of the larger one.
+    Where X is a shard of a larger ``table``, location and scale are those of the larger table.
     """
     first = table.first(X).astype(np.float64)
     with np.errstate(over="ignore"):
@@ -98,27 +99,30 @@ def scaling_in_columns(rows: Rows, earlier: Scaling) -> Scaling:
     return Scaling(np.where(varies, now.loc, earlier.loc), np.where(varies, now.scale, earlier.scale), earlier.columns)
 
 
-def moved(rows: Rows, scaling: Scaling, far: bool = True) -> Iterator[str]:
-    """Yield the reasons why a flow with this scaling cannot follow rows; see `MAX_DISTANCE` for those ``far`` away."""
+def scaling_mismatches(rows: Rows, scaling: Scaling, far: bool = True) -> Iterator[str]:
+    """Yield the reasons why a flow with this scaling cannot follow rows.
+
+    That half of the rows lie beyond `MAX_DISTANCE` is a reason only if ``far`` is true.
+    """
     with np.errstate(over="ignore"):
         differences = np.abs(rows.x - scaling.loc)
     constant = np.setdiff1d(np.arange(len(scaling.loc)), scaling.columns)
     rounding = 8 * np.finfo(rows.x.dtype).eps * np.abs(scaling.loc)
     for j in constant[(differences > rounding).any(0)[constant]]:
         yield f"Column {j} of X was constant, {scaling.loc[j]:g}, in the first rows, and now has other values."
-    if far and len(rows.x) >= LEAST_TO_MOVE:
+    if far and len(rows.x) >= MIN_DISTANT_ROWS:
         distances = np.median(differences, axis=0) / scaling.scale
         for j in scaling.columns[distances[scaling.columns] > MAX_DISTANCE]:
             yield f"Half of the rows lie more than {MAX_DISTANCE:g} scales from the location of column {j} of X."
 
 
-def moved_values(
+def margin_mismatches(
     numbers: NDArray[Any], weights: NDArray[np.float64], names: Sequence[str], margins: Mapping[int, Any]
 ) -> Iterator[str]:
     """Yield the reasons why the margins of discrete columns cannot follow rows: most values lie beyond their tables."""
     for j, margin in margins.items():
         counts = (weights > 0) & ~np.isnan(numbers[:, j])
-        if not isinstance(margin, Margin | LatticeMargin) or counts.sum() < LEAST_TO_MOVE:
+        if not isinstance(margin, Margin | LatticeMargin) or counts.sum() < MIN_DISTANT_ROWS:
             continue
         n_values = (margin.margin if isinstance(margin, LatticeMargin) else margin).n_values
         low, high = margin.first, margin.first + margin.spacing * (n_values - 1)
@@ -145,12 +149,12 @@ def restore_constants(X: NDArray[Any], scaling: Scaling) -> NDArray[Any]:
 def outlier_limits(X: NDArray[Any], weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """Compute bounds of each column that only gross outliers pass, shape (2, n_features).
 
-    They lie `OUTLYING` times the distance between the outer twentieths of the rows beyond these, and are infinite where
-    that distance is zero.
+    They lie beyond the outer twentieths of the rows by `MIN_OUTLIER_DISTANCE` times the distance between these, and are
+    infinite where that distance is zero.
     """
     low, high = _quantiles(X, weights, (0.05, 0.95))
     with np.errstate(over="ignore"):
-        margin = np.where(high > low, OUTLYING * (high - low), np.inf)
+        margin = np.where(high > low, MIN_OUTLIER_DISTANCE * (high - low), np.inf)
         return np.stack([low - margin, high + margin])
 
 
@@ -159,7 +163,7 @@ def _quantiles(X: NDArray[Any], weights: NDArray[np.float64], shares: tuple[floa
 
     A quantile is the least value such that the values up to it have that share of the weight.
     """
-    if not np.ptp(weights):  # to sort is faster than to find the order
+    if not np.ptp(weights):  # Sorting is faster than finding the order.
         steps = np.arange(1, len(X) + 1)
         ranks = [int((steps < share * len(X) * (1 - 1e-9)).sum()) for share in shares]
         values: NDArray[Any] = np.sort(X, axis=0)[ranks]

@@ -14,9 +14,11 @@ from ..flows.layers import AffineCoupling
 from .rows import Rows
 from .scaling import WHOLE_TABLE, WholeTable, scaling_of
 
-MAX_PERIODIC = 8  # columns with a period, since the density of a row is a sum over two places in each of them, ...
-MAX_PERIODIC_TARGETS = 5  # ... and that of targets a sum over three
-MAX_TOTAL_LOG_SCALE = 16.0  # of all affine couplings of a flow; up to eight layers, each has the bound of its own
+# The density of a row is a sum over two places in each column with a period, and over three in each target with one.
+MAX_PERIODIC_COLUMNS = 8  # At most this many columns have a period.
+MAX_PERIODIC_TARGETS = 5  # At most this many targets have a period.
+# The bounds of the log-scales of all affine couplings add up to at most this; up to eight layers keep their own bound.
+MAX_TOTAL_LOG_SCALE = 16.0
 
 
 def real_nvp_specification(
@@ -132,7 +134,7 @@ def checked_periods(periods: Any, labels: list[Any], table: str = "X") -> NDArra
             lengths[place] = per_column("periods", period, 1)[0]
     else:
         lengths = per_column("periods", periods, len(labels))
-    given, most = lengths[~np.isnan(lengths)], MAX_PERIODIC if table == "X" else MAX_PERIODIC_TARGETS
+    given, most = lengths[~np.isnan(lengths)], MAX_PERIODIC_COLUMNS if table == "X" else MAX_PERIODIC_TARGETS
     if not ((given > 0) & np.isfinite(given)).all() or len(given) > most:
         raise ValueError(
             f"periods must be finite numbers greater than 0, of {most} columns at most, got {periods!r}. None "

@@ -29,7 +29,7 @@ def loaded_flow(specification: Specification, saved: dict[str, Any], device: tor
         except ValueError:
             device = torch.device("cpu")
     with default_torch_modes():
-        flow = specification.build(device, torch.Generator())  # the initial weights are overwritten at once
+        flow = specification.build(device, torch.Generator())  # The initial weights are overwritten at once.
         for tensor, values in zip(learned_tensors(flow), saved["learned"], strict=True):
             tensor.data.copy_(torch.tensor(values, device="cpu"))
     return flow

@@ -8,7 +8,7 @@ from sklearn.utils import check_array, check_consistent_length
 
 from .._columns.circle import Circle
 from .._columns.describe import columns_of, discrete_mask
-from .._columns.kinds import Column, encoded, library_of
+from .._columns.kinds import Column, check_columns, check_labels, check_numbers, encoded, library_of
 from .._columns.lattice import LatticeMargin
 from .._columns.margins import Margin
 from .base import FLOATS
@@ -37,6 +37,7 @@ class DensityOfTargets(ConditionedOnRows, DensityOfCells):
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
         table, is_single = _as_table(y)
+        check_labels(table, "y")
         refuse_missing_targets(table)
         rows = self._check_context(X, reset=reset, n_least=n_least)
         check_consistent_length(rows, table)
@@ -44,17 +45,38 @@ class DensityOfTargets(ConditionedOnRows, DensityOfCells):
             self._columns = self._describe_targets(table, counts)
         elif table.shape[1] != self.n_outputs_:
             raise ValueError(f"y must have {self.n_outputs_} columns, as in fit, got {table.shape[1]}.")
+        elif not (is_single or self._squeeze) and library_of(table) is not None:
+            self._check_labels_of_targets(table)
         targets = self._check_targets(table)
         if reset:
             self._squeeze, self.n_outputs_ = is_single, targets.shape[1]
             self._target_dtype = targets.dtype.name
         return np.concatenate([rows, targets], 1)
 
+    def _check_labels_of_targets(self, table: Any) -> None:
+        """Raise a ValueError if the columns of a DataFrame of targets have other names, or another order, than in fit.
+
+        Labels that are no names, as those of arrays and many numbers are, may change, but not their order.
+        """
+        fitted, given = [column.label for column in self._columns], list(table.columns)
+        are_names = bool(fitted) and all(isinstance(label, str) for label in [*fitted, *given])
+        if given != fitted and (are_names or set(given) == set(fitted)):
+            raise ValueError(
+                f"y must have the columns of fit in the same order, {fitted}, got {given}. Select them by these names, "
+                "or pass an array if only the names differ."
+            )
+
     def _check_targets(self, table: Any) -> NDArray[Any]:
         """Check a table of targets, and return it as numbers."""
         if any(column.categories is not None for column in self._columns):
             return encoded(table, self._columns)
-        targets: NDArray[Any] = check_array(table, dtype=FLOATS, input_name="y")
+        check_columns(table, "y")
+        try:
+            targets: NDArray[Any] = check_array(table, dtype=FLOATS, input_name="y")
+        except ValueError as error:
+            if "could not convert string" in str(error):
+                check_numbers(table, "y")
+            raise
         with np.errstate(over="ignore"):
             if not np.isfinite(np.ptp(targets, axis=0)).all():
                 raise ValueError(f"y must span less than {np.finfo(targets.dtype).max:.1e}. Divide it by a constant.")
@@ -84,7 +106,7 @@ class DensityOfTargets(ConditionedOnRows, DensityOfCells):
                 nearest[:, j] = margin.first + margin.spacing * np.rint((numbers - margin.first) / margin.spacing)
         return nearest.reshape(y.shape)
 
-    def _as_in_fit(self, y: NDArray[Any]) -> NDArray[Any]:
+    def _targets_to_input_format(self, y: NDArray[Any]) -> NDArray[Any]:
         """Return numbers as targets in the dtype of those that were fitted, without the last axis if y had but one."""
         if any(column.categories is not None for column in self._columns):
             y = np.stack([column.values(y[..., j]).astype(object) for j, column in enumerate(self._columns)], -1)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..flows import Flow
-from ..flows.builders.specification import RealNVPSpecification, Scores, Specification, TabularSpecification
+from ..flows.builders.specification import NormalScoreMaps, RealNVPSpecification, Specification, TabularSpecification
 from ..flows.train import History, advance, train
 from ..flows.train.course import Progress
 from ..flows.train.data_parallel import DataParallel
@@ -25,10 +25,10 @@ class Start(NamedTuple):
     """Where a training begins."""
 
     specification: Specification
-    flow: Flow  # with its initial or its earlier weights
-    generator: torch.Generator  # the source of batches and noise
-    split_seed: int  # decides which rows each member holds out
-    n_continued: int  # how often the flow has been trained before
+    flow: Flow  # The flow, with its initial or its earlier weights.
+    generator: torch.Generator  # The source of batches and noise.
+    split_seed: int  # The seed by which rows that members hold out are chosen.
+    n_continued: int  # The number of trainings of the flow before this one.
 
     def needs_one_thread(self, settings: TrainingSettings, objective: NegativeLogLikelihood) -> bool:
         """Return whether one thread of PyTorch is enough: where a batch fits the cache, or the native library works."""
@@ -42,8 +42,8 @@ class FittedFlow(NamedTuple):
 
     flow: Flow
     history: History
-    n_batches: int  # in an epoch
-    validation: NDArray[np.bool_]  # shape (n_members, n_rows), True for the rows that a member was validated on
+    n_batches: int  # The number of batches in an epoch.
+    validation: NDArray[np.bool_]  # The rows that each member was validated on, of shape (n_members, n_rows).
 
 
 OnEvaluation = Callable[[History, Callable[[], Flow]], bool]
@@ -112,7 +112,7 @@ def advance_flow(
 
 
 def held_out_rows(rows: Rows, settings: TrainingSettings, start: Start) -> NDArray[np.bool_]:
-    """Choose the rows that each member holds out, shape (n_members, n_rows); equal at every fit to equal rows."""
+    """Choose the rows that each member holds out, shape (n_members, n_rows); a fit to equal rows chooses equally."""
     n_members = start.flow.n_members
     if not settings.early_stopping:
         return np.zeros((n_members, len(rows.x)), dtype=bool)
@@ -120,7 +120,7 @@ def held_out_rows(rows: Rows, settings: TrainingSettings, start: Start) -> NDArr
     return validation_rows(rows.groups, rows.weights, n_members, settings.validation_fraction, rng)
 
 
-def with_scores(start: Start, scores: Scores) -> Start:
+def with_normal_scores(start: Start, scores: NormalScoreMaps) -> Start:
     """Return a start whose flow sees normal scores, with the weights that it has."""
     assert isinstance(start.specification, RealNVPSpecification)
     specification = replace(start.specification, scores=scores)

@@ -24,7 +24,7 @@ def check_weights(sample_weight: ArrayLike | None, X: NDArray[Any], n_least: int
             f"sample_weight must leave at least {n_least} row{'s' * (n_least > 1)} of weight above zero, got "
             f"{n_positive}. Pass None to count every row once."
         )
-    return bounded(weights)
+    return bounded_weights(weights)
 
 
 def weighted_total(log_density: NDArray[np.float64], sample_weight: ArrayLike | None) -> float:
@@ -57,7 +57,7 @@ def count_rows(sample_weight: ArrayLike | None, X: NDArray[Any]) -> float:
     weights = np.asarray(sample_weight, dtype=np.float64)
     with np.errstate(over="ignore"):
         total = min(float(weights.sum()), MAX_COUNT)
-    return max(total, effective_number(bounded(weights)))
+    return max(total, effective_number(bounded_weights(weights)))
 
 
 def rows_per_entry(weights: NDArray[np.float64], n_rows: float) -> NDArray[np.float64]:
@@ -71,7 +71,7 @@ def effective_number(weights: NDArray[np.float64] | Tensor) -> float:
     return float(weights.sum() ** 2 / (weights**2).sum())
 
 
-def bounded(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+def bounded_weights(weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """Multiply the weights by a power of two so that none exceeds one: only ratios matter, and they stay exact."""
     at_most_one: NDArray[np.float64] = np.ldexp(weights, -np.frexp(weights.max())[1])
     return at_most_one

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..flows.bases.expectation_maximization import expectation_maximization, narrow_components
 from ..flows.builders.expert_specification import CopulaSpecification
-from ..flows.builders.specification import Scores
+from ..flows.builders.specification import NormalScoreMaps
 from ..flows.layers import NormalScores
 from .table import Table
 
@@ -28,7 +28,7 @@ class CopulaFitter:
     Parameters
     ----------
     table : Table
-    scores : Scores
+    scores : NormalScoreMaps
         The functions that map columns to normal scores, of each member.
     most : int
         The largest number of components.
@@ -36,7 +36,7 @@ class CopulaFitter:
         The source of the first centres.
     """
 
-    def __init__(self, table: Table, scores: Scores, most: int, rng: np.random.RandomState) -> None:
+    def __init__(self, table: Table, scores: NormalScoreMaps, most: int, rng: np.random.RandomState) -> None:
         self.table, self.scores = table, scores
         rows = np.linspace(0, len(table.x) - 1, min(len(table.x), MAX_ROWS)).astype(int)
         self.z = _scores_of_members(table.z[rows], self.scores)
@@ -68,7 +68,7 @@ def far_rows(z: Sequence[Tensor], weights: Tensor, n_rows: int, rng: np.random.R
     return torch.tensor(np.stack(far))
 
 
-def _scores_of_members(z: Tensor, scores: Scores) -> Tensor:
+def _scores_of_members(z: Tensor, scores: NormalScoreMaps) -> Tensor:
     """Return the normal scores of standardised rows for each member, shape (n_members, n_rows, n_varying)."""
     layer = NormalScores(len(scores.knots), *(torch.tensor(part).double() for part in scores))
     of_members: Tensor = layer(z.expand(layer.n_members, -1, -1))[0]

@@ -12,7 +12,7 @@ from torch import Tensor
 from .._estimators.rows import Rows
 from .._estimators.weights import systematic_resampling
 from ..flows import Flow
-from ..flows.builders.specification import Scaling, Scores
+from ..flows.builders.specification import NormalScoreMaps, Scaling
 from ..flows.ensemble import log_densities, zero_if_not_finite
 
 N_DRAWS = 4  # Densities are averaged over this many draws of unknown cells.
@@ -30,7 +30,7 @@ class Table(NamedTuple):
     validation: Tensor  # Whether each member holds out each row, of shape (n_members, n_rows).
     context: Tensor | None = None  # The standardised context of the rows, of shape (n_rows, n_context).
     # A call estimates for each member how columns map to normal scores.
-    scores: Callable[[], Scores | None] = lambda: None
+    scores: Callable[[], NormalScoreMaps | None] = lambda: None
     # The rows and the log-weights of draws of unknown cells, both with an axis of draws in front.
     draws: tuple[Tensor, Tensor] | None = None
 

@@ -64,13 +64,13 @@ class ExpertFitter:
         self.whiten = self.covariance.whitening(RIDGE)
         self.tail = table.cross_fitted_log_density(student_t(table, self.whiten).build())
 
-    def candidates(self, of_flow: Tensor) -> list[Candidate]:
+    def candidates(self, flow_log_density: Tensor) -> list[Candidate]:
         """Return the experts; mixtures stay those of the members, other experts are fitted to all rows in the end.
 
-        ``of_flow`` is the log-density of each row under the flow's members that held it out, shape (n_rows,).
+        ``flow_log_density`` is the log-density of each row under the flow's members that held it out, shape (n_rows,).
         """
         table, mixtures = self.table, [self.best_mixture(), *self.best_copula()]
-        others = [of_flow, *(table.cross_fitted_log_density(mixture.build()) for mixture in mixtures)]
+        others = [flow_log_density, *(table.cross_fitted_log_density(mixture.build()) for mixture in mixtures)]
         whitened, bandwidth = self.best_kernels(torch.logsumexp(torch.stack(others), 0) - math.log(len(others)))
         whiten_all = covariance(table.z, table.all_weights).whitening(RIDGE)
         both = (self.whiten, table.training_weights), (whiten_all, table.all_weights)

@@ -34,7 +34,7 @@ LOG_2_PI = math.log(2 * math.pi)
 Mixture = tuple[Tensor, ...]  # The log-weights, the means and the covariances of the components.
 
 
-class Given(NamedTuple):
+class ConditionalMixture(NamedTuple):
     """The mixtures of the unknown cells given the known ones, of rows with equally many unknown cells."""
 
     shares: Tensor  # The weights of the components, of shape (n_rows, n_components).
@@ -58,13 +58,13 @@ class Given(NamedTuple):
         drawn = self.means[rows, chosen] + _product(self.factors[rows, chosen], noise)
         return drawn, self._log_prob(drawn)
 
-    def also_near(self, cells: Tensor) -> "Given":
+    def also_near(self, cells: Tensor) -> "ConditionalMixture":
         """Add components of several widths around values of the unknown cells, shape (n_rows, n_unknown)."""
         n_near = len(NEAR_WIDTHS)
         factor = torch.tensor(NEAR_WIDTHS, dtype=torch.float64).view(1, n_near, 1, 1)
         equal = torch.full((len(cells), n_near), NEAR_SHARE / n_near, dtype=torch.float64)
         likeliest = torch.arange(len(cells)).unsqueeze(1), self.shares.argmax(1, keepdim=True)
-        return Given(
+        return ConditionalMixture(
             torch.cat([self.shares * (1 - NEAR_SHARE), equal], 1),
             torch.cat([self.means, cells.unsqueeze(1).expand(-1, n_near, -1)], 1),
             torch.cat([self.factors, self.factors[likeliest] * factor], 1),
@@ -85,18 +85,18 @@ class Given(NamedTuple):
         return torch.logsumexp(torch.cat([constant + narrow, constant + wide], 1), 1)
 
 
-class Conditioned(NamedTuple):
+class ConditionalComponents(NamedTuple):
     """All components given the known cells of rows, which have equally many known cells."""
 
     log_joint: Tensor  # Log-weights plus log-densities of the known cells, of shape (n_rows, n_components).
     squares: Tensor  # Squared Mahalanobis distances of the known cells, of shape (n_rows, n_components).
     centres: Tensor  # The means of the unknown cells, of shape (n_rows, n_components, n_unknown).
-    factors: Tensor  # The factors of `Given`, of shape (n_patterns, n_components, n_unknown, n_unknown).
+    factors: Tensor  # The factors of `ConditionalMixture`, of shape (n_patterns, n_components, n_unknown, n_unknown).
     precision: Tensor  # The inverses of the factors, of shape (n_patterns, n_components, n_unknown, n_unknown).
     pattern: Tensor  # The number of the pattern of each row, of shape (n_rows,).
     n_known: int  # The number of known cells of each row.
 
-    def parts(self) -> Iterator[tuple[Array, Given]]:
+    def parts(self) -> Iterator[tuple[Array, ConditionalMixture]]:
         """Yield rows with their likeliest components where these are enough, and the other rows with all components."""
         n_components, log_shares = self.log_joint.shape[1], self.log_joint.log_softmax(1)
         top = log_shares.topk(min(N_LIKELIEST, n_components), -1)
@@ -106,11 +106,11 @@ class Conditioned(NamedTuple):
             if len(some):
                 yield some.numpy(), self._given(some.unsqueeze(1), chosen)
 
-    def _given(self, rows: Tensor, chosen: Tensor) -> Given:
+    def _given(self, rows: Tensor, chosen: Tensor) -> ConditionalMixture:
         """Return chosen components, shape (n_rows, n_chosen), of some rows, shape (n_rows, 1)."""
         own = self.pattern[rows]
         far = (DEGREES_OF_FREEDOM + self.squares[rows, chosen]) / (DEGREES_OF_FREEDOM + self.n_known)
-        return Given(
+        return ConditionalMixture(
             torch.softmax(self.log_joint[rows, chosen], -1),
             self.centres[rows, chosen],
             self.factors[own, chosen],
@@ -119,7 +119,7 @@ class Conditioned(NamedTuple):
         )
 
 
-def condition(mixture: Mixture, z: Tensor, unknown: Array, pattern: Tensor) -> Conditioned:
+def condition(mixture: Mixture, z: Tensor, unknown: Array, pattern: Tensor) -> ConditionalComponents:
     """Condition a mixture on the known cells of rows ``z``, shape (n_rows, n_features).
 
     The numbers ``unknown`` are those of the unknown columns of each pattern. Let P be the inverse of a covariance, and
@@ -143,7 +143,7 @@ def condition(mixture: Mixture, z: Tensor, unknown: Array, pattern: Tensor) -> C
     log_det = precision.diagonal(dim1=-2, dim2=-1).log().sum(-1) + torch.linalg.slogdet(covariances)[1] / 2
     n_known = z.shape[1] - n_unknown
     log_joint = log_weights - log_det[pattern] - 0.5 * (squares + n_known * LOG_2_PI)
-    return Conditioned(log_joint, squares, -_product(own, half), factors, precision, pattern, n_known)
+    return ConditionalComponents(log_joint, squares, -_product(own, half), factors, precision, pattern, n_known)
 
 
 def _product(matrices: Tensor, vectors: Tensor) -> Tensor:

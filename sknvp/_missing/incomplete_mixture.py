@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .conditioning import Conditioned, condition
+from .conditioning import ConditionalComponents, condition
 from .patterns import Patterns, patterns_of
 from .proposal import Proposal, location_and_scale
 
@@ -84,7 +84,9 @@ class _Expected(NamedTuple):
 
     log_joint: Tensor  # Log-weights plus log-densities of the known cells, of shape (n_rows, n_components).
     means: Tensor  # shape (n_rows, n_components, n_features)
-    spreads: list[tuple[Tensor, Conditioned]]  # Numbers of rows, and the components given the known cells of these.
+    spreads: list[
+        tuple[Tensor, ConditionalComponents]
+    ]  # Numbers of rows, and the components given the known cells of these.
     unknown: list[Tensor]  # The unknown columns for each entry of ``spreads``, of shape (n_patterns, n_unknown).
 
 

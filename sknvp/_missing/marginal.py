@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 from sklearn.utils import gen_batches
 
 from .experts import KnownCells
@@ -15,6 +16,7 @@ Array = NDArray[Any]
 
 N_DRAWS = 16  # Each row has this many draws at first. Their number is doubled up to `MAX_DRAWS`.
 MAX_STD_ERR = 0.07  # A smaller standard error of the logarithm, in nats, needs no more draws.
+N_AVERAGED = 512  # Conditional means are taken over this many draws of each row.
 LEAST_RESAMPLED = 256  # The draws of a row are chosen from at least this many proposals.
 DRAWS_PER_SAMPLE = 4  # The draws of a row are chosen from at least this many proposals for each draw.
 MAX_ROWS = 8_192  # The weights of at most this many rows are kept at once.
@@ -124,6 +126,39 @@ def resampled(log_density: Callable[[Array], Array], incomplete: Incomplete, n_s
         chosen = (weights[:, None] < uniform[..., None]).sum(-1)
         points[batch] = drawn.points[np.arange(len(batch))[:, None], chosen]
     return points
+
+
+def conditional_means(
+    log_density: Callable[[Array], Array], incomplete: Incomplete, numbers: Callable[[Array], Array]
+) -> Array:
+    """Estimate the means of numbers that follow from rows, given the known cells of these rows.
+
+    The means are weighted ones over quasi-random draws that the known cells of a row decide. So they depend on no other
+    row, and are equal at every call.
+
+    Parameters
+    ----------
+    log_density : callable
+        It takes points of shape (n, n_features) and returns their log-densities.
+    incomplete : Incomplete
+    numbers : callable
+        It takes points of shape (n, n_features) and returns numbers of shape (n, n_numbers).
+
+    Returns
+    -------
+    means : ndarray of shape (n_rows, n_numbers)
+    """
+    places, means = [], []
+    for batch in incomplete.batches(N_AVERAGED):
+        some = incomplete.of(batch)
+        drawn = some.completed(some.quasi_random(0, N_AVERAGED))
+        points = drawn.points.reshape(-1, drawn.points.shape[-1])
+        log_weights = log_density(points).reshape(drawn.log_proposal.shape) + drawn.log_weights
+        values = numbers(points).reshape(*log_weights.shape, -1)
+        places.append(batch)
+        means.append((softmax(log_weights, axis=1)[:, None] @ values)[:, 0])
+    in_order: Array = np.concatenate(means)[np.argsort(np.concatenate(places))]
+    return in_order
 
 
 def _log_mean(log_weights: Array) -> tuple[Array, Array]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.cluster import kmeans_plusplus
 
 from ..flows.bases.expectation_maximization import expectation_maximization, narrow_components
-from .conditioning import Given, condition
+from .conditioning import ConditionalMixture, condition
 from .patterns import patterns_of
 
 Array = NDArray[Any]
@@ -85,7 +85,9 @@ class Proposal:
             log_density[rows] = log_prob - np.log(self.scale[columns]).sum(1, keepdims=True)
         return drawn.reshape(uniform.shape), log_density.reshape(uniform.shape[:2])
 
-    def conditional(self, y: Array, known: Array, near: Array | None = None) -> Iterator[tuple[Array, Array, Given]]:
+    def conditional(
+        self, y: Array, known: Array, near: Array | None = None
+    ) -> Iterator[tuple[Array, Array, ConditionalMixture]]:
         """Go through the mixtures of the unknown cells given the known ones, with the arguments of `draw`.
 
         The first two axes of ``y`` count as one. This yields numbers of rows, the numbers of their unknown columns,

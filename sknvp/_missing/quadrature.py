@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .conditioning import WIDE_SHARE, Given
+from .conditioning import WIDE_SHARE, ConditionalMixture
 from .experts import KnownCells
 from .incomplete import Incomplete
 
@@ -76,7 +76,7 @@ class _Line(NamedTuple):
         return log_density
 
 
-def first_points(given: Given, quantiles: Array | None = None) -> Array:
+def first_points(given: ConditionalMixture, quantiles: Array | None = None) -> Array:
     """Return increasing points at even quantiles of mixtures of one cell, shape (n_rows, n_points).
 
     The quantiles of the column, shape (n_rows, n_quantiles), are added, so that points lie near narrow parts of the

@@ -42,7 +42,7 @@ class Target:
             )
         self.n_rows = self.n_bad = 0
         self.bad: list[float] = []  # A row where the log-density was NaN or plus infinity.
-        self.evaluate = _kind(log_density, x)
+        self.evaluate = _evaluator_of(log_density, x)
         log_p, gradient = self(x)
         finite = log_p.isfinite() if gradient is None else log_p.isfinite() & gradient.isfinite().all(-1)
         self.has_gradient = gradient is not None
@@ -63,7 +63,7 @@ class Target:
         return log_p.view(x.shape[:-1]), None if gradient is None else gradient.view(x.shape)
 
 
-def _kind(log_density: Callable[[Any], Any], x: Tensor) -> Evaluate:
+def _evaluator_of(log_density: Callable[[Any], Any], x: Tensor) -> Evaluate:
     """Try the function with a tensor that requires gradients, then with an array, and return its evaluation."""
     failure: Exception | None = None
     got = ""

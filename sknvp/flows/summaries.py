@@ -114,7 +114,7 @@ def quantile(density: Ensemble, q: float, context: Tensor) -> Tensor:
     Newton's method solves ``F(y) = q`` between bounds. Bisection takes every third step, and every step in which
     Newton's method would leave the bounds.
     """
-    low, high = _bounds(density, q, context)
+    low, high = _quantile_bracket(density, q, context)
     y, eps = (low + high) / 2, 100 * torch.finfo(density.reference.dtype).eps
     for step in range(MAX_NEWTON_STEPS):
         value, slope = distribution(density, y, context)
@@ -127,7 +127,7 @@ def quantile(density: Ensemble, q: float, context: Tensor) -> Tensor:
     return y
 
 
-def _bounds(density: Ensemble, q: float, context: Tensor) -> tuple[Tensor, Tensor]:
+def _quantile_bracket(density: Ensemble, q: float, context: Tensor) -> tuple[Tensor, Tensor]:
     """Return bounds of the q-quantile.
 
     They start as the extremes of the quantiles that the members would have with standard normal noise, and move apart

@@ -27,15 +27,15 @@ def check_sample_returns_rows(estimator: Any) -> None:
 
 def check_samples_follow_the_density_in_one_dimension(estimator: Any) -> None:
     """Samples fall into 20 cells as often as the density says; chi-square gives one false alarm in a million."""
-    _check_counts(estimator, table(n_features=1))
+    _check_draws_follow_density(estimator, table(n_features=1))
 
 
 def check_samples_follow_the_density_in_two_dimensions(estimator: Any) -> None:
     """Samples fall into 6 x 6 cells as often as the density says; chi-square gives one false alarm in a million."""
-    _check_counts(estimator, table(n_features=2))
+    _check_draws_follow_density(estimator, table(n_features=2))
 
 
-def _check_counts(estimator: Any, X: Any) -> None:
+def _check_draws_follow_density(estimator: Any, X: Any) -> None:
     density, box = fitted(estimator, X), Box(X)
     expected, found = N_SAMPLES * box.shares(density), box.counts(draw(density, N_SAMPLES))
     rare = expected < MIN_EXPECTED_SAMPLES

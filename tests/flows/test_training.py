@@ -336,6 +336,30 @@ def test_an_interrupt_keeps_the_best_weights():
     assert goal.validate().item() == pytest.approx(history.best_validation_loss)
 
 
+def test_an_interrupt_keeps_no_weights_that_are_not_finite():
+    """Without validation the last weights stay, but of a member that has diverged those of the last evaluation."""
+
+    class Diverges(Recorder):
+        def loss_and_gradients(self, out):
+            if len(self.seen) == 7:
+                with torch.no_grad():
+                    self.value[1] = torch.nan
+                raise KeyboardInterrupt
+            return super().loss_and_gradients(out)
+
+    flow = Diverges([1.0, 1.0])
+    with pytest.warns(UserWarning, match="interrupted"):
+        train(flow, flow, learning_rate=0.1, alpha=0.0, max_steps=50, n_iter_no_change=9, tol=0.0)
+    assert flow.value.isfinite().all()
+    assert flow.value[1] == flow.value[0] != 0
+
+
+def test_losses_that_are_infinite_at_first_are_no_obstacle_to_convergence():
+    flow = Recorder([0.0, 0.0], [[math.inf] * 2] * 12 + [[1.0] * 2] * 99)
+    settings = {"learning_rate": 0.1, "alpha": 0.0, "max_steps": 90, "n_iter_no_change": 2, "tol": 0.0}
+    assert train(flow, flow, **settings).converged
+
+
 def test_nothing_to_train_is_no_error():
     flow = whole_flow(1, 2, n_layers=1)
     flow.transform = Chain(*flow.transform.transforms[:1])

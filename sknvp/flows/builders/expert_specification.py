@@ -10,7 +10,7 @@ import torch
 from ..flow import Flow
 from ..layers import LowRankWhiten, Whiten
 from . import experts
-from .specification import Array, Scores, TabularSpecification
+from .specification import Array, NormalScoreMaps, TabularSpecification
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,16 +50,18 @@ class ExpertSpecification(TabularSpecification):
     name: ClassVar[str]  # The name of the density in `stacking_weights_`.
     make: ClassVar[Callable[..., Flow]]
 
-    def _assemble(self, generator: torch.Generator | None) -> Flow:
+    def _make_flow(self, generator: torch.Generator | None) -> Flow:
         own = [field.name for field in fields(self) if field.name not in ("scaling", "dtype")]
-        return type(self).make(**self.scaling.tensors(), **{name: _built(getattr(self, name)) for name in own})
+        return type(self).make(
+            **self.scaling.tensors(), **{name: _as_constructor_argument(getattr(self, name)) for name in own}
+        )
 
 
-def _built(value: Any) -> Any:
+def _as_constructor_argument(value: Any) -> Any:
     """Turn arrays into tensors and a whitening into a transform; other values stay as they are."""
     if isinstance(value, Whitening):
         return value.build()
-    if isinstance(value, Scores):
+    if isinstance(value, NormalScoreMaps):
         return value.tensors()
     return torch.tensor(value) if isinstance(value, np.ndarray) else value
 
@@ -80,7 +82,7 @@ class GaussianMixtureSpecification(ExpertSpecification):
 class CopulaSpecification(GaussianMixtureSpecification):
     """A Gaussian mixture of the normal scores of columns for each member."""
 
-    scores: Scores
+    scores: NormalScoreMaps
 
     name = "gaussian_mixture_copula"
 

@@ -39,7 +39,7 @@ class Scaling:
         return {field.name: torch.tensor(getattr(self, field.name)) for field in fields(self)}
 
 
-class Scores(NamedTuple):
+class NormalScoreMaps(NamedTuple):
     """The points of the splines of `NormalScores`, and the slopes there, of the columns that vary."""
 
     knots: Array  # The knots in standardised units, of shape (n_members, n_varying, n_knots).
@@ -53,12 +53,12 @@ class Scores(NamedTuple):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Specification(ABC):
-    """The kind and the settings of a flow. Subclasses hold the settings as fields and give `_assemble`."""
+    """The kind and the settings of a flow. Subclasses hold the settings as fields and give `_make_flow`."""
 
     dtype: str = "float64"  # The name of the dtype that the flow computes in.
 
     @abstractmethod
-    def _assemble(self, generator: torch.Generator | None) -> Flow:
+    def _make_flow(self, generator: torch.Generator | None) -> Flow:
         """Make the flow, of any dtype, with initial weights drawn from the generator."""
 
     def build(self, device: torch.device | str = "cpu", generator: torch.Generator | None = None) -> Flow:
@@ -71,7 +71,7 @@ class Specification(ABC):
         generator : torch.Generator, optional
             The source of the initial weights.
         """
-        return self._assemble(generator).to(dtype=getattr(torch, self.dtype), device=device).eval()
+        return self._make_flow(generator).to(dtype=getattr(torch, self.dtype), device=device).eval()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -96,10 +96,12 @@ class RealNVPSpecification(TabularSpecification):
     context: Scaling | None = None  # The scaling of the columns that the density is conditioned on, if it is.
     # The lower and the upper bounds, both of shape (n_features,). Only variational fits have bounds.
     bounds: tuple[Array, Array] | None = None
-    scores: Scores | None = None  # The splines to normal scores of the last members, or None if no member has any.
+    scores: NormalScoreMaps | None = (
+        None  # The splines to normal scores of the last members, or None if no member has any.
+    )
     max_log_scale: float = AffineCoupling.MAX_LOG_SCALE  # The bound of the logarithm of scales in affine couplings.
 
-    def _assemble(self, generator: torch.Generator | None) -> Flow:
+    def _make_flow(self, generator: torch.Generator | None) -> Flow:
         settings: dict[str, Any] = {
             **self.scaling.tensors(),
             "masks": torch.tensor(self.masks),
@@ -125,7 +127,7 @@ class PlanarSpecification(TabularSpecification):
     n_layers: int  # The number of planar layers.
     n_members: int  # The number of flows.
 
-    def _assemble(self, generator: torch.Generator | None) -> Flow:
+    def _make_flow(self, generator: torch.Generator | None) -> Flow:
         return planar_flow(
             **self.scaling.tensors(), n_layers=self.n_layers, n_members=self.n_members, generator=generator
         )
@@ -141,7 +143,7 @@ class ImageSpecification(Specification):
     n_blocks: int  # The number of residual blocks in each network.
     batch_norm: bool  # Whether batch normalisation follows every coupling.
 
-    def _assemble(self, generator: torch.Generator | None) -> Flow:
+    def _make_flow(self, generator: torch.Generator | None) -> Flow:
         return image_real_nvp(
             self.image_shape,
             self.n_levels,

@@ -102,7 +102,7 @@ class Unconstrain(ColumnwiseTransform):
             p, q = x - low, high - x
             image = torch.where(above, p.log(), 0) - torch.where(below, q.log(), 0)
             image = torch.where(above | below, image, x)
-        to_low, to_high = _reciprocal(p), _reciprocal(q)
+        to_low, to_high = _finite_reciprocal(p), _finite_reciprocal(q)
         slope = torch.where(above | below, to_low + to_high, 1)
         log_det = slope.log().sum(1)
         return image, -log_det if inverse else log_det, ColumnwiseResiduals(inverse, slope, to_high - to_low)
@@ -140,7 +140,7 @@ def _distances(z: Tensor, width: Tensor, above: Tensor, below: Tensor) -> tuple[
     return p, q
 
 
-def _reciprocal(distance: Tensor) -> Tensor:
+def _finite_reciprocal(distance: Tensor) -> Tensor:
     """Return the reciprocal of a distance, which is finite even if the distance is zero."""
     return distance.clamp(min=torch.finfo(distance.dtype).tiny).reciprocal()
 

@@ -133,13 +133,13 @@ class Program:
         grad_x = grad_image.new_empty(grad_image.shape)
         grad_context = grad_x.new_empty(n_members, self.chain.n_context, n_rows) if tape.has_context else None
         call = self._call(grad_image, tape=tape.numbers, image=grad_x, log_det=grad_log_det, grad_context=grad_context)
-        self._with_gradients("sknvp_vjp", call, out)
+        self._call_with_gradients("sknvp_vjp", call, out)
         return grad_x, grad_context
 
     def log_prob_and_gradients(self, out: Sequence[Tensor], inputs: Inputs) -> Tensor:
         """Compute what `Flow.log_prob_and_gradients` does, under a standard normal base."""
         value = torch.empty(self.n_members, dtype=torch.float64, device="cpu")
-        self._with_gradients("sknvp_log_prob_and_gradients", self._likelihood(inputs, value), out)
+        self._call_with_gradients("sknvp_log_prob_and_gradients", self._likelihood(inputs, value), out)
         return value
 
     def descend(self, out: Sequence[Tensor], batches: Sequence[Inputs], steps: Sequence[Step]) -> Tensor:
@@ -177,7 +177,7 @@ class Program:
             call.n_threads = n_threads(self.n_numbers * call.n_rows, call.n_rows)
         self.native.sknvp_evaluate(ctypes.byref(self.chain), ctypes.byref(call))
 
-    def _with_gradients(self, function: str, call: Call, out: Sequence[Tensor]) -> None:
+    def _call_with_gradients(self, function: str, call: Call, out: Sequence[Tensor]) -> None:
         """Make a call that writes the gradients of the parameters to ``out``."""
         self.grad_addresses = addresses = self.grad_addresses.renewed(out)
         own = out if addresses.dtype else [part.new_empty(part.shape) for part in out]

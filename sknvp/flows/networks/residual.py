@@ -82,14 +82,14 @@ class ResidualNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images (n_rows, n_in, height, width) to images (n_rows, n_out, height, width)."""
-        with self._precision(x):
+        with self._autocast(x):
             h = self.first(_pixel_unshuffle(x, self.patch).contiguous(memory_format=torch.channels_last))
             for first, second in zip(self.inner[::2], self.inner[1::2], strict=True):
                 h = h + second(functional.elu(first(functional.elu(h))))
             h = _pixel_shuffle(self.last(functional.elu(h)), self.patch)
         return h.to(x.dtype)
 
-    def _precision(self, x: Tensor) -> AbstractContextManager[Any]:
+    def _autocast(self, x: Tensor) -> AbstractContextManager[Any]:
         """Choose bfloat16 for training on GPUs, and on CPUs that have units for products of its matrices (Intel AMX).
 
         Everything else is computed in full precision, since both directions of a flow must agree to the last digits.

@@ -32,8 +32,8 @@ class DataParallel:
     def __init__(self, local: NegativeLogLikelihood, weights: Tensor, validation: Tensor, ranks: Ranks) -> None:
         self.local, self.flow, self.ranks = local, local.flow, ranks
         validated, trained = (weights * validation).sum(1), (weights * ~validation).sum(1)
-        local.train_weights, sizes = _comparable(local.train_weights, trained, ranks)
-        local.validation_weights, validation_sizes = _comparable(local.validation_weights, validated, ranks)
+        local.train_weights, sizes = _with_mean_one(local.train_weights, trained, ranks)
+        local.validation_weights, validation_sizes = _with_mean_one(local.validation_weights, validated, ranks)
         self.n_validated = sum(validation_sizes)
         self.n_batches = -(-sum(sizes) // local.batch_size)
         self.batch_sizes = [
@@ -72,7 +72,7 @@ class DataParallel:
         return self.ranks.add(loss.double() * (n_rows / self.n_validated))
 
 
-def _comparable(weights: Tensor, total: Tensor, ranks: Ranks) -> tuple[Tensor, list[int]]:
+def _with_mean_one(weights: Tensor, total: Tensor, ranks: Ranks) -> tuple[Tensor, list[int]]:
     """Give weights, shape (n_members, n_rows), a mean of one over all processes instead of over this one.
 
     ``total`` is the weight of all rows of each member, comparable between the processes. The second result holds the

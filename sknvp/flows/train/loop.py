@@ -118,6 +118,8 @@ def train(
         history.interrupted = True
         if best is not None:
             best.update(objective.validate())
+        else:
+            last.restore(~flat.isfinite().all(1))
         warn_caller("Training interrupted by user; what was learned so far is kept.")
     if progress is not None:
         progress.save(course, done=True)
