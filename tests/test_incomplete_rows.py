@@ -332,6 +332,14 @@ def test_rows_with_holes_beyond_all_numbers_have_finite_scores():
     assert np.isfinite(density.score_cells(rows[:1])[0, [0, 2]]).all()
 
 
+def test_a_stream_without_a_column_keeps_what_is_known_of_it():
+    """Unknown cells are drawn as the fitted density says, so that no row seems to have moved away."""
+    density, rows = small().fit(normal(400)), normal(200, 1)
+    before = density.score(normal(200, 2))
+    rows[:, 0] = np.nan
+    assert density.partial_fit(rows).score(normal(200, 2)) > before - 10
+
+
 def test_scores_of_the_cells_of_a_row_depend_on_no_other_row():
     table = survey(60)
     density = stacked(max_iter=3, discrete_features="auto").fit(table)

@@ -101,7 +101,7 @@ class DensityOfCells(DensityOfKnownCells):
         if self._cell_map is not None:
             rows = rows._replace(x=self._points(numbers).astype(numbers.dtype), cells=self._cell_map.cells(numbers))
         has_draws = np.isnan(numbers).any() or (rows.cells is not None and rows.cells.is_torn.any())
-        return self._completed(rows, numbers) if has_draws else rows
+        return self._completed(rows, numbers, continues) if has_draws else rows
 
     def _points(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Return points of the cells of rows, drawn by a generator that starts anew at every call."""

@@ -32,7 +32,7 @@ LOG_LEAST_WEIGHT = math.log(0.01)  # Flows with less weight may have diverged, s
 class DensityOfKnownCells(FlowEstimator):
     """An estimator that takes rows of numbers which are NaN where a cell is unknown."""
 
-    _proposal_in_training: Proposal  # The proposal for training, fitted to the first rows with unknown cells.
+    _proposal_in_training: Proposal  # The proposal for training, as it was when unknown cells came first.
     _proposal: Proposal  # The proposal for imputation, fitted to draws from the density.
     _proposal_for_flows: Proposal  # The proposal for integrals over unknown cells, fitted to draws from the flows.
     _cell_map: CellMap | None = None  # The cells of columns whose values the flow does not see as they are, if any.
@@ -51,7 +51,7 @@ class DensityOfKnownCells(FlowEstimator):
             value, constant = low, high - low <= 4 * np.finfo(x.dtype).eps * np.abs(low)
         return np.where(unknown & constant & ~unknown.all(axis=1, keepdims=True), value, x).astype(x.dtype)
 
-    def _completed(self, rows: Rows, numbers: NDArray[Any]) -> Rows:
+    def _completed(self, rows: Rows, numbers: NDArray[Any], continues: bool) -> Rows:
         """Draw the unknown cells of rows, whose numbers are NaN there, and the places of values on circles."""
         unknown = np.isnan(numbers)
         torn = False if rows.cells is None else rows.cells.is_torn
@@ -59,8 +59,7 @@ class DensityOfKnownCells(FlowEstimator):
         n_draws = int(np.clip(MAX_COMPLETED // len(incomplete), 1, N_COMPLETED))
         with default_torch_modes(inference=True), one_thread():
             if unknown.any() and "_proposal_in_training" not in self.__dict__:
-                y = np.where(unknown, np.nan, rows.x.astype(np.float64))
-                self._proposal_in_training = fit_mixture(y, rows.weights, np.random.RandomState(0))
+                self._proposal_in_training = self._new_proposal(rows, unknown, continues)
             proposal = self._proposal_in_training if unknown.any() else None
             cells = self._incomplete(numbers[incomplete], proposal)
             rng = np.random.default_rng(0)
@@ -72,6 +71,13 @@ class DensityOfKnownCells(FlowEstimator):
         x = rows.x.copy()
         x[incomplete] = points[:, 0]
         return rows._replace(x=x, draws=Draws(incomplete, points, log_weights))
+
+    def _new_proposal(self, rows: Rows, unknown: NDArray[np.bool_], continues: bool) -> Proposal:
+        """Return the proposal for training: fitted to the rows, or in a stream to draws from the fitted density."""
+        rng = np.random.RandomState(0)
+        if continues:
+            return Proposal.of_draws(draw_rows(self._density, N_DRAWN, 0, "").astype(np.float64), rng)
+        return fit_mixture(np.where(unknown, np.nan, rows.x.astype(np.float64)), rows.weights, rng)
 
     def _marginal(
         self, rows: NDArray[Any], near: NDArray[Any] | None = None
