@@ -12,7 +12,7 @@ from sknvp._columns.scores import normal_scores
 from sknvp._missing.experts import KnownCells
 from sknvp.flows import Flow, StandardNormal
 from sknvp.flows.builders.expert_specification import CopulaSpecification
-from sknvp.flows.builders.specification import Scaling, Scores
+from sknvp.flows.builders.specification import NormalScoreMaps, Scaling
 from sknvp.flows.layers import NormalScores
 
 from .flows.builders import splines_to_scores
@@ -158,7 +158,7 @@ def test_known_cells_under_a_copula_have_the_integral_over_the_others():
         log_weights=np.log(np.full((2, 3), 1 / 3)),
         means=rng.normal(size=(2, 3, 2)),
         precisions_cholesky=factors,
-        scores=Scores(*(part.numpy() for part in splines_to_scores(2, 2))),
+        scores=NormalScoreMaps(*(part.numpy() for part in splines_to_scores(2, 2))),
     )
     y = np.linspace(-300, 300, 100_001)
     for known in (0, 1):
