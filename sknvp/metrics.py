@@ -131,8 +131,8 @@ class DrawsScorer(BaseEstimator):  # type: ignore[misc]
 
     ``neg_crps_scorer`` is that of `crps`, and ``neg_energy_scorer`` that of `energy_score`. They are called with a
     fitted estimator that has ``sample(X, n_samples, random_state)``, such as a
-    :class:`sknvp.ConditionalRealNVPDensity`, with rows and with their targets. 100 draws of each row are taken, the
-    same ones at every call.
+    :class:`sknvp.ConditionalRealNVPDensity`, with rows and with their targets. They take 100 draws of each row, which
+    are equal at every call.
 
     With metadata routing a copy of a scorer can request the weights of the rows:
     ``sklearn.base.clone(neg_crps_scorer).set_score_request(sample_weight=True)``.
